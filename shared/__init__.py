@@ -1,0 +1,1 @@
+"""What the services share: contracts, messaging, storage and the running of a process."""

@@ -1,0 +1,33 @@
+"""The contracts: what happened, in the past tense, immutable; pydantic and nothing else."""
+
+from shared.events.domain_event import (
+    ENVELOPE,
+    DomainEvent,
+    EventIsImmutable,
+    UnknownEvent,
+    concrete_types,
+    topics_of,
+    uuid7,
+    wire_type,
+)
+from shared.events.inventory import StockRanShort, StockReserved
+from shared.events.orders import OrderCancelled, OrderEvent, OrderPlaced, PaymentReceived
+from shared.events.shipping import OrderShipped
+
+__all__ = [
+    "ENVELOPE",
+    "DomainEvent",
+    "EventIsImmutable",
+    "OrderCancelled",
+    "OrderEvent",
+    "OrderPlaced",
+    "OrderShipped",
+    "PaymentReceived",
+    "StockRanShort",
+    "StockReserved",
+    "UnknownEvent",
+    "concrete_types",
+    "topics_of",
+    "uuid7",
+    "wire_type",
+]

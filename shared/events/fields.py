@@ -1,0 +1,114 @@
+"""The kinds of value that contracts are made of, each with its limits.
+
+The command line validates with the same kinds, so what it accepts can always be published.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    ValidationError,
+)
+
+
+def in_utc(moment: datetime) -> datetime:
+    """The same moment, in UTC."""
+    return moment.astimezone(UTC)
+
+
+def _no_float(value: Any) -> Any:  # noqa: ANN401 - whatever came, before it is validated
+    if isinstance(value, float):
+        # Pydantic reports a ValueError's text; it must not repeat the value.
+        raise ValueError("money must be a decimal string, not a float")  # noqa: TRY004
+    return value
+
+
+def _cents(value: Decimal) -> Decimal:
+    return value.quantize(Decimal("0.01"))
+
+
+def _printable(value: str) -> str:
+    if not value.isprintable() or not value.strip():
+        raise ValueError("should be printable characters on one line, and not blank")
+    return value
+
+
+def _text(pattern: str, description: str, most: int | None = None) -> Any:  # noqa: ANN401 - a FieldInfo
+    """A string of that pattern; the description is what a person reads when it does not match."""
+    return Field(pattern=pattern, description=description, max_length=most)
+
+
+def what_is_wrong(error: ValidationError, model: type[BaseModel]) -> str:
+    """The first thing wrong, in one sentence that names the field and repeats no value."""
+    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    name = str(first["loc"][0]) if first["loc"] else model.__name__
+    field = model.model_fields.get(name)
+    if field is None:
+        return f"{model.__name__}: {first['msg']}"
+    if first["type"] in {"string_pattern_mismatch", "string_too_long"} and field.description:
+        return f"{name} should be {field.description}"
+    return f"{name}: {first['msg'].removeprefix('Value error, ')}"
+
+
+OrderId = Annotated[str, _text(r"^[A-Za-z0-9-]{1,64}$", "1 to 64 letters, digits and hyphens")]
+
+Sku = Annotated[str, _text(r"^[A-Za-z0-9._-]{1,64}$", "1 to 64 letters, digits, . _ and -")]
+
+Quantity = Annotated[int, Field(ge=1, le=10_000, strict=True, description="pieces")]
+
+Items = Annotated[
+    Mapping[Sku, Quantity],
+    Field(min_length=1, max_length=100, description="pieces by product"),
+    AfterValidator(MappingProxyType),
+    PlainSerializer(dict),
+]
+"""Pieces by product, 1 to 100 lines; a mapping that cannot be changed."""
+
+Money = Annotated[
+    Decimal,
+    BeforeValidator(_no_float),
+    Field(ge=0, max_digits=14, decimal_places=2, description="in units of the currency"),
+    AfterValidator(_cents),
+    PlainSerializer(str, when_used="json"),
+]
+"""An amount in units of its currency, two decimals; on the wire a string."""
+
+Currency = Annotated[str, _text(r"^[A-Z]{3}$", "a currency's three capital letters (ISO 4217)")]
+
+EmailAddress = Annotated[
+    str,
+    # The pattern of HTML's <input type=email> with at least one dot in the domain: no display
+    # name, no comment, no line break.
+    # https://html.spec.whatwg.org/multipage/input.html#valid-e-mail-address
+    _text(
+        r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+        r"(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)+$",
+        "one plain mail address, such as jane@example.com",
+        most=254,
+    ),
+]
+
+ShippingAddress = Annotated[
+    str,
+    Field(max_length=500, description="1 to 500 printable characters on one line"),
+    AfterValidator(_printable),
+]
+
+Word = Annotated[
+    str, _text(r"^[A-Za-z0-9 ._-]{1,64}$", "1 to 64 letters, digits, spaces, . _ and -")
+]
+"""A short name or code, such as a carrier or a way to pay."""
+
+Reason = Annotated[
+    str,
+    Field(max_length=200, description="1 to 200 printable characters on one line"),
+    AfterValidator(_printable),
+]

@@ -1,0 +1,116 @@
+"""Events as bytes: CloudEvents 1.0 in structured JSON mode.
+
+Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import from_json, to_json
+
+from shared.errors import EventTooLarge, MalformedEvent
+from shared.events import ENVELOPE, DomainEvent, UnknownEvent
+from shared.events.fields import what_is_wrong
+
+CONTENT_TYPE = "application/cloudevents+json"
+LARGEST_EVENT_BYTES = 1024 * 1024
+
+Contracts = Mapping[str, type[DomainEvent]]
+"""The classes by their type on the wire."""
+
+
+_PRINTABLE = r"^[^\x00-\x1f\x7f]+$"  # PostgreSQL keeps no NUL, and a log line no line break
+
+
+class _Envelope(BaseModel):
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+
+    specversion: Literal["1.0"]
+    id: UUID
+    source: Annotated[str, Field(max_length=200, pattern=_PRINTABLE, description="printable")]
+    type: Annotated[str, Field(max_length=200, pattern=r"^[a-z0-9_.-]+$", description="a type")]
+    subject: Annotated[str, Field(max_length=200, pattern=_PRINTABLE)] | None = None
+    time: AwareDatetime
+    datacontenttype: Literal["application/json"] = "application/json"
+    correlationid: UUID | None = None
+    causationid: UUID | None = None
+    data: dict[str, Any] = Field(default_factory=dict)
+
+
+def encode(event: DomainEvent, *, source: str) -> bytes:
+    """The event as a CloudEvent.
+
+    Args:
+        source: the service that publishes it.
+
+    Raises:
+        EventTooLarge: above 1 MiB, which no broker of ours takes.
+    """
+    envelope = {
+        "specversion": "1.0",
+        "id": event.event_id,
+        "source": f"/{source}",
+        "type": event.type,
+        "subject": event.subject,
+        "time": event.occurred_at,
+        "datacontenttype": "application/json",
+        "correlationid": event.correlation_id,
+        "causationid": event.causation_id,
+        "data": _data(event),
+    }
+    body = to_json({key: value for key, value in envelope.items() if value is not None})
+    if len(body) > LARGEST_EVENT_BYTES:
+        raise EventTooLarge(f"{event.type} {event.event_id} has {len(body)} bytes; 1 MiB is most")
+    return body
+
+
+def _data(event: DomainEvent) -> Any:  # noqa: ANN401 - JSON of any shape
+    if isinstance(event, UnknownEvent):
+        return event.model_dump(mode="json", include={"data"})["data"]
+    return event.model_dump(mode="json", exclude=set(ENVELOPE))
+
+
+def decode(body: bytes, contracts: Contracts) -> DomainEvent:
+    """The event in a message's body.
+
+    Args:
+        contracts: the types that the reader knows; any other becomes an `UnknownEvent`.
+
+    Raises:
+        MalformedEvent: the sentence names the field and repeats no value.
+        EventTooLarge: the body is above 1 MiB; it is not even parsed.
+    """
+    envelope = _envelope(body)
+    contract = contracts.get(envelope.type, UnknownEvent)
+    data = envelope.data
+    if contract is UnknownEvent:
+        data = {"unknown_type": envelope.type, "about": envelope.subject, "data": data}
+    envelope_fields = {
+        "event_id": envelope.id,
+        "occurred_at": envelope.time,
+        "correlation_id": envelope.correlationid,
+        "causation_id": envelope.causationid,
+    }
+    try:
+        return contract.model_validate(data | envelope_fields)
+    except ValidationError as error:
+        raise MalformedEvent(
+            f"{envelope.type}: data.{what_is_wrong(error, contract)}"
+        ) from None  # the chained error could show what the field held
+
+
+def _envelope(body: bytes) -> _Envelope:
+    if len(body) > LARGEST_EVENT_BYTES:
+        raise EventTooLarge(f"the message has {len(body)} bytes; 1 MiB is most")
+    try:
+        parsed = from_json(body, allow_inf_nan=False)
+    except ValueError:
+        raise MalformedEvent("the message is not JSON") from None
+    if not isinstance(parsed, dict):
+        raise MalformedEvent("the message is JSON, but no CloudEvent: it is not an object")
+    try:
+        return _Envelope.model_validate(parsed)
+    except ValidationError as error:
+        raise MalformedEvent(f"not a CloudEvent: {what_is_wrong(error, _Envelope)}") from None

@@ -1,0 +1,164 @@
+"""The broker as the rest of the system sees it: a port that both adapters fill.
+
+Guarantees that every adapter keeps, held by tests/contract: a published message is durable in
+every queue bound to its topic once `publish` has answered; a delivery stays the broker's until it
+is settled; a failed one comes back after the queue's delay and, past its limit, goes to the dead
+queue; what is handed back counts as no attempt.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Protocol
+
+from shared.messaging.topology import Queue, Topology
+
+
+class Outcome(Enum):
+    """What becomes of a delivery."""
+
+    DONE = "done"
+    """It has been handled, or had been before: the broker forgets it."""
+    RETRY = "retry"
+    """An attempt failed: counted, and delivered again after the queue's delay."""
+    DEAD = "dead"
+    """It will never go well: to the dead queue at once."""
+    HAND_BACK = "hand back"
+    """Not attempted: neither counted nor delayed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What is published.
+
+    Attributes:
+        event_id: the same for every copy.
+        topic: routing key, such as `order.placed`.
+        type: with its version, such as `order.placed.v1`.
+        body: a CloudEvent in structured JSON.
+        source: the service it comes from.
+        only_to: one queue's name, to reach that service alone; None for all who subscribed.
+        replays: how often a person has sent it again.
+        low_priority: delivered after whatever else waits in the queue.
+    """
+
+    event_id: str
+    topic: str
+    type: str
+    body: bytes
+    source: str
+    correlation_id: str = ""
+    occurred_at: datetime | None = None
+    only_to: str | None = None
+    replays: int = 0
+    low_priority: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """What is delivered. All of it but `token` is what the sender said, and is not trusted.
+
+    Attributes:
+        event_id: as the message's property said; empty if it said nothing.
+        type: likewise.
+        attempt: 1 for the first; each failed attempt adds one.
+        replays: how often a person has sent it again.
+        token: the adapter's own, to settle it by.
+    """
+
+    queue: str
+    body: bytes
+    event_id: str
+    type: str
+    attempt: int
+    replays: int
+    token: object
+
+
+Verdict = tuple[Delivery, Outcome]
+
+
+class Publisher(Protocol):
+    """A way in. For one thread at a time."""
+
+    def publish(self, messages: Sequence[Message]) -> list[str | None]:
+        """Send all, and wait until the broker has answered for each.
+
+        Returns:
+            For each message None once it is safe, or why the broker will never take it.
+
+        Raises:
+            BrokerUnavailable: the outcome of all of them is unknown; send them again.
+        """
+
+    def close(self) -> None:
+        """Let go of the connection."""
+
+
+class Consumer(Protocol):
+    """A way out of one queue. `take` and `settle` for one thread; the rest from any."""
+
+    def take(self, most: int, *, wait: float) -> list[Delivery]:
+        """What has been delivered, at most so many; waits for the first, not for more.
+
+        Args:
+            wait: seconds until it answers with an empty list.
+
+        Raises:
+            BrokerUnavailable: it was refused for good (a password, a missing queue); a lost
+                connection is none, it comes back by itself.
+        """
+
+    def settle(self, verdicts: Sequence[Verdict]) -> None:
+        """Say what became of deliveries. One whose connection is gone comes again by itself."""
+
+    @property
+    def is_consuming(self) -> bool:
+        """Whether the broker has this consumer registered now."""
+
+    def wake(self) -> None:
+        """Make a waiting `take` answer now."""
+
+    def close(self) -> None:
+        """Stop, and hand back what was taken or delivered and not settled."""
+
+
+class Broker(Protocol):
+    """Where messages pass. Its methods are for any thread."""
+
+    def set_up(self, topology: Topology) -> list[str]:
+        """Make it as the topology says; again changes nothing.
+
+        Returns:
+            What was left undone for lack of permission, a sentence each.
+
+        Raises:
+            BrokerUnavailable: it cannot be reached or is too old.
+        """
+
+    def check(self, topology: Topology) -> list[str]:
+        """What is not as the topology says, a sentence each."""
+
+    def probe(self) -> str:
+        """Name and version, if it answers.
+
+        Raises:
+            BrokerUnavailable: it does not, or is too old.
+        """
+
+    def bind(self, queue: Queue) -> None:
+        """Bind a service's own queue to what it subscribes to."""
+
+    def publisher(self) -> Publisher:
+        """A new publisher; it connects when it is used."""
+
+    def consumer(self, queue: str, *, prefetch: int) -> Consumer:
+        """A new consumer of a queue.
+
+        Args:
+            prefetch: how many unsettled deliveries the broker sends ahead, at most.
+        """
+
+    def close(self) -> None:
+        """Let go of everything."""

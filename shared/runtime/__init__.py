@@ -1,0 +1,1 @@
+"""What every process does alike, so that a service is a page of domain code."""
