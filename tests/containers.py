@@ -1,0 +1,146 @@
+"""The servers that tests run against, in containers: one of each for a whole run.
+
+What a test gets is its own: a virtual host of the broker, a database of the server.
+"""
+
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+from urllib.parse import quote
+from uuid import uuid4
+
+import docker
+import psycopg
+import pytest
+from docker.errors import DockerException
+from psycopg import sql
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+from testcontainers.community.postgres import PostgresContainer
+from testcontainers.community.rabbitmq import RabbitMqContainer
+
+from shared.errors import BrokerUnavailable
+from shared.messaging.rabbitmq.management import Management
+
+NO_DOCKER = "needs a Docker engine, and none answers"
+CONTAINER_FIXTURES = frozenset({"rabbitmq_server", "postgres_server"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RabbitServer:
+    """A broker for the whole run: where it is, and its administrator."""
+
+    host: str
+    port: int
+    admin_port: int
+    user: str
+    password: str
+
+    def amqp_url(self, vhost: str = "/") -> str:
+        """Where the administrator reaches a virtual host."""
+        return f"amqp://{self._who}@{self.host}:{self.port}/{quote(vhost, safe='')}"
+
+    @property
+    def admin_url(self) -> str:
+        """The management API."""
+        return f"http://{self._who}@{self.host}:{self.admin_port}"
+
+    @property
+    def _who(self) -> str:
+        return f"{self.user}:{quote(self.password, safe='')}"
+
+
+class Vhost(NamedTuple):
+    """A virtual host that one test has for itself; both URLs are the administrator's."""
+
+    amqp_url: str
+    admin_url: str
+    name: str
+
+    def as_user(self, user: str, password: str) -> str:
+        """The AMQP URL for somebody else."""
+        server = self.amqp_url.rpartition("@")[2]
+        return f"amqp://{user}:{quote(password, safe='')}@{server}"
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server() -> Iterator[RabbitServer]:
+    """One broker for all tests; ask for `rabbitmq_vhost` unless a test needs the server itself."""
+    _need_docker()
+    # A password that breaks whoever forgets to quote it in a URL.
+    password = f"a/b@c:{secrets.token_hex(8)}%"
+    container = RabbitMqContainer("rabbitmq:4.3-management", username="admin", password=password)
+    with container.with_exposed_ports(5672, 15672) as running:
+        server = RabbitServer(
+            host=running.get_container_host_ip(),
+            port=running.get_exposed_port(5672),
+            admin_port=running.get_exposed_port(15672),
+            user="admin",
+            password=password,
+        )
+        _wait_for_the_management_api(server.admin_url)
+        yield server
+
+
+@pytest.fixture
+def rabbitmq_vhost(rabbitmq_server: RabbitServer) -> Iterator[Vhost]:
+    """A new, empty virtual host."""
+    name = f"test/{uuid4().hex[:12]}"
+    management = Management(rabbitmq_server.admin_url)
+    management.put("vhosts", name)
+    yield Vhost(rabbitmq_server.amqp_url(name), rabbitmq_server.admin_url, name)
+    management.delete("vhosts", name)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """One database server for all tests: the URL, for psycopg, of its administrator."""
+    _need_docker()
+    # What is lost when the server is killed matters to no test that shares it.
+    unsafe_but_fast = "postgres -c fsync=off -c max_connections=200"
+    with PostgresContainer("postgres:18", driver=None).with_command(unsafe_but_fast) as running:
+        yield running.get_connection_url()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """The SQLAlchemy URL of a new, empty database."""
+    name = f"test_{uuid4().hex[:12]}"
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    server = postgres_server.rpartition("/")[0].replace("postgresql://", "postgresql+psycopg://")
+    yield f"{server}/{name}"
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _need_docker() -> None:
+    if _docker_answers():
+        return
+    if os.environ.get("CI") == "true":
+        pytest.fail(NO_DOCKER, pytrace=False)
+    pytest.skip(NO_DOCKER)
+
+
+def _docker_answers() -> bool:
+    try:
+        client = docker.from_env()
+    except DockerException:
+        return False
+    try:
+        return bool(client.ping())
+    except (DockerException, OSError):
+        return False
+    finally:
+        client.close()
+
+
+@retry(
+    retry=retry_if_exception_type(BrokerUnavailable),
+    stop=stop_after_delay(60),
+    wait=wait_fixed(0.5),
+    reraise=True,
+)
+def _wait_for_the_management_api(admin_url: str) -> None:
+    Management(admin_url).get("overview")
