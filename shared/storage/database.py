@@ -1,0 +1,150 @@
+"""One service's database: PostgreSQL, or a SQLite file; one code path for both."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import (
+    Connection,
+    Engine,
+    PoolProxiedConnection,
+    create_engine,
+    event,
+    make_url,
+    text,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.schema import Table
+
+from shared.errors import CouldNotBeDone, EnvironmentFailed, WrongInput
+
+Insert = postgresql.Insert | sqlite.Insert
+
+CONNECT_SECONDS = 5
+POSTGRESQL = {
+    "connect_timeout": CONNECT_SECONDS,
+    # A server that is frozen or cut off answers nothing: give up, so that the worker lives.
+    "tcp_user_timeout": 15_000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+}
+
+
+class OutcomeUnknown(CouldNotBeDone):
+    """The database went away while it committed: whether it did is not known."""
+
+
+class Database:
+    """Transactions on one database, for any number of threads.
+
+    Args:
+        url: `postgresql://user:password@host/name` or `sqlite:///path`.
+
+    Raises:
+        WrongInput: the URL is none, or of another kind of database.
+    """
+
+    def __init__(self, url: str, *, app: str = "shop") -> None:
+        try:
+            address = make_url(url)
+        except ArgumentError:
+            raise WrongInput("SHOP_DATABASE_URL is no database URL") from None
+        self.is_sqlite = address.drivername == "sqlite"
+        if self.is_sqlite:
+            self.path = Path(address.database or "")
+            self._engine = _sqlite_engine(str(address))
+        elif address.drivername in ("postgresql", "postgresql+psycopg"):
+            address = address.set(drivername="postgresql+psycopg")
+            self._engine = create_engine(
+                address,
+                hide_parameters=True,
+                pool_pre_ping=True,
+                connect_args=POSTGRESQL | {"application_name": app},
+            )
+        else:
+            raise WrongInput("SHOP_DATABASE_URL should begin with postgresql:// or sqlite:///")
+        self.address = address
+        self.place = str(self.path) if self.is_sqlite else f"{address.host}/{address.database}"
+
+    @property
+    def engine(self) -> Engine:
+        """SQLAlchemy's engine, for migrations and raw connections."""
+        return self._engine
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """One transaction: all of the block, or nothing.
+
+        Raises:
+            OutcomeUnknown: the connection was lost in the commit.
+        """
+        with self._engine.connect() as connection:
+            transaction = connection.begin()
+            try:
+                yield connection
+            except BaseException:
+                transaction.rollback()
+                raise
+            try:
+                transaction.commit()
+            except (OperationalError, InterfaceError) as error:
+                if error.connection_invalidated:
+                    raise OutcomeUnknown from error
+                raise
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A consistent look that takes no lock."""
+        with self._engine.connect() as connection:
+            yield connection.execution_options(shop_reads_only=True)
+
+    def probe(self) -> None:
+        """Ask for a sign of life.
+
+        Raises:
+            EnvironmentFailed: there is none.
+        """
+        try:
+            with self.read() as connection:
+                connection.execute(text("SELECT 1"))
+        except DBAPIError as error:
+            raise EnvironmentFailed(f"the database {self.place} does not answer") from error
+
+    def insert(self, table: Table) -> Insert:
+        """An INSERT that knows ON CONFLICT."""
+        return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        self._engine.dispose()
+
+
+def is_environmental(error: BaseException) -> bool:
+    """Whether an error may mean that the database is away; a probe then tells."""
+    return isinstance(error, EnvironmentFailed | OutcomeUnknown | OperationalError | InterfaceError)
+
+
+def _sqlite_engine(url: str) -> Engine:
+    engine = create_engine(
+        url, hide_parameters=True, connect_args={"timeout": 30, "check_same_thread": False}
+    )
+
+    # SQLAlchemy begins; the driver must not. "Serializable isolation / Savepoints":
+    # https://docs.sqlalchemy.org/en/21/dialects/sqlite.html
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: sqlite3.Connection, record: PoolProxiedConnection) -> None:
+        del record
+        connection.isolation_level = None
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        # A deferred transaction that turns into a writing one fails at once when another writes.
+        reads_only = connection.get_execution_options().get("shop_reads_only")
+        connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+
+    return engine

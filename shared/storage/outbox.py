@@ -1,0 +1,153 @@
+"""What a service has decided to say, committed with the decision and sent afterwards."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from filelock import FileLock, Timeout
+from sqlalchemy import Connection, Row, delete, func, select, text, update
+
+from shared.events import DomainEvent
+from shared.storage.database import Database
+from shared.storage.tables import DatabaseClock, outbox
+
+CHANNEL = "outbox"
+"""PostgreSQL's NOTIFY channel by which a process without a relay wakes one."""
+
+_waiting = outbox.c.sent_at.is_(None) & outbox.c.refused.is_(None)
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """An event and its bytes, as it will be sent."""
+
+    event: DomainEvent
+    body: bytes
+
+
+def write(connection: Connection, outgoing: Sequence[Outgoing]) -> None:
+    """Put events into the outbox, in one statement."""
+    if not outgoing:
+        return
+    connection.execute(
+        outbox.insert(),
+        [
+            {
+                "event_id": each.event.event_id,
+                "topic": each.event.topic,
+                "event_type": each.event.type,
+                "subject": each.event.subject,
+                "correlation_id": each.event.correlation_id,
+                "occurred_at": each.event.occurred_at,
+                "body": each.body.decode(),
+            }
+            for each in outgoing
+        ],
+    )
+
+
+def notify(connection: Connection, database: Database) -> None:
+    """Wake the service's relay in another process; it costs each commit of the cluster a little."""
+    if not database.is_sqlite:
+        connection.execute(text(f"NOTIFY {CHANNEL}"))
+
+
+@dataclass(slots=True)
+class Claim:
+    """Rows that are this relay's alone to send, oldest first.
+
+    Attributes:
+        refused: why the broker will never take a row, by its number.
+    """
+
+    rows: Sequence[Row[Any]]
+    sent: list[int] = field(default_factory=list)
+    refused: dict[int, str] = field(default_factory=dict)
+
+
+@contextmanager
+def claim(database: Database, most: int) -> Iterator[Claim]:
+    """Claim what waits; what the block says was sent or refused is marked when it ends.
+
+    Never "numbers above the last": numbers commit out of order. On PostgreSQL the rows stay
+    locked meanwhile and other relays pass over them. On SQLite a lock would stop the service's
+    own writing, so one relay at a time is held by a file beside the database.
+    """
+    if database.is_sqlite:
+        yield from _claim_by_file(database, most)
+        return
+    with database.begin() as connection:
+        statement = _oldest(most).with_for_update(skip_locked=True)
+        claimed = Claim(connection.execute(statement).all())
+        yield claimed
+        _mark(connection, claimed)
+
+
+def _claim_by_file(database: Database, most: int) -> Iterator[Claim]:
+    try:
+        lock = FileLock(f"{database.path}.relay.lock").acquire(blocking=False)
+    except Timeout:
+        yield Claim([])
+        return
+    with lock:
+        with database.read() as connection:
+            claimed = Claim(connection.execute(_oldest(most)).all())
+        yield claimed
+        if claimed.sent or claimed.refused:
+            with database.begin() as connection:
+                _mark(connection, claimed)
+
+
+def _oldest(most: int) -> Any:  # noqa: ANN401 - a SELECT of six columns
+    columns = (
+        outbox.c.number,
+        outbox.c.event_id,
+        outbox.c.topic,
+        outbox.c.event_type,
+        outbox.c.correlation_id,
+        outbox.c.occurred_at,
+        outbox.c.body,
+    )
+    return select(*columns).where(_waiting).order_by(outbox.c.number).limit(most)
+
+
+def _mark(connection: Connection, claimed: Claim) -> None:
+    if claimed.sent:
+        connection.execute(
+            update(outbox).where(outbox.c.number.in_(claimed.sent)).values(sent_at=DatabaseClock())
+        )
+    for number, reason in claimed.refused.items():
+        connection.execute(update(outbox).where(outbox.c.number == number).values(refused=reason))
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits in an outbox.
+
+    Attributes:
+        depth: events not sent yet.
+        age: seconds that the oldest of them has waited.
+        refused: events that the broker will never take.
+    """
+
+    depth: int
+    age: float
+    refused: int
+
+
+def backlog(connection: Connection, now: datetime) -> Backlog:
+    """How much waits, and since when."""
+    depth, oldest = connection.execute(
+        select(func.count(), func.min(outbox.c.created_at)).where(_waiting)
+    ).one()
+    refused = connection.execute(
+        select(func.count()).where(outbox.c.refused.is_not(None))
+    ).scalar_one()
+    return Backlog(depth, (now - oldest).total_seconds() if oldest else 0.0, refused)
+
+
+def prune(connection: Connection, *, before: datetime) -> int:
+    """Forget what was sent before then; answers how many."""
+    return connection.execute(delete(outbox).where(outbox.c.sent_at < before)).rowcount

@@ -1,0 +1,90 @@
+"""The runtime's own tables, the same in every service's database.
+
+`handled_at`, `created_at` and `failed_at` are set by the database, so that times of one server
+can be compared whichever machine a service runs on.
+"""
+
+from sqlalchemy import Column, Index, Integer, MetaData, Table, Text, Uuid, text
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.expression import ColumnElement
+
+from shared.storage.columns import SerialNumber, UtcTime
+
+
+class DatabaseClock(ColumnElement[object]):
+    """Now, by the database's clock; within one transaction too it moves on."""
+
+    inherit_cache = True
+
+
+@compiles(DatabaseClock, "postgresql")
+def _of_postgresql(element: DatabaseClock, compiler: SQLCompiler, **kwargs: object) -> str:
+    del element, compiler, kwargs
+    return "clock_timestamp()"
+
+
+@compiles(DatabaseClock, "sqlite")
+def _of_sqlite(element: DatabaseClock, compiler: SQLCompiler, **kwargs: object) -> str:
+    del element, compiler, kwargs
+    return "(strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now'))"
+
+
+metadata = MetaData()
+
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("event_id", Uuid, primary_key=True),
+    Column("event_type", Text, nullable=False),
+    Column("subject", Text, nullable=True),
+    Column("outcome", Text, nullable=False),
+    Column("occurred_at", UtcTime, nullable=False),
+    Column("handled_at", UtcTime, nullable=False, server_default=DatabaseClock()),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("number", SerialNumber, primary_key=True),
+    Column("event_id", Uuid, nullable=False, unique=True),
+    Column("topic", Text, nullable=False),
+    Column("event_type", Text, nullable=False),
+    Column("subject", Text, nullable=True),
+    Column("correlation_id", Uuid, nullable=True),
+    Column("occurred_at", UtcTime, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False, server_default=DatabaseClock()),
+    Column("sent_at", UtcTime, nullable=True),
+    Column("refused", Text, nullable=True),
+    Index(
+        "outbox_waiting",
+        "number",
+        postgresql_where=text("sent_at IS NULL AND refused IS NULL"),
+        sqlite_where=text("sent_at IS NULL AND refused IS NULL"),
+    ),
+    Index(
+        "outbox_by_sent",
+        "sent_at",
+        postgresql_where=text("sent_at IS NOT NULL"),
+        sqlite_where=text("sent_at IS NOT NULL"),
+    ),
+)
+
+failures = Table(
+    "failures",
+    metadata,
+    Column("number", SerialNumber, primary_key=True),
+    Column("event_id", Text, nullable=False),
+    Column("event_type", Text, nullable=False),
+    Column("subject", Text, nullable=True),
+    Column("attempt", Integer, nullable=False),
+    Column("replays", Integer, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("traceback", Text, nullable=False),
+    Column("failed_at", UtcTime, nullable=False, server_default=DatabaseClock()),
+    Index("failures_by_event", "event_id"),
+    Index("failures_by_time", "failed_at"),
+)

@@ -1,0 +1,120 @@
+"""A store to read and write through, and a way to say what happened, in one transaction."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Generic
+from uuid import UUID
+
+from sqlalchemy import Connection, Table
+from typing_extensions import TypeVar
+
+from shared.events import DomainEvent
+from shared.messaging.cloudevents import encode
+from shared.storage import outbox
+from shared.storage.database import Database, Insert
+from shared.storage.outbox import Outgoing
+
+
+class Store:
+    """A service's own tables, within one transaction; thrown away with it.
+
+    Attributes:
+        connection: where the transaction is.
+    """
+
+    def __init__(self, connection: Connection, database: Database) -> None:
+        self.connection = connection
+        self._database = database
+
+    def prepare(self, events: Sequence[DomainEvent]) -> None:
+        """Before a batch is handled: lock in key order, and read, what it will touch."""
+
+    def flush(self) -> None:
+        """After a batch was handled: write at once what was kept back."""
+
+    def insert(self, table: Table) -> Insert:
+        """An INSERT that knows ON CONFLICT on either database."""
+        return self._database.insert(table)
+
+
+S = TypeVar("S", bound=Store)
+O = TypeVar("O", default=None)  # noqa: E741 - the usual letter for an outside
+
+
+class UnitOfWork(Generic[S, O]):
+    """What a handler works with.
+
+    Attributes:
+        store: the service's own tables.
+        outside: what the service acts on outside its database, such as a mail server.
+        attempt: 1 for the first; more when it was retried.
+        published: what has been said so far.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is one thing that a handler may need
+        self,
+        store: S,
+        *,
+        source: str,
+        outside: O,
+        cause: DomainEvent | None = None,
+        attempt: int = 1,
+        last_attempt: bool = False,
+    ) -> None:
+        self.store = store
+        self.outside = outside
+        self.attempt = attempt
+        self.last_attempt = last_attempt
+        self.published: list[Outgoing] = []
+        self.deeds: list[str] = []
+        self._source = source
+        self._cause = cause
+
+    def publish(self, event: DomainEvent, *, correlation_id: UUID | None = None) -> DomainEvent:
+        """Say that something happened; it is sent if, and after, this unit of work commits.
+
+        Args:
+            correlation_id: the conversation it belongs to; that of the causing event by default.
+
+        Returns:
+            The event as it will be sent, with its correlation and causation.
+
+        Raises:
+            EventTooLarge: above 1 MiB.
+        """
+        cause = self._cause
+        conversation = (cause.correlation_id or cause.event_id) if cause else event.event_id
+        told = event.model_copy(
+            update={
+                "correlation_id": event.correlation_id or correlation_id or conversation,
+                "causation_id": event.causation_id or (cause.event_id if cause else None),
+            }
+        )
+        self.published.append(Outgoing(told, encode(told, source=self._source)))
+        return told
+
+    def did(self, deed: str) -> None:
+        """Say in a few words what was done, for who watches the log; no personal data."""
+        self.deeds.append(deed)
+
+
+@contextmanager
+def unit_of_work(
+    database: Database, store: Callable[[Connection, Database], S], *, source: str
+) -> Iterator[UnitOfWork[S]]:
+    """A unit of work for a command: one transaction, which a relay elsewhere is told of.
+
+    Args:
+        store: the class of the service's store.
+        source: the service's name.
+
+    Raises:
+        OutcomeUnknown: the connection was lost in the commit.
+    """
+    with database.begin() as connection:
+        work = UnitOfWork(store(connection, database), source=source, outside=None)
+        yield work
+        work.store.flush()
+        outbox.write(connection, work.published)
+        if work.published:
+            outbox.notify(connection, database)
