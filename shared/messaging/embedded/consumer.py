@@ -1,0 +1,210 @@
+"""Taking messages out of the embedded broker, and settling them.
+
+Guarantees: a message is held by one consumer at a time, for as long as that consumer's process
+lives and no longer: it is the operating system's lock on a file that says so, not a lease. What a
+dead one held comes back as a failed attempt, as RabbitMQ does it.
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from itertools import count
+from threading import Condition, RLock
+from uuid import uuid4
+
+from filelock import Timeout
+
+from shared.messaging.embedded import messages
+from shared.messaging.embedded.file import BrokerFile, writing
+from shared.messaging.port import Delivery, Outcome, Verdict
+
+_LOOK_EVERY = 0.02
+"""Seconds after which another process's change, or a turned clock, is noticed."""
+
+_SEEK_THE_DEAD_EVERY = 1.0
+"""Seconds between two looks whether the other consumers of the queue still live."""
+
+
+class EmbeddedConsumer:
+    """A way out of one queue, on a connection of its own.
+
+    Args:
+        prefetch: how many it holds unsettled, at most.
+        clock: seconds since the epoch.
+        bell: rung by whoever in this process has changed something.
+    """
+
+    def __init__(
+        self,
+        file: BrokerFile,
+        queue: str,
+        *,
+        prefetch: int,
+        clock: Callable[[], float],
+        bell: Condition,
+    ) -> None:
+        self._file = file
+        self._queue = queue
+        self._prefetch = prefetch
+        self._clock = clock
+        self._bell = bell
+        self._id = uuid4().hex
+        self._alive = file.lock_of(self._id)
+        self._tags = count(1)
+        self._held: dict[object, int] = {}  # the tag of a delivery, and its message's number
+        self._guard = RLock()  # `close` may come from another thread
+        self._connection: sqlite3.Connection | None = None
+        self._closed = False
+        self._woken = False
+        self._next_ready = float("inf")
+        self._seek_the_dead_at = 0.0
+
+    @property
+    def is_consuming(self) -> bool:
+        """Whether it has the file open and is known there."""
+        return self._connection is not None
+
+    def take(self, most: int, *, wait: float) -> list[Delivery]:
+        """What is ready, at most so many; waits for the first."""
+        deadline = time.monotonic() + wait
+        while True:
+            with self._guard, self._file.in_words():
+                if self._closed:
+                    return []
+                connection = self._connection or self._register()
+                seen = _data_version(connection)  # before looking, so that no change is missed
+                self._return_what_the_dead_held(connection)
+                taken = self._claim(connection, min(most, self._prefetch - len(self._held)))
+            if taken or not self._wait(seen, deadline):
+                return taken
+
+    def settle(self, verdicts: Sequence[Verdict]) -> None:
+        """Write all outcomes, in one transaction."""
+        with self._guard, self._file.in_words():
+            if self._connection is None:
+                return  # closing has handed them back
+            numbers: dict[Outcome, list[int]] = {outcome: [] for outcome in Outcome}
+            for delivery, outcome in verdicts:
+                if delivery.token in self._held:
+                    numbers[outcome].append(self._held[delivery.token])
+            with writing(self._connection):
+                self._write(self._connection, numbers)
+            for delivery, _ in verdicts:
+                self._held.pop(delivery.token, None)
+        with self._bell:
+            self._bell.notify_all()
+
+    def wake(self) -> None:
+        """Make a waiting `take` answer now."""
+        with self._bell:
+            self._woken = True
+            self._bell.notify_all()
+
+    def close(self) -> None:
+        """Hand back what is held, and let go of the file."""
+        with self._guard:
+            self._closed = True
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                try:
+                    with self._file.in_words(), writing(connection):
+                        messages.hand_back(connection, self._held.values(), holder=self._id)
+                        messages.unregister(connection, self._id)
+                finally:
+                    connection.close()
+                    self._alive.release()
+        self.wake()
+
+    def _register(self) -> sqlite3.Connection:
+        connection = self._file.open()
+        try:
+            self._alive.acquire(blocking=False)
+            with writing(connection):
+                messages.register(connection, self._id, queue=self._queue)
+        except BaseException:
+            connection.close()
+            self._alive.release()
+            raise
+        self._connection = connection
+        return connection
+
+    def _claim(self, connection: sqlite3.Connection, most: int) -> list[Delivery]:
+        self._next_ready = float("inf")
+        if most <= 0:
+            return []
+        now = self._clock()
+        if not messages.is_any_ready(connection, self._queue, now=now):
+            self._next_ready = messages.next_ready(connection, self._queue)
+            return []
+        with writing(connection):
+            ready = messages.claim(connection, self._queue, most=most, holder=self._id, now=now)
+        return [self._delivery(each) for each in ready]
+
+    def _delivery(self, ready: messages.Ready) -> Delivery:
+        tag = next(self._tags)
+        self._held[tag] = ready.number
+        return Delivery(
+            queue=self._queue,
+            body=ready.body,
+            event_id=ready.event_id,
+            type=ready.type,
+            attempt=ready.attempts + (ready.reason is None),  # a dead letter's are over
+            replays=ready.replays,
+            token=tag,
+        )
+
+    def _write(self, connection: sqlite3.Connection, numbers: dict[Outcome, list[int]]) -> None:
+        now = self._clock()
+        messages.forget(connection, numbers[Outcome.DONE], holder=self._id)
+        messages.hand_back(connection, numbers[Outcome.HAND_BACK], holder=self._id)
+        messages.fail(connection, numbers[Outcome.RETRY], holder=self._id, now=now)
+        messages.fail(
+            connection,
+            numbers[Outcome.DEAD],
+            holder=self._id,
+            now=now,
+            reason=messages.REJECTED,
+        )
+
+    def _return_what_the_dead_held(self, connection: sqlite3.Connection) -> None:
+        if time.monotonic() < self._seek_the_dead_at:
+            return
+        self._seek_the_dead_at = time.monotonic() + _SEEK_THE_DEAD_EVERY
+        for other in messages.others(connection, self._id, queue=self._queue):
+            try:
+                its_lock = self._file.lock_of(other).acquire(blocking=False)
+            except Timeout:
+                continue  # it lives, or another consumer is returning what it held
+            with its_lock, writing(connection):
+                held = messages.held_by(connection, other)
+                messages.fail(connection, held, holder=other, now=self._clock())
+                messages.unregister(connection, other)
+
+    def _wait(self, seen: int, deadline: float) -> bool:
+        """Whether there is reason to look again; if not, time is up or somebody called."""
+        while True:
+            changed = self._has_changed(seen)
+            with self._bell:
+                if self._woken:
+                    self._woken = False
+                    return False
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                if changed:
+                    return True
+                self._bell.wait(min(left, _LOOK_EVERY))
+
+    def _has_changed(self, seen: int) -> bool:
+        with self._guard, self._file.in_words():
+            return (
+                self._connection is None
+                or _data_version(self._connection) != seen
+                or self._clock() >= self._next_ready
+                or time.monotonic() >= self._seek_the_dead_at
+            )
+
+
+def _data_version(connection: sqlite3.Connection) -> int:
+    """A number that changes when another connection commits."""
+    return int(connection.execute("PRAGMA data_version").fetchone()[0])
