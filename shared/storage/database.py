@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 from sqlalchemy import (
     Connection,
     Engine,
@@ -21,6 +22,9 @@ from sqlalchemy.schema import Table
 from shared.errors import CouldNotBeDone, EnvironmentFailed, WrongInput
 
 Insert = postgresql.Insert | sqlite.Insert
+
+DATABASE_ERRORS = (DBAPIError, psycopg.Error)
+"""All that a database, or the way to it, may raise."""
 
 CONNECT_SECONDS = 5
 POSTGRESQL = {

@@ -1,7 +1,6 @@
 """A store to read and write through, and a way to say what happened, in one transaction."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Generic
 from uuid import UUID
 
@@ -10,9 +9,12 @@ from typing_extensions import TypeVar
 
 from shared.events import DomainEvent
 from shared.messaging.cloudevents import encode
-from shared.storage import outbox
 from shared.storage.database import Database, Insert
 from shared.storage.outbox import Outgoing
+
+
+class Undeclared(TypeError):
+    """A service publishes what its declaration does not name; the broker would refuse it."""
 
 
 class Store:
@@ -48,6 +50,7 @@ class UnitOfWork(Generic[S, O]):
         store: the service's own tables.
         outside: what the service acts on outside its database, such as a mail server.
         attempt: 1 for the first; more when it was retried.
+        is_last_attempt: if it fails now, the event is dead.
         published: what has been said so far.
     """
 
@@ -55,19 +58,21 @@ class UnitOfWork(Generic[S, O]):
         self,
         store: S,
         *,
-        source: str,
+        service: str,
+        publishes: Sequence[type[DomainEvent]],
         outside: O,
         cause: DomainEvent | None = None,
         attempt: int = 1,
-        last_attempt: bool = False,
+        is_last_attempt: bool = False,
     ) -> None:
         self.store = store
         self.outside = outside
         self.attempt = attempt
-        self.last_attempt = last_attempt
+        self.is_last_attempt = is_last_attempt
         self.published: list[Outgoing] = []
         self.deeds: list[str] = []
-        self._source = source
+        self._service = service
+        self._publishes = tuple(publishes)
         self._cause = cause
 
     def publish(self, event: DomainEvent, *, correlation_id: UUID | None = None) -> DomainEvent:
@@ -81,7 +86,10 @@ class UnitOfWork(Generic[S, O]):
 
         Raises:
             EventTooLarge: above 1 MiB.
+            Undeclared: the service did not declare that it publishes such events.
         """
+        if not isinstance(event, self._publishes):
+            raise Undeclared(f"{self._service} does not declare that it publishes {event.type}")
         cause = self._cause
         conversation = (cause.correlation_id or cause.event_id) if cause else event.event_id
         told = event.model_copy(
@@ -90,31 +98,9 @@ class UnitOfWork(Generic[S, O]):
                 "causation_id": event.causation_id or (cause.event_id if cause else None),
             }
         )
-        self.published.append(Outgoing(told, encode(told, source=self._source)))
+        self.published.append(Outgoing(told, encode(told, source=self._service)))
         return told
 
     def did(self, deed: str) -> None:
         """Say in a few words what was done, for who watches the log; no personal data."""
         self.deeds.append(deed)
-
-
-@contextmanager
-def unit_of_work(
-    database: Database, store: Callable[[Connection, Database], S], *, source: str
-) -> Iterator[UnitOfWork[S]]:
-    """A unit of work for a command: one transaction, which a relay elsewhere is told of.
-
-    Args:
-        store: the class of the service's store.
-        source: the service's name.
-
-    Raises:
-        OutcomeUnknown: the connection was lost in the commit.
-    """
-    with database.begin() as connection:
-        work = UnitOfWork(store(connection, database), source=source, outside=None)
-        yield work
-        work.store.flush()
-        outbox.write(connection, work.published)
-        if work.published:
-            outbox.notify(connection, database)

@@ -1,0 +1,134 @@
+"""From a service's outbox to the broker: what was committed is sent, oldest first, at least once.
+
+A row is marked sent when the broker has confirmed it. Killed in between, the relay sends it again,
+and every inbox knows it. An event that the broker will never take is set aside with the reason,
+and the others go on.
+"""
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from tenacity import Retrying, retry_if_exception_type, wait_random_exponential
+
+from shared.errors import BrokerUnavailable
+from shared.messaging.port import Message, Publisher
+from shared.storage import failures, outbox
+from shared.storage.bell import Bell
+from shared.storage.database import DATABASE_ERRORS, Database
+
+WINDOW = 500
+LOOK_EVERY = 1.0
+HOUSEKEEPING_EVERY = timedelta(minutes=10)
+
+
+def send_some(database: Database, publisher: Publisher, *, source: str) -> outbox.Claim:
+    """Send what waits in the outbox, at most a window of it.
+
+    Args:
+        source: the service's name.
+
+    Returns:
+        What was claimed, sent and refused.
+
+    Raises:
+        BrokerUnavailable: nothing was marked; it will be sent again.
+    """
+    with outbox.claim(database, WINDOW) as claimed:
+        messages = [
+            Message(
+                event_id=str(row.event_id),
+                topic=row.topic,
+                type=row.event_type,
+                body=row.body.encode(),
+                source=source,
+                correlation_id=str(row.correlation_id or ""),
+                occurred_at=row.occurred_at,
+            )
+            for row in claimed.rows
+        ]
+        answers = publisher.publish(messages) if messages else []
+        for row, refusal in zip(claimed.rows, answers, strict=True):
+            if refusal is None:
+                claimed.sent.append(row.number)
+            else:
+                claimed.refused[row.number] = refusal
+    return claimed
+
+
+class Relay:
+    """Sends a service's outbox until it is told to stop; for a thread of its own.
+
+    Args:
+        publisher: its own connection to the broker.
+        on_sent: told how many were sent, and how many refused.
+    """
+
+    def __init__(  # noqa: PLR0913 - its parts, given by the composition root
+        self,
+        database: Database,
+        publisher: Publisher,
+        *,
+        source: str,
+        outbox_keep: timedelta,
+        failures_keep: timedelta,
+        on_sent: Callable[[int, int], None] = lambda _sent, _refused: None,
+    ) -> None:
+        self.bell = Bell()
+        self._database = database
+        self._publisher = publisher
+        self._source = source
+        self._keep = (outbox_keep, failures_keep)
+        self._on_sent = on_sent
+        self._stopping = threading.Event()
+        self._cleaned_at = datetime.min.replace(tzinfo=UTC)
+        self._log = structlog.get_logger(service=source)
+
+    def run(self) -> None:
+        """Send until stopped; what fails for now is tried again, forever."""
+        patiently = Retrying(
+            retry=retry_if_exception_type((BrokerUnavailable, *DATABASE_ERRORS)),
+            wait=wait_random_exponential(multiplier=0.2, max=30),
+            sleep=self._pause,
+            stop=lambda _: self._stopping.is_set(),
+            before_sleep=lambda state: self._log.warning(
+                "relay waits",
+                error=type(state.outcome and state.outcome.exception()).__name__,
+                seconds=round(state.next_action.sleep, 1) if state.next_action else 0,
+            ),
+            retry_error_callback=lambda _: None,
+        )
+        while not self._stopping.is_set():
+            patiently(self._once)
+        self._publisher.close()
+        self.bell.close()
+
+    def _once(self) -> None:
+        self.bell.listen(self._database)
+        claimed = send_some(self._database, self._publisher, source=self._source)
+        for number, reason in claimed.refused.items():
+            self._log.error("event set aside: the broker refuses it", number=number, reason=reason)
+        if claimed.rows:
+            self._on_sent(len(claimed.sent), len(claimed.refused))
+        self._clean()
+        if len(claimed.rows) < WINDOW:
+            self.bell.wait(LOOK_EVERY)
+
+    def _clean(self) -> None:
+        now = datetime.now(UTC)
+        if now - self._cleaned_at < HOUSEKEEPING_EVERY:
+            return
+        self._cleaned_at = now
+        outbox_keep, failures_keep = self._keep
+        with self._database.begin() as connection:
+            outbox.prune(connection, before=now - outbox_keep)
+            failures.prune(connection, before=now - failures_keep)
+
+    def _pause(self, seconds: float) -> None:
+        self._stopping.wait(seconds)
+
+    def stop(self) -> None:
+        """End after what is under way."""
+        self._stopping.set()
+        self.bell.ring()

@@ -1,0 +1,70 @@
+"""The numbers of each service: what it declares, unless `SHOP_<NAME>_…` says otherwise."""
+
+import os
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.messaging.topology import Queue, Retry, Topology
+from shared.runtime.service import AnyService
+from shared.runtime.settings import Seconds, Settings, validated
+
+
+class Tuning(BaseSettings):
+    """The numbers of one service, each `SHOP_<NAME>_` and its name in capitals.
+
+    Attributes:
+        retry_step: seconds; the nth failure of a message waits n steps.
+        retry_longest: seconds that it waits at most.
+        retry_limit: attempts after the first.
+        batch_size: deliveries in one transaction, at most.
+        deadline: seconds that a handler may take.
+    """
+
+    model_config = SettingsConfigDict(hide_input_in_errors=True, frozen=True, extra="ignore")
+
+    retry_step: Annotated[float, Field(ge=0.001, le=86_400)]
+    retry_longest: Annotated[float, Field(ge=0.001, le=86_400)]
+    retry_limit: Annotated[int, Field(ge=0, le=10_000)]
+    batch_size: Annotated[int, Field(ge=1, le=2_000)]
+    deadline: Seconds
+
+    @property
+    def retry(self) -> Retry:
+        """As the broker needs it."""
+        return Retry(step=self.retry_step, longest=self.retry_longest, limit=self.retry_limit)
+
+
+def tuning_of(service: AnyService) -> Tuning:
+    """The numbers of a service: what it declares, unless a variable says otherwise.
+
+    Raises:
+        WrongInput: a variable has a wrong value; the sentence names it.
+    """
+    prefix = f"SHOP_{service.name.upper()}_"
+    declared = {
+        "retry_step": service.retry.step,
+        "retry_longest": service.retry.longest,
+        "retry_limit": service.retry.limit,
+        "batch_size": service.batch_size,
+        "deadline": service.deadline,
+    }
+    set_here = {
+        name: os.environ[prefix + name.upper()]
+        for name in declared
+        if prefix + name.upper() in os.environ
+    }
+    return validated(Tuning, prefix, **(declared | set_here))
+
+
+def queue_of(service: AnyService) -> Queue:
+    """A service's queue, with the numbers that its settings say."""
+    tuning = tuning_of(service)
+    return service.queue(retry=tuning.retry, deadline=tuning.deadline)
+
+
+def topology(services: Sequence[AnyService], settings: Settings) -> Topology:
+    """The topology of these services, with the numbers that their settings say."""
+    return Topology(queues=tuple(queue_of(each) for each in services), history=settings.history)

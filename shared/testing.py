@@ -1,0 +1,143 @@
+"""For people who test against the shop: what was published, and a stage to play services on.
+
+with recording() as published:
+    place_order(...)
+assert published[0].order_id == "ORD-123"
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from shared.events import DomainEvent
+from shared.messaging.cloudevents import encode
+from shared.messaging.embedded import EmbeddedBroker
+from shared.messaging.port import Message
+from shared.messaging.topology import Topology
+from shared.runtime.reacting import Reacted, Reactor
+from shared.runtime.relay import send_some
+from shared.runtime.service import AnyService
+from shared.storage import outbox
+from shared.storage.database import Database
+from shared.storage.migrating import migrate
+
+
+@contextmanager
+def recording() -> Iterator[list[Any]]:
+    """The events that units of work in the block say, in their order, as they will be sent."""
+    published: list[Any] = []
+    write = outbox.write
+
+    def write_and_record(connection: Any, outgoing: Sequence[outbox.Outgoing]) -> None:  # noqa: ANN401 - passed on
+        write(connection, outgoing)
+        published.extend(each.event for each in outgoing)
+
+    with mock.patch.object(outbox, "write", write_and_record):
+        yield published
+
+
+class Clock:
+    """A clock that stands still until it is turned."""
+
+    def __init__(self, now: float = 1_800_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        """Seconds since the epoch."""
+        return self.now
+
+
+class Stage:
+    """Services on the embedded broker and SQLite, without threads: everything happens when told.
+
+    Args:
+        folder: an empty one, for the files.
+        services: who plays.
+        outside: what services act on outside their database, by the service's name.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        services: Sequence[AnyService],
+        *,
+        outside: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.clock = Clock()
+        self.services = {each.name: each for each in services}
+        self.topology = Topology(queues=tuple(each.queue() for each in services))
+        self.broker = EmbeddedBroker(folder / "broker.db", clock=self.clock)
+        self.broker.set_up(self.topology)
+        self.databases = {name: Database(f"sqlite:///{folder / name}.db") for name in self.services}
+        for name, service in self.services.items():
+            migrate(self.databases[name], service.migrations)
+        self._publisher = self.broker.publisher()
+        self._outside = dict(outside or {})
+
+    @contextmanager
+    def store(self, service: str) -> Iterator[Any]:
+        """A service's store, to look into."""
+        database = self.databases[service]
+        with database.read() as connection:
+            yield self.services[service].store(connection, database)
+
+    def publish(self, *events: DomainEvent, source: str = "elsewhere") -> None:
+        """Send events as any publisher would."""
+        self._publisher.publish([_message(event, source) for event in events])
+
+    def play(self, *, turns: int = 100) -> list[Reacted]:
+        """Relay and react until nothing is ready; what is delayed stays delayed.
+
+        Returns:
+            What was done with each delivery, in order.
+
+        Raises:
+            AssertionError: it does not come to rest.
+        """
+        reacted: list[Reacted] = []
+        for _ in range(turns):
+            before = len(reacted)
+            for name in self.services:
+                send_some(self.databases[name], self._publisher, source=name)
+                reacted += self.react(name)
+            if len(reacted) == before:
+                return reacted
+        raise AssertionError(f"not at rest after {turns} turns")
+
+    def react(self, name: str) -> list[Reacted]:
+        """Let one service take what is ready for it."""
+        service = self.services[name]
+        reactor = Reactor(
+            service=service,
+            database=self.databases[name],
+            retry=service.retry,
+            outside=self._outside.get(name),
+        )
+        consumer = self.broker.consumer(name, prefetch=service.batch_size)
+        try:
+            reaction = reactor.react(consumer.take(service.batch_size, wait=0))
+            consumer.settle([each.verdict for each in reaction.reacted])
+        finally:
+            consumer.close()
+        return reaction.reacted
+
+    def close(self) -> None:
+        """Let go of all files."""
+        self._publisher.close()
+        self.broker.close()
+        for database in self.databases.values():
+            database.close()
+
+
+def _message(event: DomainEvent, source: str) -> Message:
+    return Message(
+        event_id=str(event.event_id),
+        topic=event.topic or event.type.rpartition(".v")[0],
+        type=event.type,
+        body=encode(event, source=source),
+        source=source,
+        correlation_id=str(event.correlation_id or ""),
+        occurred_at=event.occurred_at,
+    )
