@@ -1,0 +1,146 @@
+"""What every broker does with what is published."""
+
+import pytest
+
+from shared.messaging.port import Broker, Outcome
+from tests.contract.places import Place, order_placed, receive, replaced, send, settle_all
+
+
+@pytest.mark.parametrize(
+    ("topic", "reached"),
+    [
+        pytest.param("order.placed", {"inventory", "email", "analytics"}, id="exact"),
+        pytest.param("order.shipped", {"email", "analytics"}, id="star"),
+        pytest.param("stock.reserved", {"analytics"}, id="hash"),
+        pytest.param("order.placed.late", {"analytics"}, id="star-is-one-word"),
+        pytest.param("order", {"analytics"}, id="star-is-not-none"),
+    ],
+)
+def test_a_message_reaches_every_queue_bound_to_its_topic_and_no_other(
+    place: Place, broker: Broker, topic: str, reached: set[str]
+) -> None:
+    message = order_placed(topic)
+
+    send(broker, message)
+
+    for name in ("inventory", "email", "analytics"):
+        consumer = broker.consumer(name, prefetch=10)
+        if name in reached:
+            [delivery] = receive(consumer)
+            assert (delivery.body, delivery.attempt, delivery.queue) == (message.body, 1, name)
+            assert (delivery.event_id, delivery.type) == (message.event_id, message.type)
+        assert consumer.take(10, wait=place.traits.silence) == []
+
+
+def test_a_message_for_nobody_is_accepted(place: Place) -> None:
+    broker = place.connect()
+    topology = place.topology()
+    broker.set_up(type(topology)(queues=topology.queues[:1]))
+
+    assert broker.publisher().publish([order_placed("weather.changed")]) == [None]
+
+
+def test_an_empty_batch_is_published_at_once(broker: Broker) -> None:
+    assert broker.publisher().publish([]) == []
+
+
+def test_a_batch_of_a_thousand_arrives_whole(broker: Broker) -> None:
+    messages = [order_placed() for _ in range(1000)]
+
+    send(broker, *messages)
+
+    consumer = broker.consumer("inventory", prefetch=100)
+    bodies: list[bytes] = []
+    while len(bodies) < 1000:
+        taken = receive(consumer, 100)
+        bodies += [each.body for each in taken]
+        settle_all(consumer, taken, Outcome.DONE)
+    assert sorted(bodies) == sorted(each.body for each in messages)
+
+
+def test_a_message_above_1_mib_is_refused_and_its_neighbours_are_safe(broker: Broker) -> None:
+    first, huge, last = order_placed(), order_placed(body=b" " * (1024**2 + 1)), order_placed()
+    publisher = broker.publisher()
+
+    answers = publisher.publish([first, huge, last])
+
+    assert answers[0] is None
+    assert isinstance(answers[1], str)
+    assert answers[2] is None
+    bodies = {each.body for each in receive(broker.consumer("inventory", prefetch=10), 2)}
+    assert bodies == {first.body, last.body}
+    assert publisher.publish([order_placed()]) == [None]
+
+
+def test_a_message_of_exactly_1_mib_arrives(broker: Broker) -> None:
+    largest = order_placed(body=b"x" * 1024**2)
+
+    send(broker, largest)
+
+    assert receive(broker.consumer("inventory", prefetch=10))[0].body == largest.body
+
+
+def test_bytes_that_are_no_text_arrive_as_they_were(broker: Broker) -> None:
+    message = order_placed(body=bytes(range(256)))
+
+    send(broker, message)
+
+    assert receive(broker.consumer("inventory", prefetch=1))[0].body == message.body
+
+
+def test_a_copy_under_the_same_id_keeps_its_own_body(broker: Broker) -> None:
+    message = order_placed()
+    other = replaced(message, body=b"not the same", type="order.placed.v2")
+
+    send(broker, message, other)
+
+    taken = receive(broker.consumer("inventory", prefetch=10), 2)
+    assert [(each.type, each.body) for each in taken] == [
+        (message.type, message.body),
+        (other.type, other.body),
+    ]
+
+
+def test_a_message_to_one_queue_reaches_that_queue_alone(place: Place, broker: Broker) -> None:
+    message = order_placed(only_to="email", replays=3)
+
+    send(broker, message)
+
+    [delivery] = receive(broker.consumer("email", prefetch=10))
+    assert (delivery.body, delivery.replays, delivery.attempt) == (message.body, 3, 1)
+    assert delivery.type == message.type
+    for name in ("inventory", "analytics"):
+        assert broker.consumer(name, prefetch=10).take(10, wait=place.traits.silence) == []
+
+
+def test_a_message_to_a_queue_that_is_not_there_is_refused(broker: Broker) -> None:
+    answers = broker.publisher().publish([order_placed(only_to="nobody"), order_placed()])
+
+    assert isinstance(answers[0], str)
+    assert answers[1] is None
+
+
+def test_what_is_replayed_comes_after_what_is_live(broker: Broker) -> None:
+    replays = [order_placed(only_to="email", low_priority=True) for _ in range(3)]
+    live = [order_placed() for _ in range(3)]
+    send(broker, *replays)
+    send(broker, *live)
+    consumer = broker.consumer("email", prefetch=1)
+
+    bodies = []
+    for _ in range(6):
+        [taken] = receive(consumer)
+        bodies.append(taken.body)
+        consumer.settle([(taken, Outcome.DONE)])
+
+    assert bodies == [each.body for each in live + replays]
+
+
+def test_what_was_published_outlives_the_broker_object(place: Place, broker: Broker) -> None:
+    message = order_placed()
+    send(broker, message)
+    broker.close()
+
+    again = place.connect()
+
+    assert receive(again.consumer("inventory", prefetch=1))[0].body == message.body
