@@ -3,7 +3,8 @@
     ShopError
     ├── WrongInput               a person can put it right; exit code 2
     ├── CouldNotBeDone           it was understood and could not be done; exit code 1
-    │   └── BrokerUnavailable    the broker cannot be reached, or refuses us
+    │   └── BrokerUnavailable    the broker cannot be reached for now
+    │       └── BrokerRefused    it was reached and refuses us: trying again is no use
     ├── EnvironmentFailed        what the service stands on is away: stop consuming, hand back
     ├── TransientFailure         may go well later: retried after the broker's delay
     │   └── NotKnownYet          an event that comes before the one it builds on
@@ -37,6 +38,10 @@ class CouldNotBeDone(ShopError):
 
 class BrokerUnavailable(CouldNotBeDone):
     """The broker cannot be reached."""
+
+
+class BrokerRefused(BrokerUnavailable):
+    """The broker refuses this service."""
 
 
 class EnvironmentFailed(ShopError):
