@@ -9,11 +9,11 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-import structlog
 from tenacity import Retrying, retry_if_exception_type, wait_random_exponential
 
 from shared.errors import BrokerUnavailable
 from shared.messaging.port import Message, Publisher
+from shared.runtime.logs import Log
 from shared.storage import failures, outbox
 from shared.storage.bell import Bell
 from shared.storage.database import DATABASE_ERRORS, Database
@@ -71,6 +71,7 @@ class Relay:
         publisher: Publisher,
         *,
         source: str,
+        log: Log,
         outbox_keep: timedelta,
         failures_keep: timedelta,
         on_sent: Callable[[int, int], None] = lambda _sent, _refused: None,
@@ -83,7 +84,7 @@ class Relay:
         self._on_sent = on_sent
         self._stopping = threading.Event()
         self._cleaned_at = datetime.min.replace(tzinfo=UTC)
-        self._log = structlog.get_logger(service=source)
+        self._log = log
 
     def run(self) -> None:
         """Send until stopped; what fails for now is tried again, forever."""

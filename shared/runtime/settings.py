@@ -110,17 +110,23 @@ class Settings(BaseSettings):
         return None if self.inbox_keep is None else timedelta(days=self.inbox_keep)
 
 
-def settings_for(service: str | None = None) -> Settings:
-    """The settings of this process, with that service's secrets where `SHOP_KEYS` has them.
+def settings_for(*owners: str) -> Settings:
+    """The settings of this process, with those owners' secrets where `SHOP_KEYS` has them.
+
+    Args:
+        owners: folders of `SHOP_KEYS`, a service's name as a rule.
 
     Raises:
         WrongInput: a variable has a wrong value; the sentence names it.
-        CouldNotBeDone: this process may not read that service's secrets.
+        CouldNotBeDone: this process may not read one of those secrets.
     """
     settings = validated(Settings, "SHOP_")
-    if service is None or settings.keys is None:
+    if settings.keys is None:
         return settings
-    return validated(Settings, "SHOP_", **_secrets(settings.keys / service, service))
+    secrets: dict[str, str] = {}
+    for owner in owners:
+        secrets |= _secrets(settings.keys / owner, owner)
+    return validated(Settings, "SHOP_", **secrets)
 
 
 def _secrets(folder: Path, service: str) -> dict[str, str]:

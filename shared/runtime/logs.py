@@ -1,0 +1,129 @@
+"""Logs: an event name and fields; JSON for machines, aligned and coloured columns for people.
+
+No line holds an address or a mail: reactions log ids and what the handler said that it did.
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+from zlib import crc32
+
+import structlog
+from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+
+from shared.errors import ShopError
+from shared.messaging.port import Outcome
+from shared.runtime.reacting import Reacted
+from shared.runtime.settings import Settings
+from shared.storage import failures
+
+Log = FilteringBoundLogger
+
+_COLOURS = ("\x1b[36m", "\x1b[35m", "\x1b[34m", "\x1b[32m", "\x1b[33m", "\x1b[96m")
+_LEVELS = {"warning": "\x1b[33m", "error": "\x1b[31m"}
+_DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
+_COLUMNS = ("service", "level", "event", "event_type", "order_id")
+_MACHINES_ONLY = ("event_id", "timestamp", "correlation_id")
+
+
+def log_to(stream: TextIO, settings: Settings) -> Log:
+    """The log of this process, written to a stream in the form that fits it."""
+    for_people = settings.log_format == "console" or (not settings.log_format and stream.isatty())
+    last: Processor = (
+        _Columns(is_coloured=stream.isatty()) if for_people else structlog.processors.JSONRenderer()
+    )
+    logger: Log = structlog.wrap_logger(
+        structlog.WriteLogger(stream),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            last,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(settings.log_level),
+        cache_logger_on_first_use=True,
+    )
+    return logger
+
+
+def log_reaction(log: Log, reacted: Reacted, *, dies: bool) -> None:
+    """One line on what was done with one delivery.
+
+    Args:
+        dies: it was the last attempt that the broker allows.
+    """
+    event, delivery, error = reacted.event, reacted.delivery, reacted.error
+    about: dict[str, Any] = {
+        "event_id": str(event.event_id) if event else None,
+        "event_type": event.type if event else None,
+        "order_id": event.subject if event else None,
+        "attempt": delivery.attempt,
+    }
+    if delivery.replays:
+        about["replays"] = delivery.replays
+    if error is not None:
+        name, message, _ = failures.described(error)
+        known = isinstance(error, ShopError)
+        about |= {"error": name, "reason": message if known else f"at {_where(error)}"}
+        if reacted.outcome is Outcome.DEAD or dies:
+            log.error("dead", **about)
+        else:
+            log.warning("failed, will retry", **about)
+    elif reacted.outcome is Outcome.HAND_BACK:
+        log.info("handed back", **about)
+    else:
+        about |= {"did": ", ".join(reacted.deeds)} if reacted.deeds else {}
+        about |= {"published": ", ".join(reacted.published)} if reacted.published else {}
+        log.info("duplicate" if reacted.duplicate else "handled", **about)
+
+
+def _where(error: BaseException) -> str:
+    """The innermost place of an error, such as `store.py:41`."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return "an unknown place"
+    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+
+
+class _Columns:
+    """Renders a line for a person: time, service, what, type, order, and the rest."""
+
+    def __init__(self, *, is_coloured: bool) -> None:
+        self._paint: Callable[[str, str], str] = (
+            (lambda text, colour: f"{colour}{text}{_PLAIN}")
+            if is_coloured
+            else (lambda text, _: text)
+        )
+
+    def __call__(self, logger: WrappedLogger, method: str, line: EventDict) -> str:
+        del logger, method
+        level = str(line.get("level", ""))
+        service = str(line.get("service", ""))
+        parts = [
+            self._paint(str(line.get("timestamp", ""))[11:23], _DIM),
+            self._paint(f"{service:<10}", _COLOURS[crc32(service.encode()) % len(_COLOURS)]),
+            self._paint(f"{line.get('event', '')!s:<10}", _LEVELS.get(level, "")),
+        ]
+        if line.get("event_type"):
+            parts.append(f"{line['event_type']:<20} {line.get('order_id') or '':<12}")
+        parts += self._rest(line)
+        return "  ".join(parts).rstrip()
+
+    def _rest(self, line: EventDict) -> list[str]:
+        told = []
+        if line.get("did"):
+            told.append(str(line["did"]))
+        if line.get("published"):
+            told.append(self._paint(f"→ {line['published']}", "\x1b[32m"))
+        if line.get("attempt", 1) != 1:
+            told.append(self._paint(f"attempt {line['attempt']}", _LEVELS["warning"]))
+        known = {*_COLUMNS, *_MACHINES_ONLY, "did", "published", "attempt"}
+        told += [f"{name}={value}" for name, value in line.items() if name not in known]
+        return told
+
+
+def standard_log(settings: Settings) -> Log:
+    """The log of a process, on standard output."""
+    return log_to(sys.stdout, settings)

@@ -1,0 +1,179 @@
+"""A process: services at work under one supervisor, from the first line to the exit code.
+
+It stops on SIGTERM and SIGINT within its grace. It ends by itself when a thread dies (exit code 1)
+or when a handler exceeds its deadline (exit code 70), to be restarted by whoever started it.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from shared.errors import ShopError
+from shared.messaging.connect import broker_at
+from shared.messaging.port import Broker
+from shared.runtime import http
+from shared.runtime.logs import Log
+from shared.runtime.metrics import Metrics
+from shared.runtime.running import Listener, Parts, Running
+from shared.runtime.service import AnyService
+from shared.runtime.settings import Settings, settings_for
+from shared.runtime.tuning import queue_of, tuning_of
+from shared.storage import failures
+from shared.storage.database import Database
+
+LOOK_EVERY = 0.2
+EXIT_HUNG = 70
+"""EX_SOFTWARE of sysexits.h."""
+
+
+class ServiceGroup:
+    """Services at work together in one process, sharing one broker when embedded.
+
+    Args:
+        services: what is to run.
+        listeners: told of each reaction.
+    """
+
+    def __init__(
+        self, services: Sequence[AnyService], log: Log, *, listeners: Sequence[Listener] = ()
+    ) -> None:
+        self.log = log
+        self.metrics = Metrics()
+        self._brokers: dict[str, Broker] = {}
+        self._listeners = list(listeners)
+        self.running = [self._running(each) for each in services]
+
+    def _running(self, service: AnyService) -> Running:
+        settings = settings_for(service.name)
+        outside = service.acts_outside
+        parts = Parts(
+            service=service,
+            settings=settings,
+            queue=queue_of(service),
+            batch_size=tuning_of(service).batch_size if outside is None else 1,
+            broker=self._broker(settings, service.name),
+            database=Database(settings.database_url_of(service.name), app=service.name),
+            log=self.log,
+            metrics=self.metrics,
+            outside=outside.opened(settings) if outside else None,
+            listeners=self._listeners,
+        )
+        return Running(parts)
+
+    def _broker(self, settings: Settings, service: str) -> Broker:
+        url = settings.broker_url_of(service)
+        if url not in self._brokers:
+            self._brokers[url] = broker_at(url, app=service)
+        return self._brokers[url]
+
+    def start(self) -> None:
+        """Begin, all of them."""
+        for each in self.running:
+            each.start()
+
+    def stop(self, grace: float) -> bool:
+        """Stop, all of them; answers whether they did within that many seconds."""
+        until = time.monotonic() + grace
+        for each in self.running:
+            each.stop()
+        ended = True
+        for each in self.running:
+            ended = each.join(until) and ended
+        for broker in self._brokers.values():
+            broker.close()
+        return ended
+
+    def health(self) -> list[str]:
+        """What is wrong with the process itself."""
+        return [problem for each in self.running for problem in each.health()]
+
+    def readiness(self) -> list[str]:
+        """What keeps it from doing its work."""
+        return [problem for each in self.running for problem in each.readiness()]
+
+
+def run(services: Sequence[AnyService], settings: Settings, log: Log) -> int:
+    """Run services until a signal, or until one cannot go on.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ShopError: a setting is wrong, or a port is in use.
+    """
+    group = ServiceGroup(services, log)
+    stopping = threading.Event()
+    with _on_signals(stopping):
+        server = None
+        if settings.http_port is not None:
+            server = http.serve(
+                settings.http_host,
+                settings.http_port,
+                health=group.health,
+                readiness=group.readiness,
+                registry=group.metrics.registry,
+            )
+        group.start()
+        for each in group.running:
+            log.info("started", service=each.name)
+        code = _supervise(group, stopping)
+        if not group.stop(settings.grace):
+            log.error("did not finish within its grace", seconds=settings.grace)
+            code = code or 1
+        if server is not None:
+            server.shutdown()
+            server.server_close()
+    log.info("stopped")
+    return code
+
+
+def _supervise(group: ServiceGroup, stopping: threading.Event) -> int:
+    """Watch the threads until a signal; answers the exit code."""
+    while not stopping.wait(LOOK_EVERY):
+        for each in group.running:
+            if each.failed is not None:
+                _say_why(group.log, each)
+                return 1
+            since = each.watch.since
+            if since is not None and time.monotonic() - since > each.deadline:
+                _end_hung(group.log, each)
+    return 0
+
+
+def _say_why(log: Log, running: Running) -> None:
+    error = running.failed
+    if isinstance(error, ShopError):
+        log.error("cannot go on", service=running.name, reason=str(error))
+    elif error is not None:
+        name, message, stack = failures.described(error)
+        log.error("broke down", service=running.name, error=name, reason=message, stack=stack)
+
+
+def _end_hung(log: Log, running: Running) -> None:
+    """End the process: a handler that hangs cannot be ended alone in Python."""
+    delivery = running.watch.delivery
+    log.error(
+        "handler exceeded its deadline; the process ends to be restarted",
+        service=running.name,
+        event_id=delivery.event_id if delivery else None,
+        seconds=running.deadline,
+    )
+    running.abandon()
+    os._exit(EXIT_HUNG)
+
+
+@contextmanager
+def _on_signals(stopping: threading.Event) -> Iterator[None]:
+    """Set the event on SIGTERM and SIGINT; a signal handler may do no more than that."""
+    before = {
+        number: signal.signal(number, lambda *_: stopping.set())
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,232 @@
+"""One service at work: a worker that reacts and a relay that sends, each a thread."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from tenacity import Retrying, retry_if_exception, wait_random_exponential
+
+from shared.errors import BrokerRefused, BrokerUnavailable, EnvironmentFailed, ShopError
+from shared.messaging.port import Broker, Consumer, Outcome
+from shared.messaging.topology import Queue
+from shared.runtime.logs import Log, log_reaction
+from shared.runtime.metrics import Metrics
+from shared.runtime.reacting import Reacted, Reactor, Watch
+from shared.runtime.relay import Relay
+from shared.runtime.service import AnyService
+from shared.runtime.settings import Settings
+from shared.storage.database import Database
+
+TAKE_SECONDS = 1.0
+PROBE_SECONDS = 5.0
+
+Listener = Callable[[str, Reacted], None]
+"""Told of each reaction: the service's name, and what was done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a running service is made of, given by the composition root."""
+
+    service: AnyService
+    settings: Settings
+    queue: Queue
+    batch_size: int
+    broker: Broker
+    database: Database
+    log: Log
+    metrics: Metrics
+    outside: Any = None
+    listeners: list[Listener] = field(default_factory=list)
+
+
+class Running:
+    """A service at work, until `stop`.
+
+    Attributes:
+        failed: why one of its threads ended by itself; None as a rule.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        settings, service = parts.settings, parts.service
+        self.name = service.name
+        self.failed: BaseException | None = None
+        self.database = parts.database
+        self._parts = parts
+        self._log = parts.log.bind(service=self.name)
+        self._stopping = threading.Event()
+        self._consumer: Consumer | None = None
+        self._relay = Relay(
+            parts.database,
+            parts.broker.publisher(),
+            source=self.name,
+            log=self._log,
+            outbox_keep=timedelta(days=settings.outbox_keep),
+            failures_keep=timedelta(days=settings.failures_keep),
+            on_sent=self._sent,
+        )
+        self._reactor = Reactor(
+            service=service,
+            database=parts.database,
+            retry=parts.queue.retry,
+            outside=parts.outside,
+            inbox_horizon=settings.inbox_horizon(),
+            on_published=self._relay.bell.ring,
+        )
+        self._threads = [
+            threading.Thread(
+                target=self._guard, args=(run,), name=f"{self.name} {what}", daemon=True
+            )
+            for what, run in (("worker", self._work), ("relay", self._relay.run))
+        ]
+        parts.metrics.watch_outbox(self.name, parts.database)
+        parts.metrics.watch_consumer(self.name, lambda: self.is_consuming)
+
+    @property
+    def watch(self) -> Watch:
+        """What its worker is at."""
+        return self._reactor.watch
+
+    @property
+    def deadline(self) -> float:
+        """Seconds that one of its handlers may take."""
+        return self._parts.queue.deadline
+
+    @property
+    def is_consuming(self) -> bool:
+        """Whether the broker has its consumer registered now."""
+        consumer = self._consumer
+        return consumer is not None and consumer.is_consuming
+
+    def start(self) -> None:
+        """Begin to react and to send."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Begin to stop: finish what has been begun, hand back the rest."""
+        self._stopping.set()
+        self._relay.stop()
+        consumer = self._consumer
+        if consumer is not None:
+            consumer.wake()
+
+    def join(self, until: float) -> bool:
+        """Wait for its threads until a monotonic time; answers whether they ended."""
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def health(self) -> list[str]:
+        """What is wrong with its threads, a sentence each."""
+        return [f"{each.name} has ended" for each in self._threads if not each.is_alive()]
+
+    def readiness(self) -> list[str]:
+        """What keeps it from reacting, a sentence each."""
+        problems = self.health()
+        try:
+            self.database.probe()
+        except EnvironmentFailed as error:
+            problems.append(f"{self.name}: {error}")
+        if not self.is_consuming:
+            problems.append(f"{self.name}: the broker does not have its consumer registered")
+        return problems
+
+    def abandon(self) -> None:
+        """Give up a handler past its deadline: its message counts a failed attempt, no other does.
+
+        The process must end after this: its worker cannot be.
+        """
+        consumer, delivery = self._consumer, self.watch.delivery
+        if consumer is None:
+            return
+        if delivery is not None and self._environment_answers():
+            consumer.settle([(delivery, Outcome.RETRY)])
+        consumer.close()
+
+    def _environment_answers(self) -> bool:
+        """Whether what it stands on is there; a probe that hangs says no."""
+        answered = threading.Event()
+
+        def ask() -> None:
+            try:
+                self._reactor.probe()
+            except EnvironmentFailed:
+                return
+            answered.set()
+
+        threading.Thread(target=ask, daemon=True).start()
+        return answered.wait(PROBE_SECONDS)
+
+    def _guard(self, run: Callable[[], None]) -> None:
+        try:
+            run()
+        except BaseException as error:  # noqa: BLE001 - the supervisor says it, and ends the process
+            self.failed = error
+
+    def _work(self) -> None:
+        self._patiently(BrokerUnavailable, lambda: self._parts.broker.bind(self._parts.queue))
+        while not self._stopping.is_set():
+            environment = self._consume()
+            if environment is not None:
+                self._log.error("stopped consuming", reason=str(environment))
+                self._patiently(EnvironmentFailed, self._reactor.probe)
+                self._log.info("consuming again")
+
+    def _consume(self) -> EnvironmentFailed | None:
+        """React until stopped, or until the environment fails."""
+        size = self._parts.batch_size
+        consumer = self._parts.broker.consumer(self.name, prefetch=2 * size)
+        self._consumer = consumer
+        try:
+            while not self._stopping.is_set():
+                deliveries = consumer.take(size, wait=TAKE_SECONDS)
+                if not deliveries:
+                    continue
+                reaction = self._reactor.react(deliveries)
+                consumer.settle([each.verdict for each in reaction.reacted])
+                self._parts.metrics.reaction(self.name, reaction)
+                for each in reaction.reacted:
+                    self._tell(each)
+                if reaction.environment is not None:
+                    return reaction.environment
+            return None
+        finally:
+            self._consumer = None
+            consumer.close()
+
+    def _tell(self, reacted: Reacted) -> None:
+        dies = (
+            reacted.outcome is Outcome.RETRY
+            and reacted.delivery.attempt > self._parts.queue.retry.limit
+        )
+        self._parts.metrics.reacted(self.name, reacted, dies=dies)
+        log_reaction(self._log, reacted, dies=dies)
+        for listener in self._parts.listeners:
+            listener(self.name, reacted)
+
+    def _sent(self, sent: int, refused: int) -> None:
+        self._parts.metrics.published.labels(self.name).inc(sent)
+        self._parts.metrics.refused.labels(self.name).inc(refused)
+
+    def _patiently(self, awaited: type[ShopError], attempt: Callable[[], None]) -> None:
+        """Try until it goes well or the process is to stop."""
+        retrying = Retrying(
+            retry=retry_if_exception(
+                lambda error: isinstance(error, awaited) and not isinstance(error, BrokerRefused)
+            ),
+            wait=wait_random_exponential(multiplier=0.5, max=30),
+            sleep=self._pause,
+            stop=lambda _: self._stopping.is_set(),
+            before_sleep=lambda state: self._log.warning(
+                "waiting", reason=str(state.outcome and state.outcome.exception())
+            ),
+            retry_error_callback=lambda _: None,
+        )
+        retrying(attempt)
+
+    def _pause(self, seconds: float) -> None:
+        self._stopping.wait(seconds)
