@@ -1,1 +1,6 @@
 """RabbitMQ behind the broker port; the only package that knows pika."""
+
+from shared.messaging.rabbitmq.broker import RabbitBroker
+from shared.messaging.rabbitmq.permissions import OPERATOR, grant
+
+__all__ = ["OPERATOR", "RabbitBroker", "grant"]

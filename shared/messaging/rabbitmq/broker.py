@@ -1,0 +1,83 @@
+"""RabbitMQ as the broker port has it."""
+
+import logging
+import threading
+from typing import TypeVar
+from weakref import WeakSet
+
+from shared.errors import BrokerUnavailable
+from shared.messaging.rabbitmq import installation
+from shared.messaging.rabbitmq.address import parse
+from shared.messaging.rabbitmq.consumer import RabbitConsumer
+from shared.messaging.rabbitmq.inspection import inspect
+from shared.messaging.rabbitmq.link import Link
+from shared.messaging.rabbitmq.management import Management
+from shared.messaging.rabbitmq.publisher import RabbitPublisher
+from shared.messaging.rabbitmq.session import talking_to
+from shared.messaging.topology import Queue, Topology
+
+_L = TypeVar("_L", bound=Link)
+
+
+class RabbitBroker:
+    """RabbitMQ 4.3.1 or newer. For any thread.
+
+    Args:
+        url: `amqp://user:password@host:5672/vhost`.
+        admin_url: `http://user:password@host:15672`, the management API; set-up is partial, and
+            checks see less, without.
+        app: what the connections are called at the broker.
+
+    Raises:
+        WrongInput: one of the URLs is none.
+    """
+
+    def __init__(self, url: str, *, admin_url: str | None = None, app: str = "shop") -> None:
+        # pika writes errors and tracebacks of what this package handles, and says, itself.
+        logging.getLogger("pika").setLevel(logging.CRITICAL)
+        self._address = parse(url)
+        self._management = Management(admin_url) if admin_url else None
+        self._app = app
+        self._links: WeakSet[Link] = WeakSet()
+        self._lock = threading.Lock()
+
+    def set_up(self, topology: Topology) -> list[str]:
+        """See the port."""
+        return installation.install(topology, self._address.named(self._app), self._management)
+
+    def check(self, topology: Topology) -> list[str]:
+        """See the port."""
+        try:
+            return inspect(topology, self._address.named(self._app), self._management)
+        except BrokerUnavailable as error:
+            return [str(error)]
+
+    def probe(self) -> str:
+        """See the port."""
+        with talking_to(self._address.named(self._app)) as session:
+            return session.version
+
+    def bind(self, queue: Queue) -> None:
+        """See the port."""
+        installation.bind(queue, self._address.named(self._app))
+
+    def publisher(self) -> RabbitPublisher:
+        """See the port."""
+        return self._kept(RabbitPublisher(self._address, name=f"{self._app} publisher"))
+
+    def consumer(self, queue: str, *, prefetch: int) -> RabbitConsumer:
+        """See the port."""
+        name = f"{self._app} consumer of {queue}"
+        return self._kept(RabbitConsumer(self._address, queue, prefetch=prefetch, name=name))
+
+    def _kept(self, link: _L) -> _L:
+        with self._lock:
+            self._links.add(link)
+        return link
+
+    def close(self) -> None:
+        """See the port."""
+        with self._lock:
+            links, self._links = list(self._links), WeakSet()
+        for link in links:
+            link.close()

@@ -1,0 +1,208 @@
+"""The way out of one queue: deliveries in, outcomes out, on a connection of its own.
+
+Guarantees: a graceful end counts no attempt; an outcome that comes after its connection is gone is
+dropped, for the broker delivers that message again; a message that kills its process takes no
+neighbours with it, since at first one alone is taken.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import takewhile
+from typing import NamedTuple
+
+from pika import frame, spec
+from pika.channel import Channel
+from pika.exceptions import ChannelClosed
+
+from shared.messaging.port import Delivery, Outcome, Verdict
+from shared.messaging.rabbitmq.address import Address
+from shared.messaging.rabbitmq.link import Link
+from shared.messaging.rabbitmq.wire import delivery
+
+_PROVEN = 5
+"""Messages handled well until more than one is taken at a time."""
+
+
+class _Token(NamedTuple):
+    generation: int
+    tag: int
+
+
+class RabbitConsumer(Link):
+    """A consumer of one queue."""
+
+    def __init__(self, address: Address, queue: str, *, prefetch: int, name: str) -> None:
+        super().__init__(address, name=name)
+        self._queue = queue
+        self._prefetch = prefetch
+        self._handled_well = 0
+        self._generation = 0
+        self._unsettled: dict[int, None] = {}  # tags of this channel, in order of delivery
+        self._consumer_tag: str | None = None
+        self._taken_at_once = 0
+        self._arrived: deque[Delivery] = deque()
+        self._woken = False
+        self._changed = threading.Condition()
+        self._consuming = False
+
+    @property
+    def is_consuming(self) -> bool:
+        """See the port."""
+        return self._consuming
+
+    def take(self, most: int, *, wait: float) -> list[Delivery]:
+        """See the port."""
+        self.ensure_running()
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._arrived or self._woken or self.refused is not None, timeout=wait
+            )
+            self._woken = False
+            taken = [self._arrived.popleft() for _ in range(min(most, len(self._arrived)))]
+        if not taken and self.refused is not None:
+            self.ensure_running()
+        return taken
+
+    def settle(self, verdicts: Sequence[Verdict]) -> None:
+        """See the port."""
+        if verdicts:
+            self.call(lambda: self._settle(verdicts))
+
+    def wake(self) -> None:
+        """See the port."""
+        with self._changed:
+            self._woken = True
+            self._changed.notify_all()
+
+    # On the link's thread.
+
+    def _opened(self, channel: Channel) -> None:
+        with self._changed:
+            self._generation += 1
+        # pika rejects what arrives while it cancels, which would count as a failed attempt.
+        channel.basic_reject = partial(_nack, channel)  # type: ignore[method-assign]
+        channel.add_on_cancel_callback(self._cancelled_by_broker)
+        self._consume(channel)
+
+    def _consume(self, channel: Channel) -> None:
+        self._taken_at_once = self._prefetch if self._handled_well >= _PROVEN else 1
+        channel.basic_qos(prefetch_count=self._taken_at_once)
+        self._consumer_tag = channel.basic_consume(
+            self._queue, self._deliver, callback=self._registered
+        )
+
+    def _registered(self, _frame: frame.Method[spec.Basic.ConsumeOk]) -> None:
+        self._consuming = True
+        self.is_up()
+
+    def _deliver(
+        self,
+        _channel: Channel,
+        method: spec.Basic.Deliver,
+        properties: spec.BasicProperties,
+        body: bytes,
+    ) -> None:
+        tag = method.delivery_tag
+        self._unsettled[tag] = None
+        token = _Token(self._generation, tag)
+        arrived = delivery(self._queue, properties, body, token=token)
+        with self._changed:
+            self._arrived.append(arrived)
+            self._changed.notify()
+
+    def _cancelled_by_broker(self, _frame: frame.Method[spec.Basic.Cancel]) -> None:
+        """The consumer timed out, or the queue is gone; the channel is of no more use."""
+        channel = self._channel
+        if channel is not None and channel.is_open:
+            channel.basic_nack(0, multiple=True, requeue=True)
+        self.drop(ChannelClosed(404, f"the broker has ended the consumer of {self._queue}"))
+
+    def _lost(self) -> None:
+        self._consuming = False
+        self._consumer_tag = None
+        self._unsettled.clear()
+        with self._changed:
+            self._generation += 1
+            self._arrived.clear()
+
+    def _broke(self) -> None:
+        # A message that pika cannot decode comes again and again until its limit: alone, please.
+        self._handled_well = 0
+
+    def _gave_up(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def _settle(self, verdicts: Sequence[Verdict]) -> None:
+        channel = self._channel
+        if channel is None or not channel.is_open:
+            return
+        done = set()
+        for tag, outcome in self._current(verdicts):
+            if outcome is Outcome.DONE:
+                done.add(tag)
+                continue
+            del self._unsettled[tag]
+            _send(channel, tag, outcome)
+        self._acknowledge(channel, done)
+        self._take_more(channel, len(done))
+
+    def _current(self, verdicts: Sequence[Verdict]) -> list[tuple[int, Outcome]]:
+        """Those of this channel that have not been settled yet."""
+        tokens = [(each.token, outcome) for each, outcome in verdicts]
+        return [
+            (token.tag, outcome)
+            for token, outcome in tokens
+            if isinstance(token, _Token)
+            and token.generation == self._generation
+            and token.tag in self._unsettled
+        ]
+
+    def _acknowledge(self, channel: Channel, done: set[int]) -> None:
+        """All in one where no unsettled tag lies below, the rest one by one."""
+        together = list(takewhile(done.__contains__, self._unsettled))
+        if together:
+            channel.basic_ack(together[-1], multiple=True)
+        for tag in done.difference(together):
+            channel.basic_ack(tag)
+        for tag in done:
+            del self._unsettled[tag]
+
+    def _take_more(self, channel: Channel, handled_well: int) -> None:
+        self._handled_well += handled_well
+        enough = self._handled_well >= _PROVEN and self._taken_at_once < self._prefetch
+        if enough and self._consumer_tag is not None:
+            # A prefetch changed on a live consumer has no effect.
+            tag, self._consumer_tag = self._consumer_tag, None
+            channel.basic_cancel(tag, callback=lambda _: self._consume(channel))
+
+    def _leaving(self, then: Callable[[], None]) -> None:
+        channel, tag = self._channel, self._consumer_tag
+        if channel is None or tag is None:
+            then()
+            return
+
+        def hand_back(_frame: frame.Method[spec.Basic.CancelOk]) -> None:
+            channel.basic_nack(0, multiple=True, requeue=True)
+            then()
+
+        self._consuming = False
+        self._consumer_tag = None
+        channel.basic_cancel(tag, callback=hand_back)
+
+
+def _nack(channel: Channel, tag: int = 0, requeue: bool = True) -> None:  # noqa: FBT001, FBT002 - as basic_reject
+    channel.basic_nack(tag, requeue=requeue)
+
+
+def _send(channel: Channel, tag: int, outcome: Outcome) -> None:
+    """A reject counts as a failed attempt and is delayed, a nack is neither.
+
+    Source: https://www.rabbitmq.com/docs/quorum-queues#delayed-retry
+    """
+    if outcome is Outcome.HAND_BACK:
+        channel.basic_nack(tag, requeue=True)
+    else:
+        Channel.basic_reject(channel, tag, requeue=outcome is Outcome.RETRY)

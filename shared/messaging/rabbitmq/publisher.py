@@ -1,0 +1,224 @@
+"""The way in: many messages unconfirmed at a time, an answer for each.
+
+Source: https://www.rabbitmq.com/docs/confirms#publisher-confirms
+"""
+
+import time
+from collections.abc import Sequence
+from functools import partial
+
+from pika import frame, spec
+from pika.channel import Channel
+from pika.exceptions import ChannelClosedByBroker
+
+from shared.errors import BrokerUnavailable
+from shared.messaging.port import Message
+from shared.messaging.rabbitmq.address import Address
+from shared.messaging.rabbitmq.batch import Batch
+from shared.messaging.rabbitmq.faults import unavailable
+from shared.messaging.rabbitmq.link import Link
+from shared.messaging.rabbitmq.wire import UNSENDABLE, frames, target
+from shared.messaging.topology import EVENTS
+
+WINDOW = 500
+"""Messages unconfirmed at most. A confirm is a round trip and a sync to disk; more gains little."""
+
+_REFILL = WINDOW // 2
+"""Sending few at a time would cost a system call each."""
+
+_PATIENCE = 5.0
+"""Seconds without a connection, or with nothing but refusals, until the caller hears of it."""
+
+_SILENCE = 30.0
+"""Seconds without any answer on a connection that lives."""
+
+_BACKOFF = 0.2
+"""Seconds until what was refused for now is sent again."""
+
+_THE_MESSAGES_FAULT = {403, 406}
+"""No permission for its topic; larger than the broker allows."""
+
+
+class RabbitPublisher(Link):
+    """A publisher with a connection of its own, which it keeps alive between calls."""
+
+    def __init__(self, address: Address, *, name: str) -> None:
+        super().__init__(address, name=name)
+        self._batch: Batch | None = None
+        self._next_tag = 1
+        self._ready = False
+        self._blocked = False
+        self._backing_off = False
+        self._refusing = False
+
+    def publish(self, messages: Sequence[Message]) -> list[str | None]:
+        """Send all, and wait until the broker has answered for each; see the port."""
+        if not messages:
+            return []
+        self.ensure_running()
+        batch = self._batch = Batch(messages)
+        self.call(self._pump)
+        try:
+            self._wait(batch)
+        finally:
+            # What is still unconfirmed of it is answered later, to nobody.
+            self._batch = None
+        if batch.error is not None:
+            raise batch.error
+        return batch.reasons
+
+    def _wait(self, batch: Batch) -> None:
+        answers, since = 0, time.monotonic()
+        while not batch.finished.wait(0.1):
+            if self.refused is not None:
+                self.ensure_running()
+            if batch.answers != answers:
+                answers, since = batch.answers, time.monotonic()
+            silent, trouble = time.monotonic() - since, self._trouble()
+            if silent > (_PATIENCE if trouble else _SILENCE):
+                if trouble is None:
+                    trouble = BrokerUnavailable(f"the broker at {self.address} confirms nothing")
+                    self.call(partial(self.drop, trouble))
+                raise trouble
+
+    def _trouble(self) -> BrokerUnavailable | None:
+        at = f"the broker at {self.address}"
+        if not self._ready:
+            return self.trouble or BrokerUnavailable(f"{at} cannot be reached")
+        if self._blocked:
+            return BrokerUnavailable(f"{at} takes no messages: its memory or disk is full")
+        if self._refusing:
+            return BrokerUnavailable(f"{at} takes no messages: a queue is full or has no majority")
+        return None
+
+    # On the link's thread.
+
+    def _opened(self, channel: Channel) -> None:
+        connection = channel.connection
+        connection.add_on_connection_blocked_callback(lambda *_: self._now_blocked(blocked=True))
+        connection.add_on_connection_unblocked_callback(lambda *_: self._now_blocked(blocked=False))
+        channel.add_on_return_callback(self._came_back)
+        channel.confirm_delivery(self._answered, callback=self._confirming)
+
+    def _confirming(self, _frame: frame.Method[spec.Confirm.SelectOk]) -> None:
+        self._next_tag = 1
+        self._ready = True
+        self.is_up()
+        self._pump()
+
+    def _now_blocked(self, *, blocked: bool) -> None:
+        self._blocked = blocked
+        self._pump()
+
+    def _lost(self) -> None:
+        self._ready = self._blocked = self._backing_off = self._refusing = False
+        if self._batch is not None:
+            self._batch.unknown(suspicious=False)
+
+    def _channel_closed(self, channel: Channel, reason: BaseException) -> None:
+        """One message can close the channel; whichever it was, the others must go on."""
+        said = reason if isinstance(reason, ChannelClosedByBroker) else None
+        if said is None or said.reply_code not in _THE_MESSAGES_FAULT:
+            if said is not None and self._batch is not None:
+                self._batch.fail(unavailable(said, self.address))
+            super()._channel_closed(channel, reason)
+            return
+        self._ready = False
+        self._channel = None
+        if self._batch is not None:
+            self._blame(self._batch, said.reply_text)
+        # Only once pika has let go of the channel's number, which is after this call.
+        self.call(self._open_channel)
+
+    @staticmethod
+    def _blame(batch: Batch, text: str) -> None:
+        if len(batch.unconfirmed) == 1:
+            (tag,) = batch.unconfirmed
+            batch.set_aside(batch.unconfirmed.pop(tag), f"the broker refuses it: {text}")
+        else:
+            batch.unknown(suspicious=True)
+
+    def _pump(self) -> None:
+        """Send what the window has room for."""
+        batch = self._batch
+        held_up = not self._ready or self._blocked or self._backing_off
+        if batch is None or self._channel is None or held_up:
+            return
+        room = (1 if batch.suspects else WINDOW) - len(batch.unconfirmed)
+        if not batch.waiting or room < min(1 if batch.suspects else _REFILL, len(batch.waiting)):
+            return
+        self._send(batch, self._channel, room)
+
+    def _send(self, batch: Batch, channel: Channel, room: int) -> None:
+        most_bytes = channel.connection.params.frame_max
+        ready: list[bytes] = []
+        while batch.waiting and len(ready) < room:
+            index = batch.waiting.popleft()
+            try:
+                encoded = frames(
+                    batch.messages[index], channel=channel.channel_number, most_bytes=most_bytes
+                )
+            except UNSENDABLE as error:
+                batch.set_aside(index, f"AMQP cannot carry it: {type(error).__name__}")
+                continue
+            ready.append(encoded)
+            batch.unconfirmed[self._next_tag] = index
+            self._next_tag += 1
+        if ready:
+            # pika's basic_publish makes three writes of each message and does a third of the speed.
+            channel.connection._output_marshaled_frames([b"".join(ready)])  # noqa: SLF001
+
+    def _came_back(
+        self,
+        _channel: Channel,
+        method: spec.Basic.Return,
+        properties: spec.BasicProperties,
+        _body: bytes,
+    ) -> None:
+        """No queue is bound for it; its confirm comes next."""
+        batch = self._batch
+        if batch is None:
+            return
+        if method.exchange == EVENTS:
+            batch.fail(BrokerUnavailable("no queue is bound to `events`, run `shop setup`"))
+            return
+        sent = (method.exchange, method.routing_key), properties.message_id
+        for tag, index in batch.unconfirmed.items():
+            message = batch.messages[index]
+            if (target(message), message.event_id) == sent:
+                del batch.unconfirmed[tag]
+                batch.set_aside(index, f"no queue {message.only_to!r} takes replays")
+                return
+
+    def _answered(self, answer: frame.Method[spec.Basic.Ack | spec.Basic.Nack]) -> None:
+        batch = self._batch
+        if batch is None:
+            return
+        tags = self._tags(batch, answer.method.delivery_tag, multiple=answer.method.multiple)
+        if isinstance(answer.method, spec.Basic.Ack):
+            batch.confirmed(tags)
+            self._refusing = False
+            self._pump()
+        elif tags:
+            batch.refused_for_now(tags)
+            self._back_off()
+
+    @staticmethod
+    def _tags(batch: Batch, tag: int, *, multiple: bool) -> list[int]:
+        if not multiple:
+            return [tag] if tag in batch.unconfirmed else []
+        tags = []
+        for each in batch.unconfirmed:  # in the order of sending, so lower tags come first
+            if each > tag:
+                break
+            tags.append(each)
+        return tags
+
+    def _back_off(self) -> None:
+        if not self._backing_off and self._connection is not None:
+            self._backing_off = self._refusing = True
+            self._connection.ioloop.call_later(_BACKOFF, self._try_again)
+
+    def _try_again(self) -> None:
+        self._backing_off = False
+        self._pump()
