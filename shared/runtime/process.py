@@ -15,10 +15,11 @@ from shared.errors import ShopError
 from shared.messaging.connect import broker_at
 from shared.messaging.port import Broker
 from shared.runtime import http
-from shared.runtime.logs import Log
+from shared.runtime.logs import Log, standard_log
 from shared.runtime.metrics import Metrics
 from shared.runtime.running import Listener, Parts, Running
 from shared.runtime.service import AnyService
+from shared.runtime.setting_up import set_up_embedded
 from shared.runtime.settings import Settings, settings_for
 from shared.runtime.tuning import queue_of, tuning_of
 from shared.storage import failures
@@ -95,8 +96,16 @@ class ServiceGroup:
         return [problem for each in self.running for problem in each.readiness()]
 
 
-def run(services: Sequence[AnyService], settings: Settings, log: Log) -> int:
+def run(
+    services: Sequence[AnyService], settings: Settings, *, everyone: Sequence[AnyService]
+) -> int:
     """Run services until a signal, or until one cannot go on.
+
+    What is embedded is set up first; what is not, by `shop setup`.
+
+    Args:
+        everyone: all services there are, so that an embedded broker keeps for each what it
+            subscribed to, whether it runs or not.
 
     Returns:
         The exit code.
@@ -104,6 +113,8 @@ def run(services: Sequence[AnyService], settings: Settings, log: Log) -> int:
     Raises:
         ShopError: a setting is wrong, or a port is in use.
     """
+    log = standard_log(settings)
+    set_up_embedded(everyone, settings)
     group = ServiceGroup(services, log)
     stopping = threading.Event()
     with _on_signals(stopping):

@@ -1,0 +1,102 @@
+"""The program `shop`: every service's commands, and those that run and set up the services."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from services import registry
+from shared.errors import ShopError, WrongInput
+from shared.runtime.commands import AsJson, show
+
+app = typer.Typer(
+    name="shop",
+    help="Past Tense: an order system of services that only tell each other what happened.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def demo() -> None:
+    """Play the whole story in one process, in seconds; it ends by itself."""
+    from services.demo import play
+
+    raise typer.Exit(play())
+
+
+@app.command()
+def up() -> None:
+    """Run all services in one process until Ctrl-C."""
+    from shared.runtime.process import run as run_services
+    from shared.runtime.settings import settings_for
+
+    services = registry.all_services()
+    raise typer.Exit(run_services(services, settings_for(), everyone=services))
+
+
+@app.command()
+def run(name: Annotated[str, typer.Argument(help="The service.")]) -> None:
+    """Run one service until Ctrl-C, as in its container."""
+    from shared.runtime.process import run as run_services
+    from shared.runtime.settings import settings_for
+
+    services = registry.all_services()
+    service = registry.service(name)
+    raise typer.Exit(run_services([service], settings_for(name), everyone=services))
+
+
+@app.command()
+def setup() -> None:
+    """Make broker and databases as the services need them; again changes nothing."""
+    from shared.runtime.setting_up import set_up
+
+    for sentence in set_up(registry.all_services()):
+        typer.echo(sentence)
+
+
+@app.command()
+def doctor(*, as_json: AsJson = False) -> None:
+    """Check that broker, databases and topology are there, and say what to do."""
+    from shared.runtime.setting_up import check
+    from shared.runtime.settings import settings_for
+
+    findings = list(check(registry.all_services(), settings_for()))
+    show(
+        [{"what": each.what, "ok": each.is_well, "says": each.says} for each in findings],
+        as_json=as_json,
+    )
+    raise typer.Exit(0 if all(each.is_well for each in findings) else 1)
+
+
+for _name in registry.names():
+    _commands = registry.commands(_name)
+    if _commands is not None:
+        app.add_typer(_commands.app, name=_name)
+
+
+def main() -> None:
+    """Run the command line; errors are one sentence on standard error.
+
+    Exit codes: 0 done, 1 could not be done, 2 wrong input, 130 interrupted.
+    """
+    try:
+        code = app(standalone_mode=False)
+    except typer.Abort:
+        sys.exit(130)
+    except ShopError as error:
+        _say(str(error))
+        sys.exit(2 if isinstance(error, WrongInput) else 1)
+    except typer.exceptions.TyperException as error:
+        _say(error.format_message())
+        sys.exit(error.exit_code)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say(sentence: str) -> None:
+    typer.echo(f"shop: {sentence}", err=True)
+
+
+if __name__ == "__main__":
+    main()
