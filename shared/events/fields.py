@@ -21,7 +21,10 @@ from pydantic import (
 
 def in_utc(moment: datetime) -> datetime:
     """The same moment, in UTC."""
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("should be within the years 1 to 9999 in UTC") from None
 
 
 def _no_float(value: Any) -> Any:  # noqa: ANN401 - whatever came, before it is validated

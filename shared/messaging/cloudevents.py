@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json, to_json
 
 from shared.errors import EventTooLarge, MalformedEvent
 from shared.events import ENVELOPE, DomainEvent, UnknownEvent
-from shared.events.fields import what_is_wrong
+from shared.events.fields import in_utc, what_is_wrong
 
 CONTENT_TYPE = "application/cloudevents+json"
 LARGEST_EVENT_BYTES = 1024 * 1024
@@ -32,7 +32,7 @@ class _Envelope(BaseModel):
     source: Annotated[str, Field(max_length=200, pattern=_PRINTABLE, description="printable")]
     type: Annotated[str, Field(max_length=200, pattern=r"^[a-z0-9_.-]+$", description="a type")]
     subject: Annotated[str, Field(max_length=200, pattern=_PRINTABLE)] | None = None
-    time: AwareDatetime
+    time: Annotated[AwareDatetime, AfterValidator(in_utc)]
     datacontenttype: Literal["application/json"] = "application/json"
     correlationid: UUID | None = None
     causationid: UUID | None = None

@@ -111,8 +111,7 @@ class EmbeddedConsumer:
                         messages.hand_back(connection, self._held.values(), holder=self._id)
                         messages.unregister(connection, self._id)
                 finally:
-                    connection.close()
-                    self._alive.release()
+                    self._let_go(connection)
         self.wake()
 
     def _register(self) -> sqlite3.Connection:
@@ -122,11 +121,15 @@ class EmbeddedConsumer:
             with writing(connection):
                 messages.register(connection, self._id, queue=self._queue)
         except BaseException:
-            connection.close()
-            self._alive.release()
+            self._let_go(connection)
             raise
         self._connection = connection
         return connection
+
+    def _let_go(self, connection: sqlite3.Connection) -> None:
+        connection.close()
+        self._alive.release()
+        self._file.remove_lock_of(self._id)
 
     def _claim(self, connection: sqlite3.Connection, most: int) -> list[Delivery]:
         self._next_ready = float("inf")
@@ -179,6 +182,7 @@ class EmbeddedConsumer:
                 held = messages.held_by(connection, other)
                 messages.fail(connection, held, holder=other, now=self._clock())
                 messages.unregister(connection, other)
+            self._file.remove_lock_of(other)
 
     def _wait(self, seen: int, deadline: float) -> bool:
         """Whether there is reason to look again; if not, time is up or somebody called."""

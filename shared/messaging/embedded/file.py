@@ -115,13 +115,18 @@ class BrokerFile:
     def lock_of(self, consumer: str) -> FileLock:
         """The lock that a consumer holds for as long as its process lives."""
         # Any thread may release it; a soft lock would outlive its process.
-        return FileLock(
-            self._holders / f"{consumer}.lock", thread_local=False, fallback_to_soft=False
-        )
+        return FileLock(self._lock_path(consumer), thread_local=False, fallback_to_soft=False)
+
+    def remove_lock_of(self, consumer: str) -> None:
+        """Remove the lock of a consumer that is no longer registered, so nobody asks for it."""
+        self._lock_path(consumer).unlink(missing_ok=True)
 
     @property
     def _holders(self) -> Path:
         return self.path.with_name(f"{self.path.name}.holders")
+
+    def _lock_path(self, consumer: str) -> Path:
+        return self._holders / f"{consumer}.lock"
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
