@@ -1,0 +1,164 @@
+"""The limits of every kind of value, each from both sides."""
+
+from decimal import Decimal
+from typing import Annotated, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from shared.events import OrderPlaced
+from shared.events.fields import (
+    Currency,
+    EmailAddress,
+    Items,
+    Money,
+    OrderId,
+    Quantity,
+    Reason,
+    ShippingAddress,
+    Sku,
+    Word,
+    what_is_wrong,
+)
+
+KINDS: dict[str, Any] = {
+    "order_id": OrderId,
+    "sku": Sku,
+    "quantity": Quantity,
+    "items": Items,
+    "money": Money,
+    "currency": Currency,
+    "email": EmailAddress,
+    "address": ShippingAddress,
+    "word": Word,
+    "reason": Reason,
+}
+
+GOOD: dict[str, list[object]] = {
+    "order_id": ["A", "ORD-123", "x" * 64],
+    "sku": ["product-1", "a.b_c", "x" * 64],
+    "quantity": [1, 10_000],
+    "items": [{"p": 1}, {f"p{number}": 1 for number in range(100)}],
+    "money": ["0", "0.01", "99.9", Decimal("999999999999.99"), 5],
+    "currency": ["EUR"],
+    "email": ["jane@example.com", "a.b+c@x-y.co.uk", "o'hara@example.com", "x" * 64 + "@a.bc"],
+    "address": ["123 Main St, Springfield", "Straße 5, 東京", "x" * 500],
+    "word": ["card", "DHL Express 2.0", "x" * 64],
+    "reason": ["changed my mind", "x" * 200],
+}
+
+BAD: dict[str, list[object]] = {
+    "order_id": ["", "x" * 65, "ORD 1", "ORD_1", "ORD-1\n", "é", "١", 5, None],
+    "sku": ["", "x" * 65, "a b", "a/b", "a\n"],
+    "quantity": [0, -1, 10_001, 1.0, "1", True, None],
+    "items": [{}, {f"p{number}": 1 for number in range(101)}, {"p": 0}, {"": 1}, [], "p"],
+    "money": ["-0.01", "0.001", "1e15", "NaN", "-Infinity", "", "ten", 0.1, True, None],
+    "currency": ["", "eur", "EURO", "EU", "EUR\n", "ÉUR"],
+    "email": [
+        "",
+        "jane",
+        "jane@",
+        "@example.com",
+        "jane@localhost",
+        "jane@example..com",
+        "jane@-example.com",
+        "jane@example.com\n",
+        "jane@example.com\r\nBcc: all@example.com",
+        "Jane <jane@example.com>",
+        "jane@example.com, joe@example.com",
+        "jane doe@example.com",
+        "jäne@example.com",
+        "x" * 65 + "@a.bc",
+        "jane@" + ".".join(["x" * 60] * 5),
+    ],
+    "address": ["", "   ", "a\nb", "a\tb", "a\0b", "a\u2028b", "a\u202eb", "x" * 501, None],
+    "word": ["", "x" * 65, "a\n", "a/b", "<b>"],
+    "reason": ["", " ", "a\nb", "x" * 201],
+}
+
+
+PLACED: dict[str, object] = {
+    "order_id": "ORD-1",
+    "customer_email": "customer@example.com",
+    "items": {"p": 1},
+    "shipping_address": "123 Main St",
+    "total_amount": "1.00",
+    "currency": "EUR",
+}
+
+
+def _cases(values: dict[str, list[object]]) -> list[Any]:
+    return [
+        pytest.param(kind, value, id=f"{kind}-{number}")
+        for kind, each in values.items()
+        for number, value in enumerate(each)
+    ]
+
+
+@pytest.mark.parametrize(("kind", "value"), _cases(GOOD))
+def test_what_is_within_the_limits_is_taken(kind: str, value: object) -> None:
+    taken = TypeAdapter(KINDS[kind]).validate_python(value)
+
+    assert taken == (Decimal(str(value)) if kind == "money" else value)
+
+
+@pytest.mark.parametrize(("kind", "value"), _cases(BAD))
+def test_what_is_beyond_the_limits_is_refused(kind: str, value: object) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(KINDS[kind]).validate_python(value)
+
+
+@given(st.decimals(0, Decimal("999999999999.99"), places=2))
+def test_money_keeps_its_cents_on_the_wire_as_text(amount: Decimal) -> None:
+    money: TypeAdapter[Decimal] = TypeAdapter(Annotated[Decimal, Money])
+
+    wire = money.dump_json(money.validate_python(amount)).decode()
+
+    assert wire == f'"{amount:.2f}"'
+    assert money.validate_json(wire) == amount
+
+
+@given(st.text())
+def test_an_address_that_is_taken_is_one_printable_line(text: str) -> None:
+    try:
+        taken = TypeAdapter(ShippingAddress).validate_python(text)
+    except ValidationError:
+        return
+    assert taken == text
+    assert text.isprintable()
+    assert len(text.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("order_id", "canary 1", "order_id should be 1 to 64 letters, digits and hyphens"),
+        ("customer_email", "canary", "customer_email should be one plain mail address"),
+        ("shipping_address", "canary\n", "shipping_address: should be printable characters"),
+        ("shipping_address", "canary" * 100, "shipping_address should be 1 to 500 printable"),
+        ("total_amount", 1.5, "total_amount: money must be a decimal string"),
+        ("currency", "canary", "currency should be a currency's three capital letters"),
+        ("items", {"canary!": 1}, "items"),
+        ("items", {"canary": 0}, "items"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_what_is_wrong_is_said_by_field_without_the_value(
+    field: str, value: object, said: str
+) -> None:
+    with pytest.raises(ValidationError) as refused:
+        OrderPlaced.model_validate(PLACED | {field: value})
+
+    sentence = what_is_wrong(refused.value, OrderPlaced)
+    assert sentence.startswith(said)
+    assert "canary" not in sentence
+
+
+@pytest.mark.parametrize("field", ["order_id", "customer_email", "total_amount", "currency"])
+def test_not_even_the_error_itself_shows_what_a_field_held(field: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        OrderPlaced.model_validate(PLACED | {field: "canary @"})
+
+    assert "canary" not in str(refused.value)
