@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from shared.errors import ShopError
@@ -147,7 +148,8 @@ def _check_database(service: AnyService) -> Finding:
 def _check_outside(service: AnyService) -> Finding:
     what = f"{service.name}'s way outside"
     try:
-        outside = service.acts_outside.opened(settings_for(service.name))
+        kind: Any = service.acts_outside
+        outside = kind.opened(settings_for(service.name))
         try:
             outside.probe()
         finally:

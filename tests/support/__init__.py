@@ -1,0 +1,1 @@
+"""What tests share: a service as small as one can be."""
