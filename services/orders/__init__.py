@@ -1,0 +1,1 @@
+"""Takes orders, payments and cancellations, and follows what becomes of each order."""

@@ -1,0 +1,132 @@
+"""Orders and the price list, as the database keeps them."""
+
+from collections.abc import Collection, Mapping, Sequence
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, select, update
+
+from services.orders.order import STATUSES, Order, Product
+from services.orders.tables import order_lines, orders, products
+from shared.events import DomainEvent, OrderEvent
+from shared.storage.database import Database
+from shared.storage.unit_of_work import Store
+
+_CHANGING = (
+    "payment_method",
+    "refunded_amount",
+    "cancel_reason",
+    "carrier",
+    "tracking_number",
+    "reserved_at",
+    "paid_at",
+    "shipped_at",
+    "cancelled_at",
+)
+
+
+class OrdersStore(Store):
+    """Reads orders under a lock, and writes what was changed at once."""
+
+    def __init__(self, connection: Connection, database: Database) -> None:
+        super().__init__(connection, database)
+        self._locked: dict[str, Order] = {}
+        self._changed: set[str] = set()
+
+    def prepare(self, events: Sequence[DomainEvent]) -> None:
+        """Lock and read the orders that a batch is about."""
+        self._lock({event.order_id for event in events if isinstance(event, OrderEvent)})
+
+    def locked(self, order_id: str) -> Order | None:
+        """An order that nobody else can change until this unit of work ends."""
+        if order_id not in self._locked:
+            self._lock({order_id})
+        return self._locked.get(order_id)
+
+    def keep(self, order: Order) -> None:
+        """Remember what has become of a locked order."""
+        self._locked[order.order_id] = order
+        self._changed.add(order.order_id)
+
+    def flush(self) -> None:
+        """Write what was kept."""
+        if not self._changed:
+            return
+        rows = [
+            {"key": key} | {name: getattr(self._locked[key], name) for name in _CHANGING}
+            for key in sorted(self._changed)
+        ]
+        self.connection.execute(update(orders).where(orders.c.order_id == bindparam("key")), rows)
+        self._changed.clear()
+
+    def add(self, order: Order, unit_prices: Mapping[str, Decimal]) -> bool:
+        """Write a new order, unless there is one of that id.
+
+        Whoever adds the same id at the same time waits here until the first has committed.
+
+        Returns:
+            Whether it was written.
+        """
+        row = {column.name: getattr(order, column.name) for column in orders.columns}
+        statement = self.insert(orders).on_conflict_do_nothing().returning(orders.c.order_id)
+        if self.connection.execute(statement, row).first() is None:
+            return False
+        lines = [
+            {
+                "order_id": order.order_id,
+                "sku": sku,
+                "quantity": quantity,
+                "unit_price": unit_prices[sku],
+            }
+            for sku, quantity in order.items.items()
+        ]
+        self.connection.execute(order_lines.insert(), lines)
+        return True
+
+    def find(self, order_id: str) -> Order | None:
+        """An order as it is now; it may change at once."""
+        found = self._read(select(orders).where(orders.c.order_id == order_id))
+        return found[0] if found else None
+
+    def latest(self, *, limit: int, status: str | None = None) -> list[Order]:
+        """Orders, the newest first."""
+        newest = select(orders).order_by(orders.c.placed_at.desc(), orders.c.order_id.desc())
+        return self._read(newest.where(*_is_at(status)).limit(limit))
+
+    def products(self) -> list[Product]:
+        """The price list."""
+        rows = self.connection.execute(select(products).order_by(products.c.sku)).mappings()
+        return [Product(**row) for row in rows]
+
+    def unit_prices(self, skus: Collection[str]) -> dict[str, Decimal]:
+        """What a piece of each product costs; products that there are not are left out."""
+        statement = select(products.c.sku, products.c.unit_price).where(products.c.sku.in_(skus))
+        return {sku: price for sku, price in self.connection.execute(statement)}  # noqa: C416 - rows are no pairs to mypy
+
+    def _lock(self, order_ids: Collection[str]) -> None:
+        if not order_ids:
+            return
+        # In the order of keys, so that two processes with the same orders wait, not deadlock.
+        statement = select(orders).where(orders.c.order_id.in_(order_ids))
+        found = self._read(statement.order_by(orders.c.order_id).with_for_update())
+        self._locked |= {order.order_id: order for order in found}
+
+    def _read(self, statement: Select[Any]) -> list[Order]:
+        rows = self.connection.execute(statement).mappings().all()
+        items: dict[str, dict[str, int]] = {row["order_id"]: {} for row in rows}
+        lines = select(order_lines).where(order_lines.c.order_id.in_(items))
+        for line in self.connection.execute(lines.order_by(order_lines.c.sku)):
+            items[line.order_id][line.sku] = line.quantity
+        return [Order(items=MappingProxyType(items[row["order_id"]]), **row) for row in rows]
+
+
+def _is_at(status: str | None) -> tuple[ColumnElement[bool], ...]:
+    """Whether that status is the furthest that an order has come; see `Order.status`."""
+    if status is None:
+        return ()
+    later = STATUSES[STATUSES.index(status) + 1 :]
+    return (
+        orders.c[f"{status}_at"].is_not(None),
+        and_(True, *(orders.c[f"{each}_at"].is_(None) for each in later)),  # noqa: FBT003 - and_() wants a first
+    )
