@@ -14,6 +14,10 @@ from typing import Protocol
 
 from shared.messaging.topology import Queue, Topology
 
+PROVEN_AFTER = 5
+"""Messages done until a new consumer holds more than one at a time. What a process held when it
+died counts as failed, so a message that kills its process must not take neighbours with it."""
+
 
 class Outcome(Enum):
     """What becomes of a delivery."""
@@ -157,7 +161,8 @@ class Broker(Protocol):
         """A new consumer of a queue.
 
         Args:
-            prefetch: how many unsettled deliveries the broker sends ahead, at most.
+            prefetch: how many unsettled deliveries the broker sends ahead, at most; one until
+                `PROVEN_AFTER` are done.
         """
 
     def close(self) -> None:

@@ -11,7 +11,15 @@ from uuid import uuid4
 
 from shared.messaging.connect import broker_at
 from shared.messaging.embedded import EmbeddedBroker
-from shared.messaging.port import Broker, Consumer, Delivery, Message, Outcome, Publisher
+from shared.messaging.port import (
+    PROVEN_AFTER,
+    Broker,
+    Consumer,
+    Delivery,
+    Message,
+    Outcome,
+    Publisher,
+)
 from shared.messaging.topology import Queue, Retry, Topology
 
 PATIENCE = 15.0
@@ -107,8 +115,12 @@ class Place:
 
     @contextmanager
     def process_holding(self, count: int, *, queue: str) -> Iterator["Popen[str]"]:
-        """Another process that has taken so many messages and sits on them."""
-        command = [sys.executable, "-c", _SIT_ON, self.url, queue, str(count)]
+        """Another process that has taken so many messages and sits on them.
+
+        If they are more than one, it proves itself first by handling `PROVEN_AFTER` others.
+        """
+        proof = str(PROVEN_AFTER if count > 1 else 0)
+        command = [sys.executable, "-c", _SIT_ON, self.url, queue, proof, str(count)]
         with Popen(command, stdin=PIPE, stdout=PIPE, text=True) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == "holding\n"
@@ -121,8 +133,14 @@ class Place:
 _SIT_ON = """
 import sys
 from shared.messaging.connect import broker_at
-url, queue, count = sys.argv[1:]
+from shared.messaging.port import Outcome
+url, queue, proof, count = sys.argv[1:]
 consumer = broker_at(url).consumer(queue, prefetch=int(count))
+done = 0
+while done < int(proof):
+    taken = consumer.take(1, wait=1)
+    consumer.settle([(each, Outcome.DONE) for each in taken])
+    done += len(taken)
 held = []
 while len(held) < int(count):
     held += consumer.take(int(count), wait=1)
@@ -170,3 +188,25 @@ def receive(consumer: Consumer, count: int = 1) -> list[Delivery]:
 def settle_all(consumer: Consumer, deliveries: list[Delivery], outcome: Outcome) -> None:
     """Give all the same outcome."""
     consumer.settle([(each, outcome) for each in deliveries])
+
+
+def proven_consumer(broker: Broker, queue: str, *, prefetch: int) -> Consumer:
+    """A consumer that may hold its whole prefetch."""
+    return proven_consumers(1, broker, queue, prefetch=prefetch)[0]
+
+
+def proven_consumers(count: int, broker: Broker, queue: str, *, prefetch: int) -> list[Consumer]:
+    """Competing consumers of one queue that may hold their whole prefetch."""
+    done = {broker.consumer(queue, prefetch=prefetch): 0 for _ in range(count)}
+    sent = 0
+    deadline = time.monotonic() + PATIENCE
+    while min(done.values()) < PROVEN_AFTER or sum(done.values()) < sent:
+        assert time.monotonic() < deadline, f"of {sent} they did {list(done.values())}"
+        if sum(done.values()) == sent:
+            send(broker, *[order_placed(only_to=queue) for _ in range(count)])
+            sent += count
+        for each in sorted(done, key=lambda consumer: done[consumer]):
+            taken = each.take(1, wait=0.1)
+            settle_all(each, taken, Outcome.DONE)
+            done[each] += len(taken)
+    return list(done)

@@ -6,15 +6,22 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from shared.errors import BrokerUnavailable
-from shared.messaging.port import Broker, Consumer, Delivery, Outcome
-from tests.contract.places import PATIENCE, Place, order_placed, receive, send, settle_all
+from shared.messaging.port import PROVEN_AFTER, Broker, Consumer, Delivery, Outcome
+from tests.contract.places import (
+    PATIENCE,
+    Place,
+    order_placed,
+    proven_consumer,
+    proven_consumers,
+    receive,
+    send,
+    settle_all,
+)
 
 
-def test_competing_consumers_get_different_messages(place: Place, broker: Broker) -> None:
+def test_competing_consumers_get_different_messages(broker: Broker) -> None:
     messages = [order_placed() for _ in range(10)]
-    first, second = (broker.consumer("inventory", prefetch=5) for _ in range(2))
-    assert first.take(5, wait=place.traits.silence) == []
-    assert second.take(5, wait=place.traits.silence) == []
+    first, second = proven_consumers(2, broker, "inventory", prefetch=5)
 
     send(broker, *messages)
 
@@ -25,8 +32,8 @@ def test_competing_consumers_get_different_messages(place: Place, broker: Broker
 def test_no_more_is_delivered_than_the_prefetch_until_some_is_settled(
     place: Place, broker: Broker
 ) -> None:
+    consumer = proven_consumer(broker, "inventory", prefetch=5)
     send(broker, *[order_placed() for _ in range(12)])
-    consumer = broker.consumer("inventory", prefetch=5)
     taken = receive(consumer, 5)
     assert consumer.take(10, wait=place.traits.silence) == []
 
@@ -37,23 +44,42 @@ def test_no_more_is_delivered_than_the_prefetch_until_some_is_settled(
 
 
 def test_no_more_is_taken_than_was_asked_for(broker: Broker) -> None:
+    consumer = proven_consumer(broker, "inventory", prefetch=10)
     send(broker, *[order_placed() for _ in range(5)])
-    consumer = broker.consumer("inventory", prefetch=10)
 
     receive(consumer)
 
     assert len(consumer.take(2, wait=PATIENCE)) <= 2
 
 
+def test_a_new_consumer_holds_one_at_a_time_until_it_has_proven_itself(
+    place: Place, broker: Broker
+) -> None:
+    send(broker, *[order_placed() for _ in range(PROVEN_AFTER + 2)])
+    consumer = broker.consumer("inventory", prefetch=2)
+
+    for _ in range(PROVEN_AFTER):
+        taken = receive(consumer)
+        assert consumer.take(10, wait=place.traits.silence) == []
+        settle_all(consumer, taken, Outcome.DONE)
+
+    assert len(receive(consumer, 2)) == 2
+
+
 def test_what_was_not_settled_is_handed_back_uncounted_by_closing(broker: Broker) -> None:
     messages = [order_placed() for _ in range(6)]
+    consumer = proven_consumer(broker, "inventory", prefetch=6)
     send(broker, *messages)
-    consumer = broker.consumer("inventory", prefetch=6)
     receive(consumer, 3)  # the other three may have been delivered and not taken
 
     consumer.close()
 
-    again = receive(broker.consumer("inventory", prefetch=10), 6)
+    successor = broker.consumer("inventory", prefetch=10)
+    again = []
+    for _ in range(6):
+        [taken] = receive(successor)
+        again.append(taken)
+        settle_all(successor, [taken], Outcome.DONE)
     assert sorted(each.body for each in again) == sorted(each.body for each in messages)
     assert {each.attempt for each in again} == {1}
 
@@ -61,7 +87,7 @@ def test_what_was_not_settled_is_handed_back_uncounted_by_closing(broker: Broker
 def test_what_a_killed_process_held_comes_back_as_a_failed_attempt(
     place: Place, broker: Broker
 ) -> None:
-    send(broker, *[order_placed() for _ in range(3)])
+    send(broker, *[order_placed() for _ in range(PROVEN_AFTER + 3)])
 
     with place.process_holding(3, queue="inventory") as process:
         consumer = broker.consumer("inventory", prefetch=10)
@@ -155,7 +181,9 @@ def _take_while_time_passes(place: Place, consumer: Consumer, count: int) -> lis
     deadline = time.monotonic() + PATIENCE
     while len(taken) < count:
         assert time.monotonic() < deadline, f"{len(taken)} of {count} came"
-        taken += consumer.take(count, wait=0.2)
+        fresh = consumer.take(count, wait=0.2)
+        settle_all(consumer, fresh, Outcome.DONE)
+        taken += fresh
         if place.clock is not None:
             place.clock.added += place.traits.step
     return taken

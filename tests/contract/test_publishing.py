@@ -3,7 +3,15 @@
 import pytest
 
 from shared.messaging.port import Broker, Outcome
-from tests.contract.places import Place, order_placed, receive, replaced, send, settle_all
+from tests.contract.places import (
+    Place,
+    order_placed,
+    proven_consumer,
+    receive,
+    replaced,
+    send,
+    settle_all,
+)
 
 
 @pytest.mark.parametrize(
@@ -45,11 +53,11 @@ def test_an_empty_batch_is_published_at_once(broker: Broker) -> None:
 
 
 def test_a_batch_of_a_thousand_arrives_whole(broker: Broker) -> None:
+    consumer = proven_consumer(broker, "inventory", prefetch=100)
     messages = [order_placed() for _ in range(1000)]
 
     send(broker, *messages)
 
-    consumer = broker.consumer("inventory", prefetch=100)
     bodies: list[bytes] = []
     while len(bodies) < 1000:
         taken = receive(consumer, 100)
@@ -61,13 +69,14 @@ def test_a_batch_of_a_thousand_arrives_whole(broker: Broker) -> None:
 def test_a_message_above_1_mib_is_refused_and_its_neighbours_are_safe(broker: Broker) -> None:
     first, huge, last = order_placed(), order_placed(body=b" " * (1024**2 + 1)), order_placed()
     publisher = broker.publisher()
+    consumer = proven_consumer(broker, "inventory", prefetch=10)
 
     answers = publisher.publish([first, huge, last])
 
     assert answers[0] is None
     assert isinstance(answers[1], str)
     assert answers[2] is None
-    bodies = {each.body for each in receive(broker.consumer("inventory", prefetch=10), 2)}
+    bodies = {each.body for each in receive(consumer, 2)}
     assert bodies == {first.body, last.body}
     assert publisher.publish([order_placed()]) == [None]
 
@@ -91,10 +100,11 @@ def test_bytes_that_are_no_text_arrive_as_they_were(broker: Broker) -> None:
 def test_a_copy_under_the_same_id_keeps_its_own_body(broker: Broker) -> None:
     message = order_placed()
     other = replaced(message, body=b"not the same", type="order.placed.v2")
+    consumer = proven_consumer(broker, "inventory", prefetch=10)
 
     send(broker, message, other)
 
-    taken = receive(broker.consumer("inventory", prefetch=10), 2)
+    taken = receive(consumer, 2)
     assert [(each.type, each.body) for each in taken] == [
         (message.type, message.body),
         (other.type, other.body),

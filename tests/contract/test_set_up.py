@@ -8,7 +8,7 @@ import pytest
 from shared.errors import BrokerUnavailable
 from shared.messaging.port import Broker
 from shared.messaging.topology import Queue, Topology
-from tests.contract.places import PATIENCE, Place, order_placed, receive, send
+from tests.contract.places import PATIENCE, Place, order_placed, proven_consumer, receive, send
 
 
 def test_setting_up_again_changes_nothing(place: Place, broker: Broker) -> None:
@@ -52,11 +52,12 @@ def test_a_topic_that_is_no_longer_subscribed_is_not_delivered(
 
 def test_a_service_binds_its_own_queue(place: Place, broker: Broker) -> None:
     inventory = next(each for each in place.topology().queues if each.name == "inventory")
+    consumer = proven_consumer(broker, "inventory", prefetch=10)
 
     broker.bind(replace(inventory, topics=inventory.topics | {"stock.counted"}))
 
     send(broker, order_placed("stock.counted"), order_placed("order.placed"))
-    taken = receive(broker.consumer("inventory", prefetch=10), 2)
+    taken = receive(consumer, 2)
     assert {each.type for each in taken} == {"stock.counted.v1", "order.placed.v1"}
 
 

@@ -16,7 +16,7 @@ from filelock import Timeout
 
 from shared.messaging.embedded import messages
 from shared.messaging.embedded.file import BrokerFile, writing
-from shared.messaging.port import Delivery, Outcome, Verdict
+from shared.messaging.port import PROVEN_AFTER, Delivery, Outcome, Verdict
 
 _LOOK_EVERY = 0.02
 """Seconds after which another process's change, or a turned clock, is noticed."""
@@ -29,7 +29,7 @@ class EmbeddedConsumer:
     """A way out of one queue, on a connection of its own.
 
     Args:
-        prefetch: how many it holds unsettled, at most.
+        prefetch: how many it holds unsettled, at most; one until it has proven itself.
         clock: seconds since the epoch.
         bell: rung by whoever in this process has changed something.
     """
@@ -52,6 +52,7 @@ class EmbeddedConsumer:
         self._alive = file.lock_of(self._id)
         self._tags = count(1)
         self._held: dict[object, int] = {}  # the tag of a delivery, and its message's number
+        self._done = 0
         self._guard = RLock()  # `close` may come from another thread
         self._connection: sqlite3.Connection | None = None
         self._closed = False
@@ -74,7 +75,7 @@ class EmbeddedConsumer:
                 connection = self._connection or self._register()
                 seen = _data_version(connection)  # before looking, so that no change is missed
                 self._return_what_the_dead_held(connection)
-                taken = self._claim(connection, min(most, self._prefetch - len(self._held)))
+                taken = self._claim(connection, min(most, self._room()))
             if taken or not self._wait(seen, deadline):
                 return taken
 
@@ -91,6 +92,7 @@ class EmbeddedConsumer:
                 self._write(self._connection, numbers)
             for delivery, _ in verdicts:
                 self._held.pop(delivery.token, None)
+            self._done += len(numbers[Outcome.DONE])
         with self._bell:
             self._bell.notify_all()
 
@@ -130,6 +132,10 @@ class EmbeddedConsumer:
         connection.close()
         self._alive.release()
         self._file.remove_lock_of(self._id)
+
+    def _room(self) -> int:
+        at_once = self._prefetch if self._done >= PROVEN_AFTER else 1
+        return at_once - len(self._held)
 
     def _claim(self, connection: sqlite3.Connection, most: int) -> list[Delivery]:
         self._next_ready = float("inf")

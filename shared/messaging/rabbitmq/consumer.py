@@ -16,13 +16,10 @@ from pika import frame, spec
 from pika.channel import Channel
 from pika.exceptions import ChannelClosed
 
-from shared.messaging.port import Delivery, Outcome, Verdict
+from shared.messaging.port import PROVEN_AFTER, Delivery, Outcome, Verdict
 from shared.messaging.rabbitmq.address import Address
 from shared.messaging.rabbitmq.link import Link
 from shared.messaging.rabbitmq.wire import delivery
-
-_PROVEN = 5
-"""Messages handled well until more than one is taken at a time."""
 
 
 class _Token(NamedTuple):
@@ -76,6 +73,11 @@ class RabbitConsumer(Link):
             self._woken = True
             self._changed.notify_all()
 
+    def close(self) -> None:
+        """See the port."""
+        super().close()
+        self.wake()
+
     # On the link's thread.
 
     def _opened(self, channel: Channel) -> None:
@@ -87,7 +89,7 @@ class RabbitConsumer(Link):
         self._consume(channel)
 
     def _consume(self, channel: Channel) -> None:
-        self._taken_at_once = self._prefetch if self._handled_well >= _PROVEN else 1
+        self._taken_at_once = self._prefetch if self._handled_well >= PROVEN_AFTER else 1
         channel.basic_qos(prefetch_count=self._taken_at_once)
         self._consumer_tag = channel.basic_consume(
             self._queue, self._deliver, callback=self._registered
@@ -172,7 +174,7 @@ class RabbitConsumer(Link):
 
     def _take_more(self, channel: Channel, handled_well: int) -> None:
         self._handled_well += handled_well
-        enough = self._handled_well >= _PROVEN and self._taken_at_once < self._prefetch
+        enough = self._handled_well >= PROVEN_AFTER and self._taken_at_once < self._prefetch
         if enough and self._consumer_tag is not None:
             # A prefetch changed on a live consumer has no effect.
             tag, self._consumer_tag = self._consumer_tag, None

@@ -17,7 +17,15 @@ from shared.errors import BrokerUnavailable
 from shared.messaging.embedded import EmbeddedBroker
 from shared.messaging.port import Delivery, Message, Outcome
 from shared.messaging.topology import History, Queue, Retry, Topology
-from tests.contract.places import TurnedClock, order_placed, receive, replaced, send, settle_all
+from tests.contract.places import (
+    TurnedClock,
+    order_placed,
+    proven_consumer,
+    receive,
+    replaced,
+    send,
+    settle_all,
+)
 
 INVENTORY = Queue(
     name="inventory",
@@ -50,6 +58,7 @@ def test_an_event_stands_in_history_once_however_often_it_is_sent(
     broker: EmbeddedBroker, file: Path
 ) -> None:
     first, second = order_placed(), order_placed("stock.reserved")
+    consumer = proven_consumer(broker, "inventory", prefetch=10)
 
     send(broker, first)
     send(broker, second, first, first)
@@ -58,7 +67,7 @@ def test_an_event_stands_in_history_once_however_often_it_is_sent(
         (1, first.event_id, first.topic, first.type, first.body),
         (2, second.event_id, second.topic, second.type, second.body),
     ]
-    assert len(receive(broker.consumer("inventory", prefetch=10), 3)) == 3
+    assert len(receive(consumer, 3)) == 3
 
 
 def test_a_message_to_one_queue_is_no_part_of_history(broker: EmbeddedBroker, file: Path) -> None:
@@ -69,11 +78,12 @@ def test_a_message_to_one_queue_is_no_part_of_history(broker: EmbeddedBroker, fi
 
 def test_a_body_is_kept_once_for_all_queues_and_replays(broker: EmbeddedBroker, file: Path) -> None:
     message = order_placed()
+    consumer = proven_consumer(broker, "inventory", prefetch=10)
 
     send(broker, message, replaced(message, only_to="inventory", replays=1))
 
     assert _rows(file, "SELECT body FROM messages") == [(None,)] * 3
-    bodies = [each.body for each in receive(broker.consumer("inventory", prefetch=10), 2)]
+    bodies = [each.body for each in receive(consumer, 2)]
     assert bodies == [message.body] * 2
 
 
@@ -291,6 +301,7 @@ def test_a_file_that_cannot_be_used_is_told_in_one_sentence(tmp_path: Path, brea
 
 
 def test_a_full_disk_writes_nothing_and_is_told_in_one_sentence(broker: EmbeddedBroker) -> None:
+    consumer = proven_consumer(broker, "inventory", prefetch=10)
     publisher = broker.publisher()
     publisher.publish([order_placed()])
     assert publisher._connection is not None
@@ -303,7 +314,6 @@ def test_a_full_disk_writes_nothing_and_is_told_in_one_sentence(broker: Embedded
     publisher._connection.execute("PRAGMA max_page_count = 1000000")
     last = order_placed()
     assert publisher.publish([last]) == [None]
-    consumer = broker.consumer("inventory", prefetch=10)
     assert [each.body for each in receive(consumer, 2)][1] == last.body
     assert consumer.take(1, wait=0) == []
 
