@@ -12,6 +12,7 @@ from pika.channel import Channel
 from pika.exceptions import ChannelClosedByBroker
 
 from shared.errors import BrokerUnavailable
+from shared.messaging.cloudevents import LARGEST_EVENT_BYTES
 from shared.messaging.port import Message
 from shared.messaging.rabbitmq.address import Address
 from shared.messaging.rabbitmq.batch import Batch
@@ -154,10 +155,12 @@ class RabbitPublisher(Link):
         ready: list[bytes] = []
         while batch.waiting and len(ready) < room:
             index = batch.waiting.popleft()
+            message = batch.messages[index]
+            if len(message.body) > LARGEST_EVENT_BYTES:
+                batch.set_aside(index, f"it has {len(message.body)} bytes; 1 MiB is most")
+                continue
             try:
-                encoded = frames(
-                    batch.messages[index], channel=channel.channel_number, most_bytes=most_bytes
-                )
+                encoded = frames(message, channel=channel.channel_number, most_bytes=most_bytes)
             except UNSENDABLE as error:
                 batch.set_aside(index, f"AMQP cannot carry it: {type(error).__name__}")
                 continue
