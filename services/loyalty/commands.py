@@ -1,0 +1,49 @@
+"""The commands `shop loyalty …`."""
+
+from typing import Annotated
+
+import typer
+
+from shared.runtime.commands import AsJson, database_of, show
+
+app = typer.Typer(help="See a customer's points.", no_args_is_help=True)
+
+Email = Annotated[str, typer.Argument(metavar="EMAIL", help="The customer's mail address.")]
+
+COLUMNS = {"occurred_at": "When", "order_id": "Order", "kind": "What", "points": "Points"}
+
+
+@app.command()
+def balance(customer_email: Email, *, as_json: AsJson = False) -> None:
+    """Show how many points a customer has."""
+    from services.loyalty.service import loyalty
+
+    _must_be_mail(customer_email)
+    with database_of(loyalty) as database, database.read() as connection:
+        points = loyalty.store(connection, database).balance(customer_email)
+    show({"customer_email": customer_email, "points": points}, as_json=as_json)
+
+
+@app.command()
+def ledger(customer_email: Email, *, as_json: AsJson = False) -> None:
+    """Show how a customer came by the points, oldest first."""
+    from services.loyalty.service import loyalty
+
+    _must_be_mail(customer_email)
+    with database_of(loyalty) as database, database.read() as connection:
+        found = loyalty.store(connection, database).ledger(customer_email)
+    show(found, as_json=as_json, columns=COLUMNS, empty="No points yet.")
+
+
+def _must_be_mail(text: str) -> None:
+    from pydantic import TypeAdapter, ValidationError
+
+    from shared.errors import WrongInput
+    from shared.events.fields import EmailAddress
+
+    try:
+        TypeAdapter(EmailAddress).validate_python(text)
+    except ValidationError:
+        raise WrongInput(
+            "EMAIL should be one plain mail address, such as jane@example.com"
+        ) from None

@@ -1,0 +1,79 @@
+"""The ledger of points in the loyalty service's database.
+
+Guarantee: the ledger follows from the set of events alone, not from the order of their arrival.
+An order is one row, so that its award and its takeback meet even when two processes handle them
+at once; the ledger's entries are read from it. The row of a cancelled order that was not heard of
+yet holds no customer and no points: once it is, its entries cancel each other out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, literal, select, union_all
+
+from services.loyalty.tables import awards
+from shared.events import DomainEvent, OrderEvent
+from shared.storage.database import Database
+from shared.storage.rows import Rows
+from shared.storage.unit_of_work import Store
+
+
+@dataclass
+class Award:
+    """An order's points; None is what has not been heard."""
+
+    order_id: str
+    customer_email: str | None
+    points: int | None
+    awarded_at: datetime | None
+    taken_back_at: datetime | None
+
+
+class LoyaltyStore(Store):
+    """The ledger, within one transaction."""
+
+    def __init__(self, connection: Connection, database: Database) -> None:
+        super().__init__(connection, database)
+        self.awards = Rows(self, awards, Award)
+
+    def prepare(self, events: Sequence[DomainEvent]) -> None:
+        """Lock and read the orders' awards."""
+        self.awards.lock_or_make(
+            event.order_id for event in events if isinstance(event, OrderEvent)
+        )
+
+    def flush(self) -> None:
+        """Write what has changed."""
+        self.awards.write()
+
+    def balance(self, customer_email: str) -> int:
+        """The customer's points; 0 for one who never ordered."""
+        statement = select(func.coalesce(func.sum(awards.c.points), 0)).where(
+            awards.c.customer_email == customer_email, awards.c.taken_back_at.is_(None)
+        )
+        return int(self.connection.execute(statement).scalar_one())
+
+    def ledger(self, customer_email: str) -> list[dict[str, Any]]:
+        """The customer's entries, oldest first; `points` of a takeback are negative."""
+        entries = union_all(
+            _entries("award", awards.c.points, awards.c.awarded_at),
+            _entries("takeback", -awards.c.points, awards.c.taken_back_at),
+        ).subquery()
+        statement = (
+            select(entries)
+            .where(entries.c.customer_email == customer_email)
+            .order_by(entries.c.occurred_at, entries.c.order_id, entries.c.kind)
+        )
+        return [dict(row) for row in self.connection.execute(statement).mappings()]
+
+
+def _entries(kind: str, points: Any, occurred_at: Any) -> Any:  # noqa: ANN401 - SQL expressions
+    return select(
+        awards.c.order_id,
+        literal(kind).label("kind"),
+        points.label("points"),
+        awards.c.customer_email,
+        occurred_at.label("occurred_at"),
+    ).where(occurred_at.is_not(None))

@@ -1,0 +1,38 @@
+"""The commands `shop shipping …`."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from shared.runtime.commands import AsJson, database_of, show
+
+app = typer.Typer(help="See what is to be shipped, and what was.", no_args_is_help=True)
+
+COLUMNS = {
+    "order_id": "Order",
+    "status": "Status",
+    "opened_at": "Opened",
+    "paid_at": "Paid",
+    "reserved_at": "Reserved",
+    "voided_at": "Voided",
+    "shipped_at": "Shipped",
+    "tracking_number": "Tracking number",
+}
+
+
+@app.command("list")
+def list_shipments(
+    *,
+    status: Annotated[
+        Literal["open", "shipped", "void"] | None,
+        typer.Option(help="Only these; void is what was cancelled."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="At most so many.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List shipments, newest first, without their addresses."""
+    from services.shipping.service import shipping
+
+    with database_of(shipping) as database, database.read() as connection:
+        found = shipping.store(connection, database).listed(status=status, limit=limit)
+    show(found, as_json=as_json, columns=COLUMNS, empty="No shipments.")
