@@ -1,0 +1,93 @@
+"""The mails that customers get, each in plain text and in HTML.
+
+A mail has the same Message-ID however often it is made of the same event, so that a second copy
+can be told from a second mail.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from services.email.refusals import MailRefused
+from shared.events import OrderCancelled, OrderPlaced, OrderShipped
+
+Kind = Literal["confirmation", "shipping", "cancellation"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mail:
+    """One mail about one order."""
+
+    order_id: str
+    kind: Kind
+    to: str
+    message: EmailMessage
+
+
+def confirmation(event: OrderPlaced, *, sender: Address) -> Mail:
+    """The order is confirmed: what was ordered, for how much, and where it goes."""
+    subject = f"Your order {event.order_id} is confirmed"
+    return _mail(event, "confirmation", to=event.customer_email, sender=sender, subject=subject)
+
+
+def shipping_notice(event: OrderShipped, *, to: str, sender: Address) -> Mail:
+    """The order is on its way: with whom, and under which number."""
+    subject = f"Your order {event.order_id} is on its way"
+    return _mail(event, "shipping", to=to, sender=sender, subject=subject)
+
+
+def cancellation(event: OrderCancelled, *, to: str, currency: str, sender: Address) -> Mail:
+    """The order was cancelled: why, and what is given back."""
+    subject = f"Your order {event.order_id} has been cancelled"
+    return _mail(event, "cancellation", to=to, sender=sender, subject=subject, currency=currency)
+
+
+def _mail(
+    event: OrderPlaced | OrderShipped | OrderCancelled,
+    kind: Kind,
+    *,
+    to: str,
+    sender: Address,
+    subject: str,
+    **shown: str,
+) -> Mail:
+    if "=?" in to:
+        # An address may not hold an encoded word (RFC 2047, section 5), and the email package,
+        # which decodes one even there, would write to somebody else.
+        raise MailRefused(f"order {event.order_id}: the address holds an encoded word")
+    message = EmailMessage(policy=SMTP)
+    message["From"] = sender
+    message["To"] = to
+    message["Subject"] = subject
+    message["Date"] = datetime.now(UTC)
+    message["Message-ID"] = f"<{event.event_id}.{kind}@{sender.domain}>"
+    # No answering machine should answer: RFC 3834, section 5.
+    message["Auto-Submitted"] = "auto-generated"
+    # Quoted-printable, since a server need not take bytes above 127.
+    message.set_content(_rendered(f"{kind}.txt", event, **shown), cte="quoted-printable")
+    html = _rendered(f"{kind}.html", event, subject=subject, shop=sender.display_name, **shown)
+    message.add_alternative(html, subtype="html", cte="quoted-printable")
+    return Mail(order_id=event.order_id, kind=kind, to=to, message=message)
+
+
+def _rendered(template: str, event: object, **shown: str) -> str:
+    return _templates().get_template(template).render(event=event, **shown)
+
+
+@cache
+def _templates() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )

@@ -1,0 +1,19 @@
+"""The declaration of the email service."""
+
+from services.email.handlers import confirm_order, notify_of_shipping, tell_of_cancellation
+from services.email.mailer import Mailer
+from services.email.store import EmailStore
+from shared.events import OrderCancelled, OrderPlaced, OrderShipped
+from shared.messaging.topology import Retry
+from shared.runtime.service import Service
+
+# A mail server that is busy, or greylists, wants minutes rather than seconds.
+email = Service(
+    "email",
+    store=EmailStore,
+    acts_outside=Mailer,
+    retry=Retry(step=10, longest=600, limit=30),
+)
+email.on(OrderPlaced, confirm_order)
+email.on(OrderShipped, notify_of_shipping)
+email.on(OrderCancelled, tell_of_cancellation)

@@ -1,0 +1,173 @@
+from decimal import Decimal
+from email import message_from_bytes
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import default
+from html.parser import HTMLParser
+
+import pytest
+
+from services.email.mails import Mail, cancellation, confirmation, shipping_notice
+from services.email.refusals import MailRefused
+from shared.events import OrderCancelled, OrderPlaced, OrderShipped
+
+SENDER = Address("Past Tense", "orders", "shop.example")
+VOID = {"meta", "br"}
+
+
+class Balance(HTMLParser):
+    """Whether every tag that is opened is closed, in its place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        del attrs
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def placed(**changed: object) -> OrderPlaced:
+    return OrderPlaced.model_validate(
+        {
+            "order_id": "ORD-123",
+            "customer_email": "jane@example.com",
+            "items": {"product-1": 2, "product-2": 1},
+            "shipping_address": "123 Main St, Springfield",
+            "total_amount": "99.99",
+            "currency": "EUR",
+        }
+        | changed
+    )
+
+
+def cancelled(refunded: str, reason: str = "3 product-3 are missing") -> Mail:
+    event = OrderCancelled(order_id="ORD-1", reason=reason, refunded_amount=Decimal(refunded))
+    return cancellation(event, to="jane@example.com", currency="EUR", sender=SENDER)
+
+
+def parts(mail: Mail) -> tuple[EmailMessage, str, str]:
+    """The mail as who receives it reads it: headers, text, HTML."""
+    received = message_from_bytes(mail.message.as_bytes(), policy=default)
+    text, html = received.get_body(("plain",)), received.get_body(("html",))
+    assert isinstance(text, EmailMessage)
+    assert isinstance(html, EmailMessage)
+    return received, text.get_content(), html.get_content()
+
+
+def test_a_confirmation_says_what_was_ordered_for_how_much_and_where_it_goes() -> None:
+    _, text, html = parts(confirmation(placed(), sender=SENDER))
+
+    for body in (text, html):
+        assert "ORD-123" in body
+        assert "product-1" in body
+        assert "99.99 EUR" in body
+        assert "123 Main St, Springfield" in body
+    assert "2 × product-1" in text
+
+
+def test_a_shipping_notice_says_with_whom_and_under_which_number() -> None:
+    event = OrderShipped(order_id="ORD-1", tracking_number="PT-77", carrier="Swift Post")
+
+    _, text, html = parts(shipping_notice(event, to="jane@example.com", sender=SENDER))
+
+    for body in (text, html):
+        assert "Swift Post" in body
+        assert "PT-77" in body
+
+
+@pytest.mark.parametrize(
+    ("refunded", "said"),
+    [("49.99", "49.99 EUR"), ("0.00", "Nothing had been paid")],
+    ids=["paid", "unpaid"],
+)
+def test_a_cancellation_says_why_and_what_is_given_back(refunded: str, said: str) -> None:
+    _, text, html = parts(cancelled(refunded))
+
+    for body in (text, html):
+        assert "3 product-3 are missing" in body
+        assert said in " ".join(body.replace("<strong>", "").replace("</strong>", "").split())
+
+
+def test_the_headers_tell_who_when_and_that_a_program_wrote_it() -> None:
+    event = placed()
+
+    received, _, _ = parts(confirmation(event, sender=SENDER))
+
+    assert received["From"] == "Past Tense <orders@shop.example>"
+    assert received["To"] == "jane@example.com"
+    assert received["Message-ID"] == f"<{event.event_id}.confirmation@shop.example>"
+    assert received["Auto-Submitted"] == "auto-generated"
+    assert received["Date"].datetime.tzinfo is not None
+
+
+def test_what_a_customer_wrote_cannot_become_html() -> None:
+    wild = "1 <script>alert(1)</script> & Sons"
+
+    _, text, html = parts(confirmation(placed(shipping_address=wild), sender=SENDER))
+
+    assert wild in text
+    assert "<script>" not in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; Sons" in html
+
+
+@pytest.mark.parametrize(
+    "mail",
+    [
+        confirmation(placed(), sender=SENDER),
+        shipping_notice(
+            OrderShipped(order_id="ORD-1", tracking_number="1", carrier="c"),
+            to="jane@example.com",
+            sender=SENDER,
+        ),
+        cancelled("1.00"),
+        cancelled("0.00"),
+    ],
+    ids=["confirmation", "shipping", "refunded", "cancelled"],
+)
+def test_html_closes_what_it_opens_and_lines_fit_any_server(mail: Mail) -> None:
+    _, _, html = parts(mail)
+
+    balance = Balance()
+    balance.feed(html)
+    balance.close()
+    assert balance.open == []
+    raw = mail.message.as_bytes()
+    assert max(len(line) for line in raw.split(b"\r\n")) <= 998
+    assert raw.isascii()
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        "o'neil+tag@example.com",
+        "a..b.@example.com",
+        "a" * 64 + "@" + ".".join(["b" * 60] * 3) + ".com",
+    ],
+    ids=["punctuation", "odd dots", "longest"],
+)
+def test_every_address_that_the_contract_takes_arrives_as_it_is(to: str) -> None:
+    received, _, _ = parts(
+        confirmation(placed(customer_email=to, order_id="X" * 64), sender=SENDER)
+    )
+
+    assert received["To"] == to
+    assert received["To"].addresses[0].addr_spec == to
+    assert received["Subject"] == f"Your order {'X' * 64} is confirmed"
+
+
+def test_an_address_that_would_be_decoded_into_another_is_refused_without_naming_it() -> None:
+    with pytest.raises(MailRefused) as refused:
+        confirmation(placed(customer_email="=?utf-8?q?canary?=@example.com"), sender=SENDER)
+
+    assert "canary" not in str(refused.value)
+
+
+def test_a_sender_without_a_name_can_write() -> None:
+    received, _, _ = parts(confirmation(placed(), sender=Address("", "orders", "shop.example")))
+
+    assert received["From"] == "orders@shop.example"
