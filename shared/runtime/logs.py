@@ -3,6 +3,7 @@
 No line holds an address or a mail: reactions log ids and what the handler said that it did.
 """
 
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -124,6 +125,20 @@ class _Columns:
         return told
 
 
+class _Forwarding(logging.Handler):
+    """What a library says through the standard library's logging, as a line of ours."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say = self._log.error if record.levelno >= logging.ERROR else self._log.warning
+        say(record.getMessage(), logger=record.name)
+
+
 def standard_log(settings: Settings) -> Log:
-    """The log of a process, on standard output."""
-    return log_to(sys.stdout, settings)
+    """The log of a process, on standard output, with what libraries have to say in it."""
+    log = log_to(sys.stdout, settings)
+    logging.basicConfig(handlers=[_Forwarding(log)], level=logging.WARNING, force=True)
+    return log

@@ -103,7 +103,6 @@ class Relay:
         while not self._stopping.is_set():
             patiently(self._once)
         self._publisher.close()
-        self.bell.close()
 
     def _once(self) -> None:
         self.bell.listen(self._database)
@@ -133,3 +132,7 @@ class Relay:
         """End after what is under way."""
         self._stopping.set()
         self.bell.ring()
+
+    def close(self) -> None:
+        """Let go of what it held, once `run` has ended and nobody rings any more."""
+        self.bell.close()

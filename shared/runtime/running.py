@@ -108,6 +108,8 @@ class Running:
 
     def stop(self) -> None:
         """Begin to stop: finish what has been begun, hand back the rest."""
+        if self._stopping.is_set():
+            return
         self._stopping.set()
         self._relay.stop()
         consumer = self._consumer
@@ -118,7 +120,10 @@ class Running:
         """Wait for its threads until a monotonic time; answers whether they ended."""
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
-        return not any(thread.is_alive() for thread in self._threads)
+        ended = not any(thread.is_alive() for thread in self._threads)
+        if ended:
+            self._relay.close()
+        return ended
 
     def health(self) -> list[str]:
         """What is wrong with its threads, a sentence each."""
