@@ -8,8 +8,9 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from shared.errors import ShopError
 from shared.messaging.connect import broker_at
@@ -36,12 +37,19 @@ class ServiceGroup:
     Args:
         services: what is to run.
         listeners: told of each reaction.
+        outside: what a service is to act on instead of what its settings say, by its name.
     """
 
     def __init__(
-        self, services: Sequence[AnyService], log: Log, *, listeners: Sequence[Listener] = ()
+        self,
+        services: Sequence[AnyService],
+        log: Log,
+        *,
+        listeners: Sequence[Listener] = (),
+        outside: Mapping[str, Any] | None = None,
     ) -> None:
         self.log = log
+        self._outside = dict(outside or {})
         self.metrics = Metrics()
         self._brokers: dict[str, Broker] = {}
         self._listeners = list(listeners)
@@ -49,20 +57,24 @@ class ServiceGroup:
 
     def _running(self, service: AnyService) -> Running:
         settings = settings_for(service.name)
-        outside = service.acts_outside
         parts = Parts(
             service=service,
             settings=settings,
             queue=queue_of(service),
-            batch_size=tuning_of(service).batch_size if outside is None else 1,
+            batch_size=1 if service.acts_outside else tuning_of(service).batch_size,
             broker=self._broker(settings, service.name),
             database=Database(settings.database_url_of(service.name), app=service.name),
             log=self.log,
             metrics=self.metrics,
-            outside=outside.opened(settings) if outside else None,
+            outside=self._outside_of(service, settings),
             listeners=self._listeners,
         )
         return Running(parts)
+
+    def _outside_of(self, service: AnyService, settings: Settings) -> Any:  # noqa: ANN401 - its own
+        if service.name in self._outside or service.acts_outside is None:
+            return self._outside.get(service.name)
+        return service.acts_outside.opened(settings)
 
     def _broker(self, settings: Settings, service: str) -> Broker:
         url = settings.broker_url_of(service)
@@ -85,6 +97,9 @@ class ServiceGroup:
             ended = each.join(until) and ended
         for broker in self._brokers.values():
             broker.close()
+        if ended:
+            for each in self.running:
+                each.close()
         return ended
 
     def health(self) -> list[str]:

@@ -7,7 +7,7 @@ the outcome of each delivery is decided.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -107,7 +107,6 @@ class Reactor:
         retry: the queue's, to know which attempt is the last.
         outside: what the service acts on outside its database.
         inbox_horizon: how far back the inbox remembers; None for as far as there is.
-        on_published: called after a commit that has something to send.
     """
 
     service: AnyService
@@ -115,7 +114,6 @@ class Reactor:
     retry: Retry
     outside: Any = None
     inbox_horizon: timedelta | None = None
-    on_published: Callable[[], None] = lambda: None
     watch: Watch = field(default_factory=Watch)
 
     def react(self, deliveries: Sequence[Delivery]) -> Reaction:
@@ -185,8 +183,6 @@ class Reactor:
             self.watch.step()
             store.flush()
             outbox.write(connection, outgoing)
-        if outgoing:
-            self.on_published()
         return reacted
 
     def _handle(self, accepted: Accepted, store: Any) -> UnitOfWork[Any, Any]:  # noqa: ANN401 - the service's own

@@ -74,7 +74,6 @@ class Running:
             retry=parts.queue.retry,
             outside=parts.outside,
             inbox_horizon=settings.inbox_horizon(),
-            on_published=self._relay.bell.ring,
         )
         self._threads = [
             threading.Thread(
@@ -120,10 +119,14 @@ class Running:
         """Wait for its threads until a monotonic time; answers whether they ended."""
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
-        ended = not any(thread.is_alive() for thread in self._threads)
-        if ended:
-            self._relay.close()
-        return ended
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def close(self) -> None:
+        """Let go of what it held, once its threads have ended."""
+        self._relay.close()
+        self.database.close()
+        if self._parts.outside is not None:
+            self._parts.outside.close()
 
     def health(self) -> list[str]:
         """What is wrong with its threads, a sentence each."""
@@ -192,10 +195,13 @@ class Running:
                 if not deliveries:
                     continue
                 reaction = self._reactor.react(deliveries)
-                consumer.settle([each.verdict for each in reaction.reacted])
-                self._parts.metrics.reaction(self.name, reaction)
                 for each in reaction.reacted:
                     self._tell(each)
+                # Only now, so that who watches reads of a cause before its consequences.
+                if any(each.published for each in reaction.reacted):
+                    self._relay.bell.ring()
+                consumer.settle([each.verdict for each in reaction.reacted])
+                self._parts.metrics.reaction(self.name, reaction)
                 if reaction.environment is not None:
                     return reaction.environment
             return None

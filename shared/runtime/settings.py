@@ -6,6 +6,8 @@ environment, where `docker inspect` shows it.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
@@ -127,6 +129,21 @@ def settings_for(*owners: str) -> Settings:
     for owner in owners:
         secrets |= _secrets(settings.keys / owner, owner)
     return validated(Settings, "SHOP_", **secrets)
+
+
+@contextmanager
+def only(**values: object) -> Iterator[None]:
+    """An environment in which these settings are made and no others, for demo and tests."""
+    before = {name: value for name, value in os.environ.items() if name.startswith("SHOP_")}
+    try:
+        for name in before:
+            del os.environ[name]
+        os.environ.update({f"SHOP_{name.upper()}": str(value) for name, value in values.items()})
+        yield
+    finally:
+        for name in [name for name in os.environ if name.startswith("SHOP_")]:
+            del os.environ[name]
+        os.environ.update(before)
 
 
 def _secrets(folder: Path, service: str) -> dict[str, str]:

@@ -225,7 +225,7 @@ def test_uuid7s_of_one_millisecond_differ(monkeypatch: pytest.MonkeyPatch) -> No
     assert len({uuid7() for _ in range(1000)}) == 1000
 
 
-def _is_immutable(value: Any) -> bool:  # noqa: ANN401 - JSON of any shape
+def _is_immutable(value: Any) -> bool:
     if isinstance(value, Mapping):
         return not hasattr(value, "__setitem__") and all(map(_is_immutable, value.values()))
     if isinstance(value, tuple):

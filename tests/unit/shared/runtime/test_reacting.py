@@ -14,7 +14,6 @@ from shared.messaging.topology import Retry
 from shared.runtime.reacting import Reaction, Reactor
 from shared.storage.database import Database
 from shared.storage.migrating import migrate
-from shared.storage.outbox import backlog
 from shared.storage.tables import failures, inbox, outbox
 from tests.support.counting import CountStore, ThingCounted, ThingHappened, Work, count, counting
 
@@ -298,19 +297,6 @@ def test_an_event_above_the_limit_rolls_back_what_would_publish_it(database: Dat
     assert outcomes(reaction) == [DEAD]
     assert counted(database) == {}
     assert rows(database, failures)[0]["error"] == "EventTooLarge"
-
-
-def test_the_relay_is_woken_only_when_there_is_something_to_send(database: Database) -> None:
-    rung: list[int] = []
-    reacting = reactor(database, on_published=lambda: rung.append(1))
-    delivery = delivered(ThingHappened(name="a"))
-
-    reacting.react([delivery])
-    reacting.react([delivery])
-
-    assert len(rung) == 1
-    with database.read() as connection:
-        assert backlog(connection, datetime.now(UTC)).depth == 1
 
 
 def test_no_record_of_a_failure_holds_what_the_event_held(database: Database) -> None:

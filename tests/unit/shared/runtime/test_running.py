@@ -86,8 +86,8 @@ class Play:
     def end(self) -> None:
         self.running.stop()
         assert self.running.join(threading.TIMEOUT_MAX / 1e6)
+        self.running.close()
         self.broker.close()
-        self.database.close()
 
 
 @pytest.fixture
