@@ -1,6 +1,5 @@
 """What a person typed, understood or refused in one sentence."""
 
-import math
 import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -79,14 +78,3 @@ def known_status(status: str | None) -> str | None:
     if status is not None and status not in STATUSES:
         raise WrongInput(f"--status should be one of {', '.join(STATUSES)}")
     return status
-
-
-def finite(number: float, option: str) -> float:
-    """A number that can be reckoned with; `nan` is within every range.
-
-    Raises:
-        WrongInput: it is none.
-    """
-    if not math.isfinite(number):
-        raise WrongInput(f"{option} should be a finite number")
-    return number

@@ -180,12 +180,10 @@ def simulate(
     """
     import secrets
 
-    from services.orders.asking import finite
     from services.orders.service import orders
     from services.orders.simulating import Simulation
 
     seed = secrets.randbelow(1_000_000) if seed is None else seed
-    rate = finite(rate, "--rate")
     with (
         database_of(orders) as database,
         _progress(count, on_stderr=as_json) as advance,

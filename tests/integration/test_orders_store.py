@@ -1,0 +1,159 @@
+"""Orders on PostgreSQL, where two processes can be at the same order at the same time."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Barrier
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.event import listen
+from tenacity import Retrying, stop_after_delay, wait_fixed
+from typer.testing import CliRunner
+
+from services.orders.commands import app
+from services.orders.order import Order, OrderRefuses
+from services.orders.placing import place_order
+from services.orders.service import orders
+from shared.errors import CouldNotBeDone
+from shared.messaging.port import Outcome
+from shared.storage.database import Database, OutcomeUnknown
+from shared.storage.migrating import migrate
+from tests.unit.services.orders.samples import (
+    cancel,
+    found,
+    new_order,
+    pay,
+    place,
+    react_at_once,
+    shipments_and_shortages,
+)
+
+END_THE_BACKEND_IN_ITS_COMMIT = """
+    CREATE FUNCTION end_me() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$;
+    CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT OR UPDATE ON orders
+        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION end_me();
+"""
+
+
+@pytest.fixture
+def database(postgres_url: str) -> Iterator[Database]:
+    database = Database(postgres_url)
+    migrate(database, orders.migrations)
+    yield database
+    database.close()
+
+
+def at_the_same_time(*deeds: Callable[[], object]) -> list[object]:
+    """What each answered, or what it raised."""
+    together = Barrier(len(deeds))
+
+    def do(deed: Callable[[], object]) -> object:
+        together.wait(10)
+        try:
+            return deed()
+        except CouldNotBeDone as error:
+            return error
+
+    with ThreadPoolExecutor(len(deeds)) as pool:
+        return list(pool.map(do, deeds))
+
+
+def said(database: Database, topic: str) -> int:
+    with database.read() as connection:
+        statement = text("SELECT count(*) FROM outbox WHERE topic = :topic")
+        return int(connection.execute(statement, {"topic": topic}).scalar_one())
+
+
+def test_of_the_same_order_placed_at_once_one_is_kept_and_all_answer_it(
+    database: Database,
+) -> None:
+    answers = at_the_same_time(*[lambda: place(database)] * 4)
+
+    assert answers == [found(database)] * 4
+    assert said(database, "order.placed") == 1
+
+
+def test_whoever_places_a_taken_id_waits_for_the_first_and_is_refused(database: Database) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with orders.unit_of_work(database) as work:
+            place_order(new_order(), work)
+            second = pool.submit(place, database, items={"product-3": 1})
+            wait_for_a_lock(database)
+        with pytest.raises(OrderRefuses, match="ORD-123 has been placed before"):
+            second.result(10)
+
+    assert said(database, "order.placed") == 1
+
+
+def test_an_id_is_free_again_when_the_first_is_rolled_back(database: Database) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with suppress(ZeroDivisionError), orders.unit_of_work(database) as work:
+            place_order(new_order(), work)
+            second = pool.submit(place, database, items={"product-3": 1})
+            wait_for_a_lock(database)
+            raise ZeroDivisionError
+
+        assert second.result(10) == found(database)
+
+
+def test_of_a_payment_and_a_cancellation_at_once_one_wins(database: Database) -> None:
+    for number in range(10):
+        order_id = place(database, order_id=f"ORD-{number}").order_id
+        answers = at_the_same_time(
+            lambda order_id=order_id: pay(database, order_id),  # type: ignore[misc]
+            lambda order_id=order_id: cancel(database, order_id),  # type: ignore[misc]
+        )
+
+        (won,) = (each for each in answers if isinstance(each, Order))
+        assert [type(each) for each in answers if each is not won] == [OrderRefuses]
+        assert found(database, order_id) == won
+    assert said(database, "payment.received") + said(database, "order.cancelled") == 10
+
+
+def test_batches_about_the_same_orders_do_not_deadlock(database: Database) -> None:
+    for number in range(100):
+        place(database, order_id=f"ORD-{number}")
+        pay(database, f"ORD-{number}")
+    batches = [shipments_and_shortages(100) for _ in range(3)]
+    batches[1].reverse()
+    begun: list[object] = []
+    listen(database.engine, "begin", begun.append)
+
+    answers = at_the_same_time(
+        *(lambda batch=batch: react_at_once(database, batch) for batch in batches)
+    )
+
+    assert len(begun) == 3, "a batch that fails is taken one by one"
+    for reacted in answers:
+        assert isinstance(reacted, Sequence)
+        assert [each.outcome for each in reacted] == [Outcome.DONE] * 200
+    assert said(database, "order.cancelled") == 20
+
+
+def test_a_commit_whose_outcome_is_unknown_is_said_so(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place(database)
+    with database.begin() as connection:
+        connection.execute(text(END_THE_BACKEND_IN_ITS_COMMIT))
+    url = database.address.render_as_string(hide_password=False)
+    monkeypatch.setenv("SHOP_DATABASE_URL", url)
+
+    result = CliRunner().invoke(app, ["pay", "ORD-123", "--amount", "99.99"])
+
+    assert isinstance(result.exception, OutcomeUnknown)
+    assert "whether ORD-123 is paid is not known" in str(result.exception)
+    assert "shop orders show ORD-123" in str(result.exception)
+
+
+def wait_for_a_lock(database: Database) -> None:
+    """Until another transaction waits for one that this process holds."""
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    for attempt in Retrying(stop=stop_after_delay(10), wait=wait_fixed(0.02)):
+        with attempt, database.read() as connection:
+            assert connection.execute(waiting).scalar_one() == 1

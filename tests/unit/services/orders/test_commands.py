@@ -1,0 +1,332 @@
+import json
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner, Result
+
+from services.orders.asking import items_of
+from services.orders.commands import app
+from services.orders.order import OrderRefuses
+from services.orders.service import orders
+from shared.errors import CouldNotBeDone, ShopError, WrongInput
+from shared.storage.database import Database, OutcomeUnknown
+from tests.unit.services.orders import samples
+
+PLACE = ("place", "--email", "customer@example.com", "--address", "123 Main St, Springfield")
+CLASSIC = (*PLACE, "--id", "ORD-123", "--item", "product-1=2", "--item", "product-2=1")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SHOP_HOME", str(tmp_path / "var"))
+    monkeypatch.delenv("SHOP_DATABASE_URL", raising=False)
+    return tmp_path / "var"
+
+
+def shop(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments)
+
+
+def answered(*arguments: str) -> Any:
+    result = shop(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def refused(*arguments: str) -> ShopError:
+    result = shop(*arguments)
+    assert isinstance(result.exception, ShopError), result.output
+    assert result.stdout == ""
+    assert "\n" not in str(result.exception)
+    return result.exception
+
+
+def test_a_placed_order_is_answered_as_promised() -> None:
+    order = answered(*CLASSIC)
+
+    assert (
+        order.items()
+        >= {
+            "order_id": "ORD-123",
+            "status": "placed",
+            "items": {"product-1": 2, "product-2": 1},
+            "total_amount": "99.99",
+            "currency": "EUR",
+            "paid_at": None,
+        }.items()
+    )
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", order["placed_at"])
+
+
+def test_a_person_is_told_what_was_placed_and_what_to_do_next() -> None:
+    said = shop(*CLASSIC).stdout
+
+    assert "ORD-123: 2 × product-1, 1 × product-2, 99.99 EUR, placed." in said
+    assert "shop orders pay ORD-123 --amount 99.99" in said
+    assert "shop orders show ORD-123" in said
+
+
+def test_an_id_is_drawn_when_none_is_given() -> None:
+    first, second = (answered(*PLACE, "--item", "product-1=1") for _ in range(2))
+
+    assert first["order_id"] != second["order_id"]
+
+
+def test_placing_again_answers_the_same_order() -> None:
+    first = answered(*CLASSIC)
+
+    assert answered(*CLASSIC) == first
+    assert "ORD-123 had been placed before: " in shop(*CLASSIC).stdout
+
+
+def test_placing_other_content_under_the_same_id_could_not_be_done() -> None:
+    answered(*CLASSIC)
+
+    assert isinstance(refused(*CLASSIC, "--item", "product-3=1"), OrderRefuses)
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        pytest.param([item], id=item or "empty")
+        for item in (
+            "product-1=0",
+            "product-1=-1",
+            "product-1=10001",
+            "product-1=x",
+            "product-1=1.5",
+            "product-1=１",
+            "product-1=",
+            "product-1",
+            "=1",
+            "=",
+            "",
+            "a b=1",
+            "product-1=1=1",
+            "product-1=1\n",
+        )
+    ]
+    + [
+        pytest.param([], id="none"),
+        pytest.param(["product-1=1", "product-1=1"], id="twice"),
+        pytest.param([f"p-{number}=1" for number in range(101)], id="101 lines"),
+        pytest.param(["product-1=1", "product-9=1"], id="not sold"),
+    ],
+)
+def test_what_cannot_be_ordered_is_refused_and_nothing_is_written(items: list[str]) -> None:
+    typed = [word for item in items for word in ("--item", item)]
+
+    assert isinstance(refused(*PLACE, *typed), WrongInput)
+
+    assert answered("list") == []
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [
+        ("--email", "customer", "--email should be one plain mail address"),
+        ("--email", "a@example.com\nBcc: b@example.com", "--email should be one plain mail"),
+        ("--email", "", "--email should be"),
+        ("--email", "A <a@example.com>", "--email should be"),
+        ("--address", "", "--address: should be printable"),
+        ("--address", "  ", "--address: should be printable"),
+        ("--address", "a\nb", "--address: should be printable"),
+        ("--address", "x" * 501, "--address should be 1 to 500"),
+        ("--id", "ORD 1", "the order's id should be 1 to 64"),
+        ("--id", "", "the order's id should be 1 to 64"),
+    ],
+)
+def test_a_wrong_option_is_named_in_one_sentence(option: str, value: str, sentence: str) -> None:
+    error = refused(*CLASSIC, option, value)
+
+    assert isinstance(error, WrongInput)
+    assert str(error).startswith(sentence)
+    assert not value.strip() or value not in str(error)
+    assert answered("list") == []
+
+
+def test_an_order_is_paid_and_shown_with_what_has_happened() -> None:
+    answered(*CLASSIC)
+
+    paid = answered("pay", "ORD-123", "--amount", "99.99", "--method", "voucher")
+
+    assert (paid["status"], paid["payment_method"]) == ("paid", "voucher")
+    assert answered("show", "ORD-123") == paid
+    assert "paid at" in shop("show", "ORD-123").stdout
+
+
+def test_a_person_is_told_that_an_order_is_paid_or_cancelled() -> None:
+    answered(*CLASSIC)
+    answered(*PLACE, "--item", "product-3=1", "--id", "ORD-124")
+
+    assert shop("pay", "ORD-123", "--amount", "99.99").stdout == (
+        "ORD-123 is paid: 99.99 EUR by card.\n"
+    )
+    assert shop("cancel", "ORD-124", "--reason", "x").stdout == "ORD-124 is cancelled.\n"
+
+
+@pytest.mark.parametrize(
+    "amount", ["99.999", "-99.99", "NaN", "inf", "x", "", "1e20", "1E+99999", "99.98"]
+)
+def test_a_wrong_amount_is_refused(amount: str) -> None:
+    answered(*CLASSIC)
+
+    error = refused("pay", "ORD-123", "--amount", amount)
+
+    assert isinstance(error, WrongInput)
+    assert answered("show", "ORD-123")["status"] == "placed"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("pay", "ORD-9", "--amount", "1.00"),
+        ("cancel", "ORD-9", "--reason", "x"),
+        ("show", "ORD-9"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_an_unknown_order_is_wrong_input(arguments: tuple[str, ...]) -> None:
+    error = refused(*arguments)
+
+    assert isinstance(error, WrongInput)
+    assert "there is no order ORD-9" in str(error)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("pay", "a b", "--amount", "1.00"),
+        ("pay", "ORD-123", "--amount", "99.99", "--method", "caf\u00e9;"),
+        ("cancel", "ORD-123", "--reason", " "),
+        ("cancel", "ORD-123", "--reason", "x" * 201),
+        ("show", "customer@example.com"),
+        ("list", "--status", "lost"),
+    ],
+    ids=" ".join,
+)
+def test_other_wrong_input_is_refused(arguments: tuple[str, ...]) -> None:
+    assert isinstance(refused(*arguments), WrongInput)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("list", "--limit", "0"),
+        ("list", "--limit", "10001"),
+        ("simulate", "--count", "0"),
+        ("simulate", "--rate", "nan"),
+        ("simulate", "--rate", "-1"),
+    ],
+    ids=" ".join,
+)
+def test_a_number_out_of_range_is_a_usage_error(arguments: tuple[str, ...]) -> None:
+    assert shop(*arguments).exit_code == 2
+
+
+def test_what_the_state_refuses_could_not_be_done() -> None:
+    answered(*CLASSIC)
+    answered("pay", "ORD-123", "--amount", "99.99")
+
+    for arguments in (
+        ("pay", "ORD-123", "--amount", "99.99"),
+        ("cancel", "ORD-123", "--reason", "x"),
+    ):
+        assert isinstance(refused(*arguments), CouldNotBeDone)
+
+
+def test_the_newest_order_is_listed_first_and_a_status_selects() -> None:
+    for order_id in ("ORD-1", "ORD-2", "ORD-3"):
+        answered(*PLACE, "--item", "product-3=1", "--id", order_id)
+    cancelled = answered("cancel", "ORD-2", "--reason", "changed my mind")
+
+    assert cancelled["refunded_amount"] == "0.00"
+    assert [each["order_id"] for each in answered("list")] == ["ORD-3", "ORD-2", "ORD-1"]
+    assert answered("list", "--status", "cancelled") == [cancelled]
+    assert len(answered("list", "--limit", "1")) == 1
+    assert "1 × product-3" in shop("list").stdout
+
+
+def test_an_empty_listing_says_so() -> None:
+    assert "No order yet" in shop("list").stdout
+    assert "No such order" in shop("list", "--status", "paid").stdout
+
+
+def test_the_price_list_is_shown() -> None:
+    assert answered("products")[0] == {
+        "sku": "product-1",
+        "name": "Desk lamp",
+        "unit_price": "49.99",
+        "currency": "EUR",
+    }
+    assert "24.50" in shop("products").stdout
+
+
+def test_a_simulation_says_how_many_and_how_fast() -> None:
+    tally = answered("simulate", "--count", "20", "--rate", "0", "--seed", "7")
+
+    listed = answered("list")
+    assert tally["placed"] == len(listed) == 20
+    for status in ("paid", "cancelled"):
+        assert tally[status] == sum(each["status"] == status for each in listed)
+    assert (tally["seed"], tally["refused"]) == (7, 0)
+    assert tally["orders_per_second"] > 0
+    assert re.search(
+        r"5 placed, \d paid, \d cancelled, in [\d.]+ s: [\d.]+ orders per second",
+        shop("simulate", "--count", "5", "--rate", "0").stdout,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        pytest.param(CLASSIC, "whether ORD-123 is placed is not known", id="place"),
+        pytest.param(("pay", "ORD-124", "--amount", "99.99"), "whether ORD-124 is paid", id="pay"),
+        pytest.param(
+            ("cancel", "ORD-124", "--reason", "x"), "whether ORD-124 is cancelled", id="cancel"
+        ),
+    ],
+)
+def test_an_unknown_outcome_is_said_so_and_how_to_find_out(
+    home: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], sentence: str
+) -> None:
+    answered("products")
+    database = Database(f"sqlite:///{home / 'orders.db'}")
+    samples.place(database, order_id="ORD-124")
+    database.close()
+    write = orders.store.flush
+
+    def lose_the_connection(store: Any) -> None:
+        write(store)
+        raise OutcomeUnknown
+
+    monkeypatch.setattr(orders.store, "flush", lose_the_connection)
+
+    error = refused(*arguments)
+
+    assert isinstance(error, CouldNotBeDone)
+    assert sentence in str(error)
+    assert f"look with shop orders show {sentence.split()[1]}" in str(error)
+
+
+def test_help_is_there_for_every_command() -> None:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+    assert set(commands) == {"place", "pay", "cancel", "show", "list", "products", "simulate"}
+    for name in commands:
+        assert shop(name, "--help").exit_code == 0
+
+
+@settings(deadline=None)
+@given(lines=st.lists(st.text(max_size=12), max_size=3))
+def test_whatever_is_typed_as_items_is_understood_or_wrong_input(lines: list[str]) -> None:
+    with suppress(WrongInput):
+        items = items_of(lines)
+
+        assert all(1 <= quantity <= 10_000 for quantity in items.values())

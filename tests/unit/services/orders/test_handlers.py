@@ -1,0 +1,222 @@
+from collections.abc import Sequence
+from decimal import Decimal
+from itertools import permutations
+
+import pytest
+from sqlalchemy.event import listen
+
+from services.orders.service import orders
+from shared.errors import Impossible
+from shared.events import (
+    DomainEvent,
+    OrderCancelled,
+    OrderShipped,
+    StockRanShort,
+    StockReserved,
+)
+from shared.messaging.port import Outcome
+from shared.runtime.reacting import Reacted
+from shared.storage.database import Database
+from shared.testing import Stage, recording
+from tests.unit.services.orders.samples import (
+    cancel,
+    found,
+    pay,
+    place,
+    react_at_once,
+    shipments_and_shortages,
+)
+
+RESERVED = StockReserved(order_id="ORD-123", items={"product-1": 2, "product-2": 1})
+SHORT = StockRanShort(order_id="ORD-123", missing={"product-1": 1})
+SHIPPED = OrderShipped(order_id="ORD-123", tracking_number="TRACK-1", carrier="Post")
+
+
+def happen(stage: Stage, *events: DomainEvent) -> list[Reacted]:
+    stage.publish(*events)
+    return stage.play()
+
+
+def outcomes(reacted: Sequence[Reacted]) -> list[Outcome]:
+    return [each.outcome for each in reacted]
+
+
+def test_a_reservation_is_noted(stage: Stage, database: Database) -> None:
+    place(database)
+
+    happen(stage, RESERVED)
+
+    order = found(database)
+    assert (order.status, order.reserved_at) == ("reserved", RESERVED.occurred_at)
+
+
+def test_a_shipment_is_noted_with_how_to_follow_it(stage: Stage, database: Database) -> None:
+    place(database)
+    pay(database)
+
+    happen(stage, SHIPPED)
+
+    order = found(database)
+    assert (order.status, order.shipped_at) == ("shipped", SHIPPED.occurred_at)
+    assert (order.carrier, order.tracking_number) == ("Post", "TRACK-1")
+
+
+@pytest.mark.parametrize("order_of_arrival", list(permutations([RESERVED, SHIPPED])))
+def test_reserved_and_shipped_come_to_the_same_in_either_order(
+    stage: Stage, database: Database, order_of_arrival: tuple[DomainEvent, ...]
+) -> None:
+    placed = place(database)
+    pay(database)
+
+    for event in order_of_arrival:
+        happen(stage, event)
+
+    order = found(database)
+    assert order.status == "shipped"
+    assert (order.reserved_at, order.shipped_at) == (RESERVED.occurred_at, SHIPPED.occurred_at)
+    assert order.items == placed.items
+
+
+def test_running_short_cancels_an_unpaid_order(stage: Stage, database: Database) -> None:
+    placed = place(database)
+
+    with recording() as published:
+        happen(stage, SHORT)
+
+    (event,) = published
+    assert isinstance(event, OrderCancelled)
+    assert event.reason == "out of stock: 1 × product-1"
+    assert event.refunded_amount == Decimal("0.00")
+    assert event.causation_id == SHORT.event_id
+    assert event.correlation_id == placed.correlation_id
+    assert found(database).status == "cancelled"
+
+
+def test_running_short_gives_back_what_was_paid(stage: Stage, database: Database) -> None:
+    place(database)
+    pay(database)
+
+    with recording() as published:
+        happen(stage, SHORT)
+
+    (event,) = published
+    assert event.refunded_amount == found(database).refunded_amount == Decimal("99.99")
+
+
+def test_running_short_after_a_cancellation_changes_nothing(
+    stage: Stage, database: Database
+) -> None:
+    place(database)
+    cancelled = cancel(database)
+
+    with recording() as published:
+        reacted = happen(stage, SHORT)
+
+    assert published == []
+    assert outcomes(reacted) == [Outcome.DONE]
+    assert found(database) == cancelled
+
+
+def test_a_second_shortage_of_the_same_order_changes_nothing(
+    stage: Stage, database: Database
+) -> None:
+    place(database)
+    pay(database)
+
+    with recording() as published:
+        happen(stage, SHORT, StockRanShort(order_id="ORD-123", missing={"product-1": 1}))
+
+    assert [type(event) for event in published] == [OrderCancelled]
+
+
+def test_a_reservation_does_not_resurrect_a_cancelled_order(
+    stage: Stage, database: Database
+) -> None:
+    place(database)
+    cancel(database)
+
+    reacted = happen(stage, RESERVED)
+
+    assert outcomes(reacted) == [Outcome.DONE]
+    order = found(database)
+    assert (order.status, order.reserved_at) == ("cancelled", RESERVED.occurred_at)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [pytest.param(SHIPPED, SHORT, id="shipped"), pytest.param(SHORT, SHIPPED, id="short")],
+)
+def test_short_and_shipped_contradict_each_other(
+    stage: Stage, database: Database, before: DomainEvent, after: DomainEvent
+) -> None:
+    place(database)
+    pay(database)
+    happen(stage, before)
+    first = found(database)
+
+    (reacted,) = happen(stage, after)
+
+    assert reacted.outcome is Outcome.DEAD
+    assert isinstance(reacted.error, Impossible)
+    assert found(database) == first
+
+
+@pytest.mark.parametrize("event", [RESERVED, SHORT, SHIPPED], ids=lambda event: event.topic)
+def test_what_happens_to_an_order_that_was_never_placed_is_impossible(
+    stage: Stage, event: DomainEvent
+) -> None:
+    (reacted,) = happen(stage, event)
+
+    assert reacted.outcome is Outcome.DEAD
+    assert "ORD-123, which was never placed here" in str(reacted.error)
+
+
+def test_a_reason_names_as_many_products_as_it_may_hold(stage: Stage, database: Database) -> None:
+    place(database)
+    missing = {f"{n:03}-{'x' * 60}": 10_000 for n in range(100)}
+
+    with recording() as published:
+        happen(stage, StockRanShort(order_id="ORD-123", missing=missing))
+
+    (event,) = published
+    assert event.reason.startswith(f"out of stock: 10000 × 000-{'x' * 60}, 10000 × 001-")
+    assert event.reason.endswith(" and 98 more")
+
+
+def test_a_batch_of_all_kinds_about_the_same_orders_is_one_transaction(database: Database) -> None:
+    for number in range(100):
+        place(database, order_id=f"ORD-{number}")
+        pay(database, f"ORD-{number}")
+    begun: list[object] = []
+    listen(database.engine, "begin", begun.append)
+
+    with recording() as published:
+        reacted = react_at_once(database, shipments_and_shortages(100))
+
+    assert len(begun) == 1
+    assert outcomes(reacted) == [Outcome.DONE] * 200
+    assert sum(each.duplicate for each in reacted) == 20
+    assert [type(event) for event in published] == [OrderCancelled] * 20
+    with database.read() as connection:
+        store = orders.store(connection, database)
+        assert len(store.latest(status="shipped", limit=100)) == 80
+        assert len(store.latest(status="cancelled", limit=100)) == 20
+
+
+def test_an_impossible_event_costs_its_neighbours_in_a_batch_nothing(database: Database) -> None:
+    place(database)
+    unknown = StockReserved(order_id="ORD-9", items={"product-1": 1})
+
+    reacted = react_at_once(database, [unknown, RESERVED])
+
+    assert outcomes(reacted) == [Outcome.DEAD, Outcome.DONE]
+    assert found(database).status == "reserved"
+
+
+def test_what_the_log_is_told_names_no_customer(stage: Stage, database: Database) -> None:
+    place(database)
+    pay(database)
+
+    reacted = happen(stage, SHORT)
+
+    assert reacted[0].deeds == ("cancelled, 99.99 EUR given back",)

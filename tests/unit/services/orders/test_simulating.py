@@ -1,0 +1,128 @@
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tenacity import Retrying, stop_after_delay, wait_fixed
+
+from services.orders.service import orders
+from services.orders.simulating import Simulation, random_order
+from shared.storage.database import Database
+from shared.testing import Stage, recording
+from tests.unit.services.orders.samples import cancel
+
+
+def contents(database: Database) -> list[tuple[object, ...]]:
+    with database.read() as connection:
+        found = orders.store(connection, database).latest(limit=1000)
+    return [
+        (each.customer_email, each.shipping_address, dict(each.items), each.status)
+        for each in reversed(found)
+    ]
+
+
+def test_the_same_seed_asks_for_the_same_again(stage: Stage, database: Database) -> None:
+    for _ in range(2):
+        Simulation(database=database, rate=0, seed=5).run(15)
+
+    both = contents(database)
+    assert both[:15] == both[15:]
+    assert len({each[0] for each in both}) > 1
+    stage.play()
+
+
+def test_most_are_paid_and_some_cancelled_and_the_tally_is_true(database: Database) -> None:
+    with recording() as published:
+        tally = Simulation(database=database, rate=0, seed=1).run(100)
+
+    topics = [event.topic for event in published]
+    assert tally.placed == topics.count("order.placed") == 100
+    assert tally.paid == topics.count("payment.received")
+    assert tally.cancelled == topics.count("order.cancelled")
+    assert 70 <= tally.paid <= 90
+    assert 3 <= tally.cancelled <= 20
+    assert tally.refused == 0
+
+
+def test_a_payment_that_comes_too_late_is_counted(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_late(simulation: Simulation, order: object) -> None:
+        cancel(database, order.order_id)  # type: ignore[attr-defined]
+        pay(simulation, order)  # type: ignore[arg-type]
+
+    pay = Simulation._pay
+    monkeypatch.setattr(Simulation, "_pay", too_late)
+
+    tally = Simulation(database=database, rate=0, seed=1).run(10)
+
+    assert tally.paid == 0
+    assert tally.refused > 0
+    assert tally.refused + tally.cancelled <= tally.placed == 10
+
+
+def test_a_rate_is_not_exceeded(database: Database) -> None:
+    tally = Simulation(database=database, rate=50, seed=1).run(10)
+
+    assert tally.seconds >= 9 / 50
+    assert tally.rate <= 10 / (9 / 50)
+
+
+def test_it_stops_when_it_is_asked_even_while_it_waits(database: Database) -> None:
+    placed: list[int] = []
+
+    tally = Simulation(
+        database=database,
+        rate=0.01,
+        seed=1,
+        on_placed=lambda: placed.append(1),
+        is_stopped=lambda: bool(placed),
+    ).run(10)
+
+    assert tally.placed == 1
+
+
+def test_random_orders_can_be_placed_whatever_is_sold() -> None:
+    mix = random.Random(1)  # noqa: S311 - any will do
+
+    assert all(random_order(mix, ["only-one"]).items for _ in range(50))
+
+
+def test_an_interrupted_simulation_says_what_it_did(tmp_path: Path) -> None:
+    program = "from services.orders.commands import app; app()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "simulate", "--count=10000", "--rate=40", "--json"],
+        env=os.environ | {"SHOP_HOME": str(tmp_path), "SHOP_DATABASE_URL": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        for attempt in Retrying(stop=stop_after_delay(30), wait=wait_fixed(0.05)):
+            with attempt:
+                assert placed_in(tmp_path) >= 3
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert json.loads(out)["placed"] == placed_in(tmp_path)
+
+
+def placed_in(home: Path) -> int:
+    if not (home / "orders.db").exists():
+        return 0
+    database = Database(f"sqlite:///{home / 'orders.db'}")
+    try:
+        with database.read() as connection:
+            if not database.engine.dialect.has_table(connection, "orders"):
+                return 0
+            return len(orders.store(connection, database).latest(limit=10_000))
+    finally:
+        database.close()
