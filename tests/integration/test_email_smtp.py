@@ -1,5 +1,6 @@
 """The mailer against a real mail server on a port of this machine."""
 
+import asyncio
 import socket
 import traceback
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword
 
+from services.email import smtp
 from services.email.mailer import Mailer
 from services.email.refusals import MailRefused, MailRefusedForNow
 from services.email.service import email
@@ -36,6 +38,7 @@ class Postmaster:
     def __init__(self) -> None:
         self.envelopes: list[Envelope] = []
         self.greetings = 0
+        self.logins = 0
         self.on_recipient: list[str] = []
         self.on_data: list[str] = []
         self.servers: list[SMTP] = []
@@ -118,9 +121,13 @@ def error_of(mailer: Mailer) -> ShopError:
 
 def hang_up_on(postmaster: Postmaster, server: Controller) -> None:
     """Let the server close its connection, as it does with one that is idle."""
-    transport = postmaster.servers[-1].transport
-    assert transport is not None
-    server.loop.call_soon_threadsafe(transport.close)
+
+    async def hang_up() -> None:
+        transport = postmaster.servers[-1].transport
+        assert transport is not None
+        transport.close()
+
+    asyncio.run_coroutine_threadsafe(hang_up(), server.loop).result(timeout=10)
 
 
 def test_a_mail_is_delivered_whole(mailer: Mailer, postmaster: Postmaster) -> None:
@@ -258,6 +265,18 @@ def test_a_user_logs_in(guarded: Controller, postmaster: Postmaster, tmp_path: P
     mailer.close()
 
     assert len(postmaster.envelopes) == 1
+
+
+def test_a_password_is_not_sent_in_the_clear_to_another_machine(
+    guarded: Controller, postmaster: Postmaster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(smtp, "_is_on_this_machine", lambda _: False)
+    mailer = _mailer(f"smtp://shop:p%40ss%2Fword@127.0.0.1:{guarded.port}", tmp_path)
+
+    with pytest.raises(EnvironmentFailed, match="a password is not sent in the clear"):
+        mailer.probe()
+
+    assert postmaster.logins == 0
 
 
 @pytest.mark.parametrize(
