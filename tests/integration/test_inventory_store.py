@@ -1,0 +1,81 @@
+"""Inventory on PostgreSQL: several processes with the same products and the same orders."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from services.inventory.service import inventory
+from shared.events import OrderPlaced, StockReserved
+from shared.messaging.port import Outcome
+from shared.storage.database import Database
+from shared.storage.migrating import migrate
+from shared.testing import recording
+from tests.support.histories import cancelled, placed
+from tests.support.racing import race
+
+PRODUCTS = ("product-1", "product-2", "product-3")
+
+
+@pytest.fixture
+def database(postgres_url: str) -> Iterator[Database]:
+    database = Database(postgres_url)
+    migrate(database, inventory.migrations)
+    yield database
+    database.close()
+
+
+def stock(database: Database) -> dict[str, tuple[int, int]]:
+    with database.read() as connection:
+        found = inventory.store(connection, database).stock()
+    return {each["sku"]: (each["available"], each["reserved"]) for each in found}
+
+
+def test_two_processes_with_the_same_products_neither_deadlock_nor_oversell(
+    database: Database,
+) -> None:
+    up = [batch("up", number, PRODUCTS) for number in range(12)]
+    down = [batch("down", number, PRODUCTS[::-1]) for number in range(12)]
+
+    with recording() as published:
+        reacted = race(inventory, database, up, down)
+
+    reserved = sum(
+        (Counter(each.items) for each in published if isinstance(each, StockReserved)), Counter()
+    )
+    assert {each.outcome for each in reacted} == {Outcome.DONE}
+    assert all(each.error is None for each in reacted)
+    assert len(published) == 2 * 12 * 8
+    assert stock(database) == {
+        sku: (had - reserved[sku], reserved[sku])
+        for sku, had in zip(PRODUCTS, (100, 50, 5), strict=True)
+    }
+    assert stock(database)["product-3"] == (0, 5)
+
+
+def batch(name: str, number: int, products: tuple[str, ...]) -> list[OrderPlaced]:
+    """Orders of two products each, beginning with the first, then with the second, and so on."""
+    return [
+        placed(
+            f"ORD-{name}-{number}-{line}",
+            items={products[line % 3]: 1, products[(line + 1) % 3]: 1},
+        )
+        for line in range(8)
+    ]
+
+
+def test_placed_and_cancelled_at_the_same_moment_leave_nothing_reserved(
+    database: Database,
+) -> None:
+    orders = [f"ORD-{number}" for number in range(40)]
+    items = {"product-1": 1, "product-2": 1}
+
+    reacted = race(
+        inventory,
+        database,
+        [[placed(order_id, items=items)] for order_id in orders],
+        [[cancelled(order_id)] for order_id in orders],
+    )
+
+    assert {each.outcome for each in reacted} == {Outcome.DONE}
+    assert stock(database) == {"product-1": (100, 0), "product-2": (50, 0), "product-3": (5, 0)}

@@ -1,0 +1,35 @@
+"""The program `shop`, run as a person would, within the test's process."""
+
+import json
+from typing import Any, NamedTuple
+
+import pytest
+
+from services import shop
+
+
+class Said(NamedTuple):
+    """What the program answered."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class Shop:
+    """Runs `shop` with arguments."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch = monkeypatch
+        self._capsys = capsys
+
+    def __call__(self, *arguments: str) -> Said:
+        self._monkeypatch.setattr("sys.argv", ["shop", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            shop.main()
+        said = self._capsys.readouterr()
+        return Said(int(ended.value.code or 0), said.out, said.err)

@@ -1,0 +1,14 @@
+from pathlib import Path
+
+import pytest
+
+from tests.support.commanding import Shop
+
+
+@pytest.fixture
+def shop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Shop:
+    """The program, with its data in the test's own folder."""
+    monkeypatch.setenv("SHOP_HOME", str(tmp_path))
+    return Shop(monkeypatch, capsys)

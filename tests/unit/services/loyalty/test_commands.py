@@ -1,0 +1,58 @@
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from services.loyalty.service import loyalty
+from shared.testing import Stage
+from tests.support.commanding import Shop
+from tests.support.histories import CUSTOMER, cancelled, placed, play
+
+LONG_AGO = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def awards(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, [loyalty])
+    orders = [placed("ORD-1", occurred_at=LONG_AGO), placed("ORD-2")]
+    play(stage, [*orders, cancelled("ORD-2")], at_once=True)
+    stage.close()
+
+
+def test_the_balance_is_what_was_awarded_and_not_taken_back(shop: Shop) -> None:
+    said = shop("loyalty", "balance", CUSTOMER, "--json")
+
+    assert said.json == {"customer_email": CUSTOMER, "points": 99}
+
+
+def test_a_customer_who_never_ordered_has_no_points(shop: Shop) -> None:
+    said = shop("loyalty", "balance", "joe@example.com", "--json")
+
+    assert said.json == {"customer_email": "joe@example.com", "points": 0}
+    assert shop("loyalty", "ledger", "joe@example.com").out == "No points yet.\n"
+
+
+def test_the_ledger_tells_how_the_points_came_and_went(shop: Shop) -> None:
+    entries = shop("loyalty", "ledger", CUSTOMER, "--json").json
+
+    assert entries[0] == {
+        "order_id": "ORD-1",
+        "kind": "award",
+        "points": 99,
+        "customer_email": CUSTOMER,
+        "occurred_at": "2026-01-02T03:04:05Z",
+    }
+    assert [(each["kind"], each["points"]) for each in entries[1:]] == [
+        ("award", 99),
+        ("takeback", -99),
+    ]
+
+
+@pytest.mark.parametrize("command", ["balance", "ledger"])
+@pytest.mark.parametrize("email", ["", "jane", "jane@", "Jane <jane@example.com>", "a@b.de\nX: y"])
+def test_what_is_no_mail_address_is_refused(shop: Shop, command: str, email: str) -> None:
+    said = shop("loyalty", command, email, "--json")
+
+    assert said.code == 2
+    assert said.out == ""
+    assert said.err == ("shop: EMAIL should be one plain mail address, such as jane@example.com\n")

@@ -1,0 +1,101 @@
+"""Whether events come as one batch or one by one makes no difference to a service's state."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import MetaData, select
+
+from services.inventory import tables as inventory_tables
+from services.inventory.service import inventory
+from services.loyalty import tables as loyalty_tables
+from services.loyalty.service import loyalty
+from services.shipping import tables as shipping_tables
+from services.shipping.service import shipping
+from shared.events import DomainEvent
+from shared.runtime.service import AnyService
+from shared.testing import Stage
+from tests.support.histories import Arrival, a_new_order, arrivals, play
+
+Stages = dict[str, tuple[Stage, Stage]]
+
+KEPT: list[tuple[AnyService, MetaData]] = [
+    (inventory, inventory_tables.metadata),
+    (shipping, shipping_tables.metadata),
+    (loyalty, loyalty_tables.metadata),
+]
+
+ORDERED = ({"product-1": 1}, {"product-2": 1, "product-1": 2}, {"product-3": 2, "product-1": 1})
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stages]:
+    made = {
+        service.name: (
+            Stage(tmp_path_factory.mktemp("batch"), [service]),
+            Stage(tmp_path_factory.mktemp("singly"), [service]),
+        )
+        for service, _ in KEPT
+    }
+    yield made
+    for pair in made.values():
+        for stage in pair:
+            stage.close()
+
+
+@st.composite
+def mixed(draw: st.DrawFn) -> list[tuple[int, Arrival, str]]:
+    """What arrives of several orders, each in its own order, among one another."""
+    orders = list(enumerate(draw(st.lists(arrivals(), min_size=2, max_size=8))))
+    turns = draw(st.permutations([number for number, each in orders for _ in each.kinds]))
+    left = {number: iter(each.kinds) for number, each in orders}
+    return [(number, orders[number][1], next(left[number])) for number in turns]
+
+
+@pytest.mark.parametrize(
+    ("service", "metadata"), KEPT, ids=lambda value: getattr(value, "name", "")
+)
+@settings(max_examples=12, deadline=None)
+@given(story=mixed())
+def test_a_batch_ends_as_the_same_events_one_by_one(
+    stages: Stages,
+    service: AnyService,
+    metadata: MetaData,
+    story: list[tuple[int, Arrival, str]],
+) -> None:
+    batch, singly = stages[service.name]
+    events = events_of(story)
+
+    told_at_once = play(batch, events, at_once=True)
+    told_singly = play(singly, events, at_once=False)
+
+    assert kept(batch, service, metadata) == kept(singly, service, metadata)
+    assert [content(each) for each in told_at_once] == [content(each) for each in told_singly]
+
+
+def events_of(story: list[tuple[int, Arrival, str]]) -> list[DomainEvent]:
+    facts = {
+        number: arrival.facts(a_new_order(), items=ORDERED[number % len(ORDERED)])
+        for number, arrival in {number: arrival for number, arrival, _ in story}.items()
+    }
+    return [facts[number][kind] for number, _, kind in story]
+
+
+def kept(stage: Stage, service: AnyService, metadata: MetaData) -> dict[str, list[dict[str, Any]]]:
+    """All rows but for when the parcels went, which is when it was."""
+    with stage.store(service.name) as store:
+        return {
+            table.name: [
+                {name: value for name, value in row.items() if name != "shipped_at"}
+                for row in store.connection.execute(
+                    select(table).order_by(*table.primary_key)
+                ).mappings()
+            ]
+            for table in metadata.sorted_tables
+        }
+
+
+def content(event: DomainEvent) -> dict[str, Any]:
+    return event.model_dump(mode="json", exclude={"event_id", "occurred_at"}) | {"type": event.type}
