@@ -244,7 +244,8 @@ def test_a_server_that_says_nothing_is_given_up() -> None:
 def _check(
     server: SMTP, session: Any, envelope: Envelope, mechanism: str, login: Any
 ) -> AuthResult:
-    del server, session, envelope, mechanism
+    del session, envelope, mechanism
+    server.event_handler.logins += 1
     ours = LoginPassword(b"shop", b"p@ss/word")
     return AuthResult(success=login == ours, handled=False)
 
@@ -265,6 +266,7 @@ def test_a_user_logs_in(guarded: Controller, postmaster: Postmaster, tmp_path: P
     mailer.close()
 
     assert len(postmaster.envelopes) == 1
+    assert postmaster.logins == 1
 
 
 def test_a_password_is_not_sent_in_the_clear_to_another_machine(
