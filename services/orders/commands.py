@@ -186,7 +186,7 @@ def simulate(
     seed = secrets.randbelow(1_000_000) if seed is None else seed
     with (
         database_of(orders) as database,
-        _progress(count, on_stderr=as_json) as advance,
+        _progress(count) as advance,
         _interrupts() as is_stopped,
     ):
         simulation = Simulation(
@@ -234,12 +234,12 @@ def _tell(order: "Order", words: str, *, as_json: bool) -> None:
 
 
 @contextmanager
-def _progress(count: int, *, on_stderr: bool) -> Iterator[Callable[[], None]]:
+def _progress(count: int) -> Iterator[Callable[[], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     columns = ("Placing orders", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=on_stderr)) as progress:
+    with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("", total=count)
         yield lambda: progress.advance(task)
 
