@@ -14,6 +14,12 @@ from shared.storage.unit_of_work import UnitOfWork
 
 Work = UnitOfWork[EmailStore, Mailer]
 
+DEEDS = {
+    "confirmation": "confirmation",
+    "shipping": "shipping notice",
+    "cancellation": "cancellation notice",
+}
+
 
 def confirm_order(event: OrderPlaced, work: Work) -> None:
     """Remember who ordered, and confirm the order, even one that was cancelled since."""
@@ -56,4 +62,4 @@ def _customer_of(order_id: str, work: Work) -> Customer:
 def _send(mail: Mail, work: Work) -> None:
     work.store.record(mail)
     work.outside.send(mail.message)
-    work.did(f"{mail.kind} mailed")
+    work.did(f"{DEEDS[mail.kind]} mailed")

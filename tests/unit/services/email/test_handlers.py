@@ -203,6 +203,15 @@ def test_a_second_copy_of_a_mail_has_the_same_message_id_and_one_record(
     assert kinds(stage) == ["confirmation"]
 
 
+def test_who_watches_the_log_reads_what_was_mailed(stage: Stage) -> None:
+    reacted = play(stage, placed("A"), placed("B")) + play(stage, shipped("A"), cancelled("B"))
+
+    assert [each.deeds for each in reacted[2:]] == [
+        ("shipping notice mailed",),
+        ("cancellation notice mailed",),
+    ]
+
+
 def test_a_copy_of_an_event_sends_nothing(stage: Stage, outbasket: Outbasket) -> None:
     event = placed()
 

@@ -168,6 +168,9 @@ def test_an_address_that_would_be_decoded_into_another_is_refused_without_naming
 
 
 def test_a_sender_without_a_name_can_write() -> None:
-    received, _, _ = parts(confirmation(placed(), sender=Address("", "orders", "shop.example")))
+    sender = Address("", "orders", "shop.example")
+
+    received, _, html = parts(confirmation(placed(), sender=sender))
 
     assert received["From"] == "orders@shop.example"
+    assert ">You get this mail" in html
