@@ -1,0 +1,1 @@
+"""What makes the composed system out of the services."""
