@@ -115,7 +115,7 @@ class Stage:
             retry=service.retry,
             outside=self._outside.get(name),
         )
-        consumer = self.broker.consumer(name, prefetch=service.batch_size)
+        consumer = self.broker.consumer(name, prefetch=service.batch_size, cautious=False)
         try:
             reaction = reactor.react(consumer.take(service.batch_size, wait=0))
             consumer.settle([each.verdict for each in reaction.reacted])

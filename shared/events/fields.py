@@ -44,6 +44,13 @@ def _printable(value: str) -> str:
     return value
 
 
+def _no_encoded_word(value: str) -> str:
+    if "=?" in value:
+        # Mail programs decode it, and then the mail goes to somebody else (RFC 2047, section 5).
+        raise ValueError("should be one plain mail address, without =?")
+    return value
+
+
 def _text(pattern: str, description: str, most: int | None = None) -> Any:  # noqa: ANN401 - a FieldInfo
     """A string of that pattern; the description is what a person reads when it does not match."""
     return Field(pattern=pattern, description=description, max_length=most)
@@ -97,6 +104,7 @@ EmailAddress = Annotated[
         "one plain mail address, such as jane@example.com",
         most=254,
     ),
+    AfterValidator(_no_encoded_word),
 ]
 
 ShippingAddress = Annotated[

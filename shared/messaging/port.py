@@ -110,8 +110,8 @@ class Consumer(Protocol):
             wait: seconds until it answers with an empty list.
 
         Raises:
-            BrokerUnavailable: it was refused for good (a password, a missing queue); a lost
-                connection is none, it comes back by itself.
+            BrokerRefused: its password, say; a lost connection comes back by itself.
+            BrokerUnavailable: the queue is not there, or what it stands on cannot be used.
         """
 
     def settle(self, verdicts: Sequence[Verdict]) -> None:
@@ -157,12 +157,12 @@ class Broker(Protocol):
     def publisher(self) -> Publisher:
         """A new publisher; it connects when it is used."""
 
-    def consumer(self, queue: str, *, prefetch: int) -> Consumer:
+    def consumer(self, queue: str, *, prefetch: int, cautious: bool = True) -> Consumer:
         """A new consumer of a queue.
 
         Args:
-            prefetch: how many unsettled deliveries the broker sends ahead, at most; one until
-                `PROVEN_AFTER` are done.
+            prefetch: how many unsettled deliveries the broker sends ahead, at most.
+            cautious: only one, until `PROVEN_AFTER` are done; for whoever handles them.
         """
 
     def close(self) -> None:

@@ -176,16 +176,34 @@ class Running:
             self.failed = error
 
     def _work(self) -> None:
-        self._patiently(BrokerUnavailable, lambda: self._parts.broker.bind(self._parts.queue))
+        self._patiently(BrokerUnavailable, self._bind)
         while not self._stopping.is_set():
-            environment = self._consume()
-            if environment is not None:
-                self._log.error("stopped consuming", reason=str(environment))
-                self._patiently(EnvironmentFailed, self._reactor.probe)
-                self._log.info("consuming again")
+            try:
+                self._consume()
+            except EnvironmentFailed as error:
+                self._resume_after(error, EnvironmentFailed, self._reactor.probe)
+            except BrokerRefused:
+                raise
+            except BrokerUnavailable as error:
+                self._resume_after(error, BrokerUnavailable, self._bind)
 
-    def _consume(self) -> EnvironmentFailed | None:
-        """React until stopped, or until the environment fails."""
+    def _resume_after(
+        self, error: ShopError, awaited: type[ShopError], probe: Callable[[], object]
+    ) -> None:
+        self._log.error("stopped consuming", reason=str(error))
+        self._patiently(awaited, probe)
+        self._log.info("consuming again")
+
+    def _bind(self) -> None:
+        self._parts.broker.bind(self._parts.queue)
+
+    def _consume(self) -> None:
+        """React until stopped.
+
+        Raises:
+            EnvironmentFailed: what the service stands on is away; all has been handed back.
+            BrokerUnavailable: so is the queue, or the broker's file.
+        """
         size = self._parts.batch_size
         consumer = self._parts.broker.consumer(self.name, prefetch=2 * size)
         self._consumer = consumer
@@ -203,8 +221,7 @@ class Running:
                 consumer.settle([each.verdict for each in reaction.reacted])
                 self._parts.metrics.reaction(self.name, reaction)
                 if reaction.environment is not None:
-                    return reaction.environment
-            return None
+                    raise reaction.environment
         finally:
             self._consumer = None
             consumer.close()
@@ -223,7 +240,7 @@ class Running:
         self._parts.metrics.published.labels(self.name).inc(sent)
         self._parts.metrics.refused.labels(self.name).inc(refused)
 
-    def _patiently(self, awaited: type[ShopError], attempt: Callable[[], None]) -> None:
+    def _patiently(self, awaited: type[ShopError], attempt: Callable[[], object]) -> None:
         """Try until it goes well or the process is to stop."""
         retrying = Retrying(
             retry=retry_if_exception(

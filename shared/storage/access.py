@@ -8,11 +8,11 @@ from sqlalchemy.exc import ArgumentError
 from shared.errors import CouldNotBeDone, WrongInput
 
 ROLE_SETTINGS = {
-    # A query, a lock or an open transaction that outlasts every deadline is a fault: end it, so
-    # that nobody waits for it.
+    # A query, a lock or an open transaction that outlasts every deadline (60 s unless set) is a
+    # fault: end it, so that nobody waits for it. A mail is handed over inside its transaction.
     "statement_timeout": "30s",
     "lock_timeout": "10s",
-    "idle_in_transaction_session_timeout": "60s",
+    "idle_in_transaction_session_timeout": "150s",
 }
 
 

@@ -67,7 +67,8 @@ class EmbeddedBroker:
         """Make queues and bindings as the topology says; drop history that is too old."""
         with self._file.opened() as connection, writing(connection):
             connection.executemany(_QUEUE, chain(*map(_rows, topology.queues)))
-            connection.execute("DELETE FROM bindings")
+            names = [(queue.name,) for queue in topology.queues]
+            connection.executemany("DELETE FROM bindings WHERE queue = ?", names)
             connection.executemany("INSERT INTO bindings VALUES (?, ?)", _bindings(topology.queues))
             oldest = self._clock() - topology.history.days * _SECONDS_A_DAY
             connection.execute(_OUT_OF_HISTORY, (oldest,))
@@ -109,10 +110,15 @@ class EmbeddedBroker:
         self._open.add(publisher)
         return publisher
 
-    def consumer(self, queue: str, *, prefetch: int) -> EmbeddedConsumer:
+    def consumer(self, queue: str, *, prefetch: int, cautious: bool = True) -> EmbeddedConsumer:
         """A new consumer, which never holds more than `prefetch` unsettled."""
         consumer = EmbeddedConsumer(
-            self._file, queue, prefetch=prefetch, clock=self._clock, bell=self._bell
+            self._file,
+            queue,
+            prefetch=prefetch,
+            cautious=cautious,
+            clock=self._clock,
+            bell=self._bell,
         )
         self._open.add(consumer)
         return consumer

@@ -29,17 +29,19 @@ class EmbeddedConsumer:
     """A way out of one queue, on a connection of its own.
 
     Args:
-        prefetch: how many it holds unsettled, at most; one until it has proven itself.
+        prefetch: how many it holds unsettled, at most.
+        cautious: one, until it has proven itself.
         clock: seconds since the epoch.
         bell: rung by whoever in this process has changed something.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the broker knows, handed on
         self,
         file: BrokerFile,
         queue: str,
         *,
         prefetch: int,
+        cautious: bool,
         clock: Callable[[], float],
         bell: Condition,
     ) -> None:
@@ -52,7 +54,7 @@ class EmbeddedConsumer:
         self._alive = file.lock_of(self._id)
         self._tags = count(1)
         self._held: dict[object, int] = {}  # the tag of a delivery, and its message's number
-        self._done = 0
+        self._done = 0 if cautious else PROVEN_AFTER
         self._guard = RLock()  # `close` may come from another thread
         self._connection: sqlite3.Connection | None = None
         self._closed = False

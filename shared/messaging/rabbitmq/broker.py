@@ -65,10 +65,12 @@ class RabbitBroker:
         """See the port."""
         return self._kept(RabbitPublisher(self._address, name=f"{self._app} publisher"))
 
-    def consumer(self, queue: str, *, prefetch: int) -> RabbitConsumer:
+    def consumer(self, queue: str, *, prefetch: int, cautious: bool = True) -> RabbitConsumer:
         """See the port."""
         name = f"{self._app} consumer of {queue}"
-        return self._kept(RabbitConsumer(self._address, queue, prefetch=prefetch, name=name))
+        return self._kept(
+            RabbitConsumer(self._address, queue, prefetch=prefetch, cautious=cautious, name=name)
+        )
 
     def _kept(self, link: _L) -> _L:
         with self._lock:

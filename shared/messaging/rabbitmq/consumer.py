@@ -30,11 +30,13 @@ class _Token(NamedTuple):
 class RabbitConsumer(Link):
     """A consumer of one queue."""
 
-    def __init__(self, address: Address, queue: str, *, prefetch: int, name: str) -> None:
+    def __init__(
+        self, address: Address, queue: str, *, prefetch: int, cautious: bool, name: str
+    ) -> None:
         super().__init__(address, name=name)
         self._queue = queue
         self._prefetch = prefetch
-        self._handled_well = 0
+        self._handled_well = 0 if cautious else PROVEN_AFTER
         self._generation = 0
         self._unsettled: dict[int, None] = {}  # tags of this channel, in order of delivery
         self._consumer_tag: str | None = None
@@ -187,7 +189,6 @@ class RabbitConsumer(Link):
             return
 
         def hand_back(_frame: frame.Method[spec.Basic.CancelOk]) -> None:
-            channel.basic_nack(0, multiple=True, requeue=True)
             then()
 
         self._consuming = False

@@ -12,7 +12,7 @@ from types import UnionType
 from pika import exceptions as amqp
 from pika.adapters.utils import connection_workflow as workflow
 
-from shared.errors import BrokerUnavailable
+from shared.errors import BrokerRefused, BrokerUnavailable
 from shared.messaging.rabbitmq.address import Address
 
 OLDEST = (4, 3, 1)
@@ -26,7 +26,7 @@ _REFUSALS = {
 }
 
 
-class TooOld(BrokerUnavailable):
+class TooOld(BrokerRefused):
     """The broker is older than this system needs."""
 
 
@@ -63,7 +63,10 @@ def unavailable(error: BaseException, address: Address) -> BrokerUnavailable:
     cause = _cause(error)
     if isinstance(cause, BrokerUnavailable):
         return cause
-    return BrokerUnavailable(_sentence(cause, address))
+    # What is missing may yet be set up; a password does not mend itself.
+    lacking = isinstance(cause, amqp.ChannelClosedByBroker) and cause.reply_code == 404
+    kind = BrokerRefused if is_refusal(cause) and not lacking else BrokerUnavailable
+    return kind(_sentence(cause, address))
 
 
 _NOT_THIS_USER = "{at} refuses the user {user!r} or its password"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 
-from shared.errors import BrokerUnavailable
+from shared.errors import BrokerRefused, BrokerUnavailable
 from shared.messaging.rabbitmq.address import Address
 from shared.messaging.rabbitmq.arrangement import (
     EXCHANGES,
@@ -53,7 +53,7 @@ def _declare(session: Session, topology: Topology) -> list[str]:
             step(session.channel)
         except ChannelClosedByBroker as error:
             if error.reply_code == 406:
-                raise BrokerUnavailable(
+                raise BrokerRefused(
                     f"{what} is there, but made otherwise: {error.reply_text}"
                 ) from error
             if error.reply_code != 403:

@@ -12,7 +12,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
-from shared.errors import BrokerUnavailable, WrongInput
+from shared.errors import BrokerRefused, BrokerUnavailable, WrongInput
 
 _PATIENCE = 20.0
 """Seconds; an answer that counts statistics can take several."""
@@ -71,7 +71,8 @@ class Management:
             with error:
                 if error.code == 404:
                     return None
-                raise BrokerUnavailable(self._refusal(error, what)) from None
+                kind = BrokerRefused if error.code < 500 else BrokerUnavailable
+                raise kind(self._refusal(error, what)) from None
         except (URLError, HTTPException, OSError) as error:
             reason = getattr(error, "reason", error)
             raise BrokerUnavailable(
