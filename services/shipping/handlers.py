@@ -11,7 +11,7 @@ Work = UnitOfWork[ShippingStore]
 def open_shipment(event: OrderPlaced, work: Work) -> None:
     """Open a shipment to the order's address; a cancelled order's address is not kept."""
     shipment = work.store.shipments[event.order_id]
-    shipment.opened_at = shipment.opened_at or event.occurred_at
+    shipment.opened_at = event.occurred_at
     if shipment.voided_at:
         work.did("nothing to ship: the order is cancelled already")
         return
@@ -23,7 +23,7 @@ def open_shipment(event: OrderPlaced, work: Work) -> None:
 def note_payment(event: PaymentReceived, work: Work) -> None:
     """Ship, if the payment was the last thing missing."""
     shipment = work.store.shipments[event.order_id]
-    shipment.paid_at = shipment.paid_at or event.occurred_at
+    shipment.paid_at = event.occurred_at
     work.did("payment noted")
     _ship_if_ready(shipment, work)
 
@@ -31,7 +31,7 @@ def note_payment(event: PaymentReceived, work: Work) -> None:
 def note_reservation(event: StockReserved, work: Work) -> None:
     """Ship, if the reservation was the last thing missing."""
     shipment = work.store.shipments[event.order_id]
-    shipment.reserved_at = shipment.reserved_at or event.occurred_at
+    shipment.reserved_at = event.occurred_at
     work.did("reservation noted")
     _ship_if_ready(shipment, work)
 
@@ -39,7 +39,7 @@ def note_reservation(event: StockReserved, work: Work) -> None:
 def void_shipment(event: OrderCancelled, work: Work) -> None:
     """See to it that the order is never shipped, and forget its address."""
     shipment = work.store.shipments[event.order_id]
-    shipment.voided_at = shipment.voided_at or event.occurred_at
+    shipment.voided_at = event.occurred_at
     shipment.address = None
     work.did("shipment voided")
 
