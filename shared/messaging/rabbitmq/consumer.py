@@ -189,6 +189,7 @@ class RabbitConsumer(Link):
             return
 
         def hand_back(_frame: frame.Method[spec.Basic.CancelOk]) -> None:
+            channel.basic_nack(0, multiple=True, requeue=True)
             then()
 
         self._consuming = False

@@ -1,0 +1,191 @@
+import re
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import pika
+import pytest
+
+from shared.errors import BrokerRefused, BrokerUnavailable, WrongInput
+from shared.messaging.port import PROVEN_AFTER, Outcome
+from shared.messaging.rabbitmq import RabbitBroker, faults, publisher
+from shared.messaging.rabbitmq.management import Management
+from shared.messaging.topology import Queue, Topology
+from tests.containers import Vhost
+from tests.contract.places import order_placed, receive, settle_all
+
+_T = TypeVar("_T")
+TOPOLOGY = Topology(queues=(Queue(name="email", topics=frozenset({"order.placed"})),))
+SECRET = "hush/hush@%"  # noqa: S105 - nobody's
+
+
+@pytest.fixture
+def broker(rabbitmq_vhost: Vhost) -> Iterator[RabbitBroker]:
+    # The name at the broker is the virtual host's, so that a test finds its own connections.
+    broker = RabbitBroker(
+        rabbitmq_vhost.amqp_url, admin_url=rabbitmq_vhost.admin_url, app=rabbitmq_vhost.name
+    )
+    assert broker.set_up(TOPOLOGY) == []
+    yield broker
+    broker.close()
+
+
+def until(look: Callable[[], _T | None], *, seconds: float = 15) -> _T:
+    """What it finds in the end."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < deadline, "it never came"
+    return found
+
+
+def close_connections(vhost: Vhost, name: str) -> None:
+    """Have the broker close them, as an operator would."""
+    management = Management(vhost.admin_url)
+
+    def mine() -> list[str]:
+        listed = management.get("connections") or []
+        return [each["name"] for each in listed if each.get("user_provided_name") == name]
+
+    for each in until(mine):
+        management.delete("connections", each)
+
+
+def test_closing_gracefully_counts_no_attempt(broker: RabbitBroker) -> None:
+    broker.publisher().publish([order_placed() for _ in range(30)])
+    consumer = broker.consumer("email", prefetch=10)
+    for _ in range(PROVEN_AFTER):
+        settle_all(consumer, receive(consumer), Outcome.DONE)
+    assert len(receive(consumer, 10)) == 10  # the whole prefetch, taken and unsettled
+
+    consumer.close()
+
+    second = broker.consumer("email", prefetch=1)
+    attempts = []
+    for _ in range(25):
+        taken = receive(second)
+        attempts += [each.attempt for each in taken]
+        settle_all(second, taken, Outcome.DONE)
+    assert attempts == [1] * 25
+
+
+def test_a_consumer_comes_back_after_the_broker_closed_its_connection(
+    broker: RabbitBroker, rabbitmq_vhost: Vhost
+) -> None:
+    broker.publisher().publish([message := order_placed()])
+    consumer = broker.consumer("email", prefetch=1)
+    before = receive(consumer)
+
+    close_connections(rabbitmq_vhost, f"{rabbitmq_vhost.name} consumer of email")
+    again = receive(consumer)
+    settle_all(consumer, before, Outcome.DEAD)  # too late: its connection is gone
+    settle_all(consumer, again, Outcome.DONE)
+
+    assert [each.body for each in again] == [message.body]
+    assert broker.consumer("email.dead", prefetch=1).take(1, wait=0.5) == []
+
+
+def test_a_publisher_comes_back_after_the_broker_closed_its_connection(
+    broker: RabbitBroker, rabbitmq_vhost: Vhost
+) -> None:
+    sending = broker.publisher()
+    assert sending.publish([order_placed()]) == [None]
+
+    close_connections(rabbitmq_vhost, f"{rabbitmq_vhost.name} publisher")
+
+    assert sending.publish([order_placed() for _ in range(3)]) == [None] * 3
+
+
+def test_a_full_queue_is_waited_for_and_then_told(
+    broker: RabbitBroker, rabbitmq_vhost: Vhost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher, "_PATIENCE", 0.5)
+    management = Management(rabbitmq_vhost.admin_url)
+    full = {"pattern": "^email$", "apply-to": "queues", "definition": {"max-length": 1}}
+    management.put("policies", rabbitmq_vhost.name, "full", content=full | {"priority": 99})
+    sending = broker.publisher()
+
+    def refused() -> BrokerUnavailable | None:
+        try:
+            sending.publish([order_placed() for _ in range(5)])
+        except BrokerUnavailable as error:
+            return error
+        return None
+
+    assert "a queue is full" in str(until(refused))
+    management.delete("policies", rabbitmq_vhost.name, "full")
+    until(lambda: refused() is None)
+
+
+def test_properties_of_any_type_are_delivered(broker: RabbitBroker, rabbitmq_vhost: Vhost) -> None:
+    headers = {"x-delivery-count": "many", "shop-replays": {"a": [1, None]}}
+    strange = pika.BasicProperties(  # type: ignore[no-untyped-call]
+        message_id="ä" * 100, headers=headers, timestamp=2**63
+    )
+    connection = pika.BlockingConnection(pika.URLParameters(rabbitmq_vhost.amqp_url))
+    connection.channel().basic_publish("events", "order.placed", b"\xff", strange)
+    connection.close()
+
+    [taken] = receive(broker.consumer("email", prefetch=1))
+
+    assert (taken.event_id, taken.type, taken.replays, taken.attempt) == ("ä" * 100, "", 0, 1)
+    assert taken.body == b"\xff"
+
+
+def test_a_wrong_password_is_told_in_one_sentence_that_hides_it(rabbitmq_vhost: Vhost) -> None:
+    broker = RabbitBroker(rabbitmq_vhost.as_user("admin", SECRET))
+    told = "refuses the user 'admin' or its password$"
+
+    with pytest.raises(BrokerRefused, match=told) as probed:
+        broker.probe()
+    with pytest.raises(BrokerRefused, match=told) as published:
+        broker.publisher().publish([order_placed()])
+    with pytest.raises(BrokerRefused, match=told) as taken:
+        broker.consumer("email", prefetch=1).take(1, wait=15)
+
+    assert not any(SECRET in str(each.value) for each in (probed, published, taken))
+
+
+def test_a_missing_virtual_host_is_told_by_name(rabbitmq_vhost: Vhost) -> None:
+    with pytest.raises(BrokerRefused, match="has no virtual host 'nowhere' for the user 'admin'"):
+        RabbitBroker(rabbitmq_vhost.amqp_url.rpartition("/")[0] + "/nowhere").probe()
+
+
+def test_a_broker_too_old_is_refused_wherever_it_is_met(
+    broker: RabbitBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faults, "OLDEST", (99, 0, 1))
+    told = r"the broker is RabbitMQ 4\.3\.\d+; RabbitMQ 99\.0\.1 or newer is needed"
+
+    with pytest.raises(BrokerRefused, match=told):
+        broker.set_up(TOPOLOGY)
+    with pytest.raises(BrokerRefused, match=told):
+        broker.publisher().publish([order_placed()])
+    [finding] = broker.check(TOPOLOGY)
+    assert re.fullmatch(told, finding)
+
+
+def test_where_nothing_listens_it_says_so() -> None:
+    broker = RabbitBroker("amqp://admin:hush@127.0.0.1:1")
+
+    with pytest.raises(BrokerUnavailable, match=r"127\.0\.0\.1:1 cannot be reached") as raised:
+        broker.probe()
+
+    assert not isinstance(raised.value, BrokerRefused)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "amqp",
+        "http://a:hush@b",
+        "amqp://:::",
+        "amqp://a:hush@b:port",
+        "amqp://a:hush@b/v?x=hush",
+    ],
+)
+def test_nonsense_for_a_url_is_refused_without_repeating_it(url: str) -> None:
+    with pytest.raises(WrongInput, match="should look like amqp://") as raised:
+        RabbitBroker(url)
+
+    assert "hush" not in str(raised.value)

@@ -1,0 +1,155 @@
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pika
+import pytest
+from pika.adapters.blocking_connection import BlockingChannel
+from pika.exceptions import ChannelClosedByBroker
+
+from shared.errors import BrokerRefused
+from shared.messaging.port import Outcome
+from shared.messaging.rabbitmq import RabbitBroker, grant
+from shared.messaging.rabbitmq.management import Management
+from shared.messaging.topology import Queue, Topology
+from tests.containers import Vhost
+from tests.contract.places import order_placed, receive, settle_all
+
+ORDERS = Queue(
+    name="orders",
+    topics=frozenset({"order.shipped"}),
+    publishes=frozenset({"order.placed", "order.cancelled"}),
+)
+EMAIL = Queue(name="email", topics=frozenset({"order.placed"}))
+TOPOLOGY = Topology(queues=(ORDERS, EMAIL))
+PASSWORDS = {name: f"secret/of:{name}@%" for name in ("orders", "email", "operator")}
+
+
+class Users:
+    """Brokers as the users that `grant` made."""
+
+    def __init__(self, vhost: Vhost, opened: ExitStack) -> None:
+        self.vhost = vhost
+        self._opened = opened
+
+    def url(self, name: str) -> str:
+        return self.vhost.as_user(name, PASSWORDS[name])
+
+    def broker(self, name: str) -> RabbitBroker:
+        broker = RabbitBroker(self.url(name), app=name)
+        self._opened.callback(broker.close)
+        return broker
+
+    def channel(self, name: str) -> BlockingChannel:
+        connection = pika.BlockingConnection(pika.URLParameters(self.url(name)))
+        self._opened.callback(connection.close)
+        return connection.channel()
+
+
+@pytest.fixture
+def users(rabbitmq_vhost: Vhost) -> Iterator[Users]:
+    admin = RabbitBroker(rabbitmq_vhost.amqp_url, admin_url=rabbitmq_vhost.admin_url)
+    assert admin.set_up(TOPOLOGY) == []
+    for _ in range(2):  # again changes nothing
+        grant(rabbitmq_vhost.admin_url, TOPOLOGY, PASSWORDS, vhost=rabbitmq_vhost.name)
+    with ExitStack() as opened:
+        yield Users(rabbitmq_vhost, opened)
+    management = Management(rabbitmq_vhost.admin_url)
+    for name in PASSWORDS:
+        management.delete("users", name)
+
+
+def test_a_forged_event_in_a_batch_is_set_aside_and_its_neighbours_are_safe(users: Users) -> None:
+    batch = [order_placed() for _ in range(20)]
+    batch[7] = order_placed("order.shipped")  # is shipping's to say
+
+    reasons = users.broker("orders").publisher().publish(batch)
+
+    assert reasons.pop(7) is not None
+    assert reasons == [None] * 19
+    consumer = users.broker("email").consumer("email", prefetch=10)
+    bodies: set[bytes] = set()
+    while len(bodies) < 19:
+        taken = receive(consumer)
+        settle_all(consumer, taken, Outcome.DONE)
+        bodies.update(each.body for each in taken)
+    assert bodies == {each.body for each in batch if each.topic == "order.placed"}
+
+
+def test_who_publishes_nothing_may_publish_nothing(users: Users) -> None:
+    [reason] = users.broker("email").publisher().publish([order_placed()])
+
+    assert reason is not None
+    assert "ACCESS_REFUSED" in reason
+
+
+def test_a_service_may_replay_to_itself_alone(users: Users) -> None:
+    publisher = users.broker("email").publisher()
+
+    own, foreign = publisher.publish(
+        [order_placed(only_to="email"), order_placed(only_to="orders")]
+    )
+
+    assert own is None
+    assert foreign is not None
+    assert "ACCESS_REFUSED" in foreign
+
+
+@pytest.mark.parametrize("queue", ["orders", "orders.dead"])
+def test_a_service_cannot_read_a_neighbours_queue(users: Users, queue: str) -> None:
+    consumer = users.broker("email").consumer(queue, prefetch=1)
+
+    with pytest.raises(BrokerRefused, match=f"queue '{queue}' in vhost .* refused"):
+        consumer.take(1, wait=15)
+
+
+def test_a_service_binds_its_queue_to_what_it_subscribes_to_alone(users: Users) -> None:
+    users.broker("email").bind(EMAIL)
+
+    with pytest.raises(BrokerRefused, match="refused"):
+        users.broker("email").bind(Queue(name="email", topics=frozenset({"stock.reserved"})))
+
+
+def test_a_service_cannot_configure_anything(users: Users) -> None:
+    left = users.broker("email").set_up(Topology(queues=(EMAIL,)))
+
+    assert any("the queue email is as it was" in each for each in left)
+    with pytest.raises(ChannelClosedByBroker, match="ACCESS_REFUSED"):
+        users.channel("email").queue_declare("new", durable=True)
+    with pytest.raises(ChannelClosedByBroker, match="ACCESS_REFUSED"):
+        users.channel("email").queue_delete("email")
+
+
+def test_a_dead_letter_needs_no_permission_of_the_service(users: Users) -> None:
+    users.broker("orders").publisher().publish([message := order_placed()])
+    broker = users.broker("email")
+    consumer = broker.consumer("email", prefetch=1)
+
+    settle_all(consumer, receive(consumer), Outcome.DEAD)
+
+    assert receive(broker.consumer("email.dead", prefetch=1))[0].body == message.body
+
+
+def test_the_operator_reads_the_history_and_nothing_else(users: Users) -> None:
+    users.broker("orders").publisher().publish([message := order_placed()])
+
+    channel = users.channel("operator")
+    channel.basic_qos(prefetch_count=10)
+    history = channel.consume("history", arguments={"x-stream-offset": "first"})
+    _, _, body = next(history)
+    channel.cancel()
+
+    assert body == message.body
+    with pytest.raises(ChannelClosedByBroker, match="ACCESS_REFUSED"):
+        users.channel("operator").basic_get("email")
+
+
+def test_the_operator_sees_the_queues_and_writes_nothing(users: Users) -> None:
+    server = users.vhost.admin_url.rpartition("@")[2]
+    quoted = users.url("operator").partition("://")[2].rpartition("@")[0]
+    listed = Management(f"http://{quoted}@{server}").get("queues", users.vhost.name)
+
+    [reason] = users.broker("operator").publisher().publish([order_placed()])
+
+    assert {"email", "email.dead", "orders"} <= {each["name"] for each in listed}
+    assert reason is not None
+    assert "ACCESS_REFUSED" in reason
