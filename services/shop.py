@@ -59,13 +59,21 @@ def setup() -> None:
 @app.command()
 def doctor(*, as_json: AsJson = False) -> None:
     """Check that broker, databases and topology are there, and say what to do."""
-    from shared.runtime.setting_up import check
+    from shared.runtime.setting_up import OPERATOR, check
     from shared.runtime.settings import settings_for
 
-    findings = list(check(registry.all_services(), settings_for()))
+    findings = list(check(registry.all_services(), settings_for(OPERATOR)))
     show(
-        [{"what": each.what, "ok": each.is_well, "says": each.says} for each in findings],
+        [
+            {
+                "what": each.what,
+                "ok": each.is_well if as_json else "✓" if each.is_well else "✗",
+                "says": each.says,
+            }
+            for each in findings
+        ],
         as_json=as_json,
+        columns={"ok": "", "what": "What", "says": "Says"},
     )
     raise typer.Exit(0 if all(each.is_well for each in findings) else 1)
 
@@ -89,7 +97,8 @@ def main() -> None:
         _say(str(error))
         sys.exit(2 if isinstance(error, WrongInput) else 1)
     except typer.exceptions.TyperException as error:
-        _say(error.format_message())
+        if error.format_message():  # none where a group's help was shown instead
+            _say(error.format_message())
         sys.exit(error.exit_code)
     sys.exit(code if isinstance(code, int) else 0)
 

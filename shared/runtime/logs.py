@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
-from zlib import crc32
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
@@ -21,7 +20,7 @@ from shared.storage import failures
 
 Log = FilteringBoundLogger
 
-_COLOURS = ("\x1b[36m", "\x1b[35m", "\x1b[34m", "\x1b[32m", "\x1b[33m", "\x1b[96m")
+_COLOURS = tuple(f"\x1b[{code}m" for code in (36, 35, 34, 32, 33, 96, 95, 94))
 _LEVELS = {"warning": "\x1b[33m", "error": "\x1b[31m"}
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 _COLUMNS = ("service", "level", "event", "event_type", "order_id")
@@ -92,6 +91,7 @@ class _Columns:
     """Renders a line for a person: time, service, what, type, order, and the rest."""
 
     def __init__(self, *, is_coloured: bool) -> None:
+        self._colours: dict[str, int] = {}
         self._paint: Callable[[str, str], str] = (
             (lambda text, colour: f"{colour}{text}{_PLAIN}")
             if is_coloured
@@ -104,13 +104,18 @@ class _Columns:
         service = str(line.get("service", ""))
         parts = [
             self._paint(str(line.get("timestamp", ""))[11:23], _DIM),
-            self._paint(f"{service:<10}", _COLOURS[crc32(service.encode()) % len(_COLOURS)]),
+            self._paint(f"{service:<10}", self._colour_of(service)),
             self._paint(f"{line.get('event', '')!s:<10}", _LEVELS.get(level, "")),
         ]
         if line.get("event_type"):
             parts.append(f"{line['event_type']:<20} {line.get('order_id') or '':<12}")
         parts += self._rest(line)
         return "  ".join(parts).rstrip()
+
+    def _colour_of(self, service: str) -> str:
+        """The next that nobody has yet, while there is one."""
+        taken = self._colours.setdefault(service, len(self._colours))
+        return _COLOURS[taken % len(_COLOURS)]
 
     def _rest(self, line: EventDict) -> list[str]:
         told = []
