@@ -73,7 +73,8 @@ def make_keys(root: Path, services: Sequence[str], *, own: Own = os.chown) -> It
         ]
         yield f"{name}: {'made' if any(made) else 'there'}; its user is {user}"
     operator = _Folder(root / "operator", user=0, group=SETUP_GROUP, own=own)
-    made_now = operator.keep("shop_broker_url", partial(_amqp, "operator"))
+    made_now = operator.keep("password", _password)
+    _put_broker(operator, "operator")
     yield f"operator: {'made' if made_now else 'there'}"
 
 
@@ -81,8 +82,13 @@ def _make_rabbitmq(folder: "_Folder") -> None:
     folder.keep("password", _password)
     password = folder.read("password")
     folder.put("rabbitmq.conf", _RABBITMQ_CONF.format(password=password))
-    folder.put("shop_broker_url", _amqp("admin", password))
-    folder.put("shop_broker_admin_url", f"http://admin:{password}@rabbitmq:15672")
+    _put_broker(folder, "admin")
+
+
+def _put_broker(folder: "_Folder", user: str) -> None:
+    password = folder.read("password")
+    folder.put("shop_broker_url", _amqp(user, password))
+    folder.put("shop_broker_admin_url", f"http://{user}:{password}@rabbitmq:15672")
 
 
 def _make_postgres(folder: "_Folder") -> None:
