@@ -19,7 +19,7 @@ ROLE_SETTINGS = {
 def grant(admin_url: str, service_url: str) -> None:
     """Make the role and the database that a service's URL names; again changes nothing.
 
-    The role owns its database and may connect to no other.
+    The role owns its database and may connect neither to another's nor to the server's own.
 
     Args:
         admin_url: a superuser's, on any database of that server.
@@ -39,6 +39,7 @@ def grant(admin_url: str, service_url: str) -> None:
         ) as connection:
             _make_role(connection, role, service.password)
             _make_database(connection, database, role)
+            _close_what_is_open_to_all(connection)
     except psycopg.Error as error:
         reason = error.diag.message_primary or "the server cannot be reached"
         raise CouldNotBeDone(f"database {database} cannot be set up: {reason}") from None
@@ -67,6 +68,19 @@ def _make_database(connection: psycopg.Connection, database: str, role: str) -> 
             sql.SQL("CREATE DATABASE {} OWNER {}").format(name, sql.Identifier(role))
         )
     connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
+
+
+def _close_what_is_open_to_all(connection: psycopg.Connection) -> None:
+    """Keep roles out of the server's own databases, which let everybody in by default."""
+    query = """
+        SELECT datname FROM pg_database
+        WHERE datname IN ('postgres', 'template1')
+            AND has_database_privilege('public', oid, 'CONNECT')
+    """
+    for (name,) in connection.execute(query).fetchall():
+        connection.execute(
+            sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name))
+        )
 
 
 def _address(url: str) -> URL:

@@ -1,0 +1,139 @@
+"""Access to PostgreSQL: a role for each service, which may be in its own database alone."""
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy import make_url
+
+from shared.errors import CouldNotBeDone, WrongInput
+from shared.storage.access import ROLE_SETTINGS, grant
+
+
+class Services:
+    """Two services' addresses on the server, and its administrator."""
+
+    def __init__(self, admin_url: str) -> None:
+        self.admin_url = admin_url
+        self.orders = self.address(f"orders_{uuid4().hex[:8]}")
+        self.email = self.address(f"email_{uuid4().hex[:8]}")
+
+    def address(self, name: str, *, secret: str = "p/a@s:s%w'rd", database: str = "") -> str:
+        return (
+            make_url(self.admin_url)
+            .set(drivername="postgresql", username=name, password=secret, database=database or name)
+            .render_as_string(hide_password=False)
+        )
+
+    @property
+    def names(self) -> list[str]:
+        return [str(make_url(each).database) for each in (self.orders, self.email)]
+
+
+@pytest.fixture
+def services(postgres_server: str) -> Iterator[Services]:
+    found = Services(postgres_server)
+    yield found
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        for name in map(sql.Identifier, found.names):
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
+            connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(name))
+
+
+def test_a_service_may_make_and_use_its_own_tables(services: Services) -> None:
+    grant(services.admin_url, services.orders)
+
+    with psycopg.connect(services.orders) as connection:
+        connection.execute("CREATE TABLE things (name text)")
+        connection.execute("INSERT INTO things VALUES ('one')")
+        found = connection.execute("SELECT name FROM things").fetchall()
+
+    assert found == [("one",)]
+
+
+def test_granting_again_keeps_the_data_and_takes_a_new_password(services: Services) -> None:
+    grant(services.admin_url, services.orders)
+    with psycopg.connect(services.orders) as connection:
+        connection.execute("CREATE TABLE things (name text)")
+    changed = services.address(services.names[0], secret="another")
+
+    grant(services.admin_url, changed)
+
+    with psycopg.connect(changed) as connection:
+        assert connection.execute("SELECT count(*) FROM things").fetchone() == (0,)
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(services.orders)
+
+
+@pytest.mark.parametrize("database", ["a neighbour's", "postgres", "template1"])
+def test_a_service_may_connect_to_no_other_database(services: Services, database: str) -> None:
+    grant(services.admin_url, services.orders)
+    grant(services.admin_url, services.email)
+    orders, email = services.names
+    other = services.address(orders, database=email if database == "a neighbour's" else database)
+
+    with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+        psycopg.connect(other)
+
+
+@pytest.mark.parametrize("statement", ["CREATE DATABASE more", "CREATE ROLE more"])
+def test_a_service_may_make_no_databases_and_roles(services: Services, statement: str) -> None:
+    grant(services.admin_url, services.orders)
+
+    with (
+        psycopg.connect(services.orders, autocommit=True) as connection,
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+    ):
+        connection.execute(statement.encode())
+
+
+def test_a_statement_a_lock_and_an_idle_transaction_end_some_time(services: Services) -> None:
+    grant(services.admin_url, services.orders)
+
+    with psycopg.connect(services.orders) as connection:
+        ends = {
+            name: connection.execute(
+                "SELECT current_setting(%s)::interval = %s::interval", [name, value]
+            ).fetchone()
+            for name, value in ROLE_SETTINGS.items()
+        }
+
+    assert ends == {
+        "statement_timeout": (True,),
+        "lock_timeout": (True,),
+        "idle_in_transaction_session_timeout": (True,),
+    }
+
+
+@pytest.mark.parametrize(
+    ("admin", "service", "names"),
+    [
+        pytest.param("not a url", "postgresql://a:b@h/a", "ADMIN_URL", id="no URL"),
+        pytest.param("mysql://a@h/a", "postgresql://a:b@h/a", "postgresql://", id="other kind"),
+        pytest.param("postgresql://a@h/a", "postgresql://a@h/a", "password", id="no password"),
+        pytest.param("postgresql://a@h/a", "postgresql://a:b@h", "database", id="no database"),
+    ],
+)
+def test_what_cannot_be_used_is_said(admin: str, service: str, names: str) -> None:
+    with pytest.raises(WrongInput, match=names):
+        grant(admin, service)
+
+
+def test_a_server_that_refuses_is_said_without_the_password(services: Services) -> None:
+    wrong = services.address("postgres", secret="wrong-one")
+
+    with pytest.raises(CouldNotBeDone, match="cannot be set up") as refused:
+        grant(wrong, services.orders)
+
+    assert "wrong-one" not in str(refused.value)
+    assert str(conninfo_to_dict(services.orders)["password"]) not in str(refused.value)
+
+
+def test_a_server_that_is_away_is_said(services: Services) -> None:
+    away = make_url(services.admin_url).set(port=1).render_as_string(hide_password=False)
+
+    with pytest.raises(CouldNotBeDone, match="cannot be reached"):
+        grant(away, services.orders)
