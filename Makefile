@@ -1,0 +1,51 @@
+# `make help` says what there is. Works on a new machine with Python 3.11 or newer: what a target
+# needs it makes first, again only when the lock file has changed.
+
+PYTHON ?= python3
+VENV := .venv
+IN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+ORDER ?= ORD-$(shell date +%s)
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint setup up down logs order
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(READY) ## Play the whole story in one process, in seconds
+	@$(IN)/shop demo
+
+test: $(READY) ## Run the tests; those with containers need Docker. ARGS="-k email" runs some
+	@$(IN)/pytest $(ARGS)
+
+lint: $(READY) ## Check formatting, lint and types
+	@$(IN)/ruff format --check
+	@$(IN)/ruff check
+	@$(IN)/mypy
+
+setup: $(READY) ## Make the virtual environment; demo, test and lint do so by themselves
+
+up: ## Start the composed system and wait until it is healthy
+	@docker compose up --detach --wait
+
+down: ## Stop it; the data stays. ARGS=-v removes the data too
+	@docker compose --profile tools down $(ARGS)
+
+logs: ## Follow what the services do, until Ctrl-C
+	@docker compose logs --follow --no-log-prefix --tail 100 $$(docker compose config --services | grep -vE '^(rabbitmq|postgres|maildev|keys|setup)$$')
+
+order: ## Place an order in the composed system and pay it. ORDER=ORD-7 names it
+	@docker compose exec -T orders shop orders place --id $(ORDER) --email customer@example.com \
+	  --address '123 Main St, Springfield' --item product-1=2 --item product-2=1
+	@docker compose exec -T orders shop orders pay $(ORDER) --amount 99.99 --method card
+
+$(READY): requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.13")'
+	@test -x $(IN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing what requirements-dev.txt locks into $(VENV)"
+	@$(IN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@$(IN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
