@@ -21,10 +21,10 @@ class Services:
         self.orders = self.address(f"orders_{uuid4().hex[:8]}")
         self.email = self.address(f"email_{uuid4().hex[:8]}")
 
-    def address(self, name: str, *, secret: str = "p/a@s:s%w'rd", database: str = "") -> str:
+    def address(self, name: str, *, word: str = "p/a@s:s%w'rd", database: str = "") -> str:
         return (
             make_url(self.admin_url)
-            .set(drivername="postgresql", username=name, password=secret, database=database or name)
+            .set(drivername="postgresql", username=name, password=word, database=database or name)
             .render_as_string(hide_password=False)
         )
 
@@ -58,7 +58,7 @@ def test_granting_again_keeps_the_data_and_takes_a_new_password(services: Servic
     grant(services.admin_url, services.orders)
     with psycopg.connect(services.orders) as connection:
         connection.execute("CREATE TABLE things (name text)")
-    changed = services.address(services.names[0], secret="another")
+    changed = services.address(services.names[0], word="another")
 
     grant(services.admin_url, changed)
 
@@ -123,7 +123,7 @@ def test_what_cannot_be_used_is_said(admin: str, service: str, names: str) -> No
 
 
 def test_a_server_that_refuses_is_said_without_the_password(services: Services) -> None:
-    wrong = services.address("postgres", secret="wrong-one")
+    wrong = services.address("postgres", word="wrong-one")
 
     with pytest.raises(CouldNotBeDone, match="cannot be set up") as refused:
         grant(wrong, services.orders)
