@@ -24,6 +24,7 @@ from rich.text import Text
 from sqlalchemy import select
 
 from services import registry
+from services.analytics.report import report
 from services.email.mailer import Mailer
 from services.email.refusals import MailRefusedForNow
 from services.email.store import EmailStore
@@ -279,6 +280,10 @@ def _checks(stage: Play) -> Iterator[Check]:
         yield Check("shipping", order_id, shipments.get(order_id), status)
     points = stage.look("loyalty", lambda store: LoyaltyStore.balance(store, CUSTOMER))
     yield Check("loyalty", "points: 99 + 49, and 196 taken back", points, 99 + 49)
+    told = stage.look("analytics", lambda store: report(store.connection))
+    yield Check("analytics", "orders placed", told["orders_placed"], 3)
+    yield Check("analytics", "orders cancelled", told["orders_cancelled"], 1)
+    yield Check("analytics", "revenue", told["revenue"], Decimal("99.99"))
 
 
 def _order_checks(stage: Play) -> Iterator[Check]:

@@ -79,6 +79,8 @@ class EmbeddedBroker:
         with self._file.opened() as connection:
             found = {row[0]: row for row in connection.execute("SELECT * FROM queues")}
             bound = set(connection.execute("SELECT queue, pattern FROM bindings"))
+        if not found:
+            return ["nothing has been set up yet: run shop setup"]
         wanted = list(chain(*map(_rows, topology.queues)))
         missing = [row[0] for row in wanted if row[0] not in found]
         other = [row[0] for row in wanted if found.get(row[0], row) != row]

@@ -1,0 +1,26 @@
+"""Makes the parts of docs/ that come from the program itself: `make docs`."""
+
+import io
+from pathlib import Path
+
+from rich.console import Console
+
+from services.demo import play
+
+DOCS = Path(__file__).parent
+
+
+def demo_picture() -> None:
+    """The demo's real output, as Rich draws it.
+
+    Raises:
+        SystemExit: the demo did not end as it should.
+    """
+    console = Console(record=True, width=100, file=io.StringIO(), force_terminal=True, highlight=False)
+    if play(console):
+        raise SystemExit("the demo did not end as it should")
+    console.save_svg(str(DOCS / "demo.svg"), title="make demo")
+
+
+if __name__ == "__main__":
+    demo_picture()
