@@ -16,7 +16,9 @@ def demo_picture() -> None:
     Raises:
         SystemExit: the demo did not end as it should.
     """
-    console = Console(record=True, width=100, file=io.StringIO(), force_terminal=True, highlight=False)
+    console = Console(
+        record=True, width=100, file=io.StringIO(), force_terminal=True, highlight=False
+    )
     if play(console):
         raise SystemExit("the demo did not end as it should")
     console.save_svg(str(DOCS / "demo.svg"), title="make demo")
