@@ -1,0 +1,225 @@
+"""The composed system, as somebody meets it who runs `docker compose up` on a clean clone."""
+
+import json
+import re
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+
+from services import registry
+from tests.acceptance.compose import SERVICES, Composition, composed
+from tests.containers import _need_docker
+from tests.support.waiting import eventually
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
+
+CUSTOMER = "canary@example.com"
+ADDRESS = "7 Canary Wharf, Springfield"
+ORDER = "ORD-123"
+
+KEYS_IN_REACH = """
+import json, pathlib
+found = []
+for path in sorted(pathlib.Path("/run/keys").rglob("*")):
+    try:
+        if path.is_file():
+            found.append(path.read_text())
+    except PermissionError:
+        pass
+print(json.dumps(found))
+"""
+
+# What email may not do, tried with email's own credentials.
+TRESPASS = """
+import json, pathlib, pika, psycopg
+def refused(action):
+    try:
+        action()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return "allowed"
+def channel():
+    opened = pika.BlockingConnection(pika.URLParameters(broker)).channel()
+    opened.confirm_delivery()
+    return opened
+keys = pathlib.Path("/run/keys")
+broker = (keys / "email/shop_broker_url").read_text()
+database = (keys / "email/shop_database_url").read_text()
+print(json.dumps({
+    "its own queue": refused(lambda: channel().basic_get("email.dead")),
+    "its own database": refused(lambda: psycopg.connect(database)),
+    "secret": refused((keys / "orders/shop_database_url").read_text),
+    "database": refused(lambda: psycopg.connect(database.removesuffix("email") + "orders")),
+    "queue": refused(lambda: channel().basic_get("orders")),
+    "event": refused(lambda: channel().basic_publish("events", "order.placed", b"{}")),
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def system() -> Iterator[Composition]:
+    _need_docker()
+    with composed() as composition:
+        yield composition
+
+
+@pytest.fixture(scope="module")
+def shipped(system: Composition) -> Any:
+    """An order that was placed and paid in the orders container, once it is shipped."""
+    placed = place(system, ORDER, "product-1=2", "product-2=1")
+    assert (placed["total_amount"], placed["currency"]) == ("99.99", "EUR")
+    pay = ("orders", "pay", ORDER, "--amount", "99.99", "--method", "card")
+    system.shop("orders", *pay)
+    eventually(lambda: show(system, ORDER)["status"] == "shipped", within=60)
+    return show(system, ORDER)
+
+
+def test_the_users_of_the_compose_file_are_those_that_the_keys_are_made_for(
+    system: Composition,
+) -> None:
+    users = {
+        name: container["Config"]["User"]
+        for name, container in system.containers().items()
+        if name.removesuffix("-1") in registry.names()
+    }
+
+    assert users == {
+        f"{name}-1": f"{registry.user_id(name)}:{registry.user_id(name)}"
+        for name in registry.names()
+    }
+
+
+def test_an_order_is_reserved_paid_and_shipped(shipped: Any) -> None:
+    times = [shipped[f"{step}_at"] for step in ("placed", "reserved", "paid", "shipped")]
+
+    assert all(times)
+    assert shipped["tracking_number"]
+
+
+@pytest.mark.usefixtures("shipped")
+def test_every_service_reacts_to_the_order(system: Composition) -> None:
+    def mailed() -> list[str]:
+        return sorted(each["kind"] for each in system.shop("email", "email", "sent"))
+
+    def stock() -> dict[str, int]:
+        found = system.shop("inventory", "inventory", "stock")
+        return {each["sku"]: each["reserved"] for each in found}
+
+    eventually(lambda: mailed() == ["confirmation", "shipping"], within=30)
+    assert stock() == {"product-1": 2, "product-2": 1, "product-3": 0}
+    assert [
+        (each["order_id"], each["status"]) for each in system.shop("shipping", "shipping", "list")
+    ] == [(ORDER, "shipped")]
+    assert system.shop("loyalty", "loyalty", "balance", CUSTOMER)["points"] == 99
+    report = partial(system.shop, "analytics", "analytics", "report")
+    eventually(lambda: sum(report()["events"].values()) == 4, within=30)
+    assert report()["revenue"] == "99.99"
+
+
+@pytest.mark.usefixtures("shipped")
+def test_the_mail_is_in_maildev(system: Composition) -> None:
+    eventually(lambda: len(system.mails()) == 2, within=30)
+
+    assert {mail["to"][0]["address"] for mail in system.mails()} == {CUSTOMER}
+    assert all(ORDER in mail["subject"] for mail in system.mails())
+
+
+@pytest.mark.usefixtures("shipped")
+def test_the_logs_show_the_reactions_and_no_address(system: Composition) -> None:
+    logs = system("logs", "--no-color").stdout
+
+    for service in ("inventory", "email", "shipping", "analytics", "loyalty"):
+        assert re.search(rf"^{service}-1 .*handled +order\.placed\.v1 +{ORDER}", logs, re.MULTILINE)
+    # MailDev is the mail server, and says who gets what.
+    ours = "\n".join(line for line in logs.splitlines() if not line.startswith("maildev"))
+    assert CUSTOMER not in ours
+    assert ADDRESS not in ours
+
+
+def test_a_services_container_shows_that_service_alone(system: Composition) -> None:
+    refused = system("exec", "-T", "orders", "shop", "inventory", "stock", check=False)
+
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith("shop: the secrets of inventory cannot be read here")
+    assert len(refused.stderr.strip().splitlines()) == 1
+
+
+def test_a_service_cannot_use_what_is_its_neighbours(system: Composition) -> None:
+    tried = system.python("email", TRESPASS)
+
+    assert tried["its own queue"] == tried["its own database"] == "allowed"
+    assert tried["secret"].startswith("PermissionError")
+    assert "permission denied for database" in tried["database"]
+    assert "ACCESS_REFUSED" in tried["queue"]
+    assert "ACCESS_REFUSED" in tried["event"]
+
+
+def test_the_operator_finds_everything_well(system: Composition) -> None:
+    found = system("run", "--rm", "-T", "operator", "doctor", "--json").stdout
+
+    assert [each for each in json.loads(found) if not each["ok"]] == []
+
+
+def test_no_secret_is_in_what_docker_tells(system: Composition) -> None:
+    told = json.dumps(system.containers()) + system("config").stdout
+    secrets = [
+        *(key for name in SERVICES for key in system.python(name, KEYS_IN_REACH)),
+        *(
+            system("exec", "-T", server, "cat", f"/run/keys/{server}/password").stdout
+            for server in ("rabbitmq", "postgres")
+        ),
+    ]
+
+    passwords = {secret.partition("@")[0].rpartition(":")[2] for secret in secrets}
+    assert len(passwords) == 2 * len(SERVICES) + 2
+    assert all(len(password) >= 32 for password in passwords)
+    assert [password for password in passwords if password in told] == []
+
+
+def test_every_container_is_confined(system: Composition) -> None:
+    for name, container in system.containers().items():
+        host, user = container["HostConfig"], container["Config"]["User"]
+        assert host["ReadonlyRootfs"], name
+        assert host["CapDrop"] == ["ALL"], name
+        assert "no-new-privileges:true" in host["SecurityOpt"], name
+        assert 0 < host["Memory"] <= 2**30, name
+        bound = [
+            each["HostIp"] for ports in (host["PortBindings"] or {}).values() for each in ports
+        ]
+        assert set(bound) <= {"127.0.0.1"}, name
+        if name == "keys-1":  # gives folders to users, and reaches nobody
+            assert host["NetworkMode"] == "none"
+            kept = {each.removeprefix("CAP_") for each in host["CapAdd"]}
+            assert kept == {"CHOWN", "DAC_OVERRIDE", "FOWNER"}
+        else:
+            assert user.partition(":")[0] not in {"", "0", "root"}, name
+            assert not host["CapAdd"], name
+
+
+def test_a_service_has_longer_to_stop_than_it_takes(system: Composition) -> None:
+    containers = system.containers()
+
+    assert {containers[f"{name}-1"]["Config"]["StopTimeout"] for name in SERVICES} == {30}
+
+
+@pytest.mark.usefixtures("shipped")
+def test_two_inventories_serve_another_order(system: Composition) -> None:
+    system.up("--scale", "inventory=2")
+
+    place(system, "ORD-124", "product-1=1")
+
+    eventually(lambda: show(system, "ORD-124")["status"] == "reserved", within=30)
+    two = [system.containers()[f"inventory-{number}"] for number in (1, 2)]
+    assert [each["State"]["Health"]["Status"] for each in two] == ["healthy", "healthy"]
+
+
+def place(system: Composition, order_id: str, *items: str) -> Any:
+    whom = ("--email", CUSTOMER, "--address", ADDRESS)
+    what = [part for item in items for part in ("--item", item)]
+    return system.shop("orders", "orders", "place", "--id", order_id, *whom, *what)
+
+
+def show(system: Composition, order_id: str) -> Any:
+    return system.shop("orders", "orders", "show", order_id)
