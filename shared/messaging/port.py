@@ -117,6 +117,13 @@ class Consumer(Protocol):
     def settle(self, verdicts: Sequence[Verdict]) -> None:
         """Say what became of deliveries. One whose connection is gone comes again by itself."""
 
+    def isolate(self, delivery: Delivery) -> None:
+        """Hold this delivery alone: hand back all others, and be cautious again.
+
+        For one that may end the process, since whatever else it held would count as failed.
+        Answers when the broker has taken the others back.
+        """
+
     @property
     def is_consuming(self) -> bool:
         """Whether the broker has this consumer registered now."""

@@ -28,11 +28,9 @@ def database_of(service: "AnyService") -> Iterator["Database"]:
         CouldNotBeDone: it cannot be reached, may not be seen from here, or `shop setup` has not
             been run.
     """
-    from sqlalchemy.exc import DBAPIError
-
     from shared.errors import CouldNotBeDone
     from shared.runtime.settings import settings_for
-    from shared.storage.database import Database
+    from shared.storage.database import DATABASE_ERRORS, Database
     from shared.storage.migrating import is_current, migrate
 
     database = Database(settings_for(service.name).database_url_of(service.name))
@@ -42,8 +40,8 @@ def database_of(service: "AnyService") -> Iterator["Database"]:
         elif not is_current(database, service.migrations):
             raise CouldNotBeDone(f"{database.place} is not set up for this version: run shop setup")
         yield database
-    except DBAPIError as error:
-        cause = type(error.orig).__name__
+    except DATABASE_ERRORS as error:
+        cause = type(getattr(error, "orig", None) or error).__name__
         raise CouldNotBeDone(
             f"{service.name}'s database {database.place} cannot be used ({cause}): "
             "is it running, and is SHOP_DATABASE_URL right?"

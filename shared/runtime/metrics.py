@@ -4,7 +4,6 @@ Source: names and units follow https://prometheus.io/docs/practices/naming/
 """
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
@@ -101,7 +100,7 @@ class _OutboxCollector(Collector):
     def collect(self) -> Iterable[GaugeMetricFamily]:
         try:
             with self._database.read() as connection:
-                found = outbox.backlog(connection, datetime.now(UTC))
+                found = outbox.backlog(connection)
         except DATABASE_ERRORS:
             return  # no figure is better than a wrong one; /readyz says that the database is away
         for name, documentation, value in (

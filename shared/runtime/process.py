@@ -5,8 +5,8 @@ or when a handler exceeds its deadline (exit code 70), to be restarted by whoeve
 """
 
 import os
+import queue
 import signal
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +29,11 @@ from shared.storage.database import Database
 LOOK_EVERY = 0.2
 EXIT_HUNG = 70
 """EX_SOFTWARE of sysexits.h."""
+
+Signals = queue.SimpleQueue[int]
+"""What asked to stop. A signal handler interrupts the very thread that waits, and would wait for
+itself at the lock of a threading.Event; SimpleQueue.put is made for that:
+https://docs.python.org/3/library/queue.html#queue.SimpleQueue.put"""
 
 
 class ServiceGroup:
@@ -131,7 +136,7 @@ def run(
     log = standard_log(settings)
     set_up_embedded(everyone, settings)
     group = ServiceGroup(services, log)
-    stopping = threading.Event()
+    stopping: Signals = queue.SimpleQueue()
     with _on_signals(stopping):
         server = None
         if settings.http_port is not None:
@@ -156,9 +161,9 @@ def run(
     return code
 
 
-def _supervise(group: ServiceGroup, stopping: threading.Event) -> int:
+def _supervise(group: ServiceGroup, stopping: Signals) -> int:
     """Watch the threads until a signal; answers the exit code."""
-    while not stopping.wait(LOOK_EVERY):
+    while not _asked_to_stop(stopping):
         for each in group.running:
             if each.failed is not None:
                 _say_why(group.log, each)
@@ -167,6 +172,14 @@ def _supervise(group: ServiceGroup, stopping: threading.Event) -> int:
             if since is not None and time.monotonic() - since > each.deadline:
                 _end_hung(group.log, each)
     return 0
+
+
+def _asked_to_stop(stopping: Signals) -> bool:
+    try:
+        stopping.get(timeout=LOOK_EVERY)
+    except queue.Empty:
+        return False
+    return True
 
 
 def _say_why(log: Log, running: Running) -> None:
@@ -192,10 +205,10 @@ def _end_hung(log: Log, running: Running) -> None:
 
 
 @contextmanager
-def _on_signals(stopping: threading.Event) -> Iterator[None]:
-    """Set the event on SIGTERM and SIGINT; a signal handler may do no more than that."""
+def _on_signals(stopping: Signals) -> Iterator[None]:
+    """Pass on SIGTERM and SIGINT; a signal handler may do no more than that."""
     before = {
-        number: signal.signal(number, lambda *_: stopping.set())
+        number: signal.signal(number, lambda caught, _: stopping.put(caught))
         for number in (signal.SIGTERM, signal.SIGINT)
     }
     try:

@@ -24,9 +24,10 @@ from shared.events import DomainEvent, UnknownEvent
 from shared.messaging.cloudevents import decode
 from shared.messaging.port import Delivery, Outcome, Verdict
 from shared.messaging.topology import Retry
+from shared.runtime import suspicion
 from shared.runtime.service import AnyService, Handler
 from shared.storage import failures, inbox, outbox
-from shared.storage.database import Database, is_environmental
+from shared.storage.database import DATABASE_ERRORS, Database, is_environmental
 from shared.storage.unit_of_work import UnitOfWork
 
 
@@ -134,6 +135,18 @@ class Reactor:
             self.watch.idle()
         return Reaction(reacted, time.monotonic() - began, environment)
 
+    def suspects(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Those that may end the process, each to be handled while nothing else is held.
+
+        Raises:
+            EnvironmentFailed: the database is away.
+        """
+        try:
+            return suspicion.suspects(self.database, deliveries)
+        except DATABASE_ERRORS as error:
+            self._unless_environment_failed(error)
+            raise
+
     def _react(self, deliveries: Sequence[Delivery], reacted: list[Reacted]) -> None:
         accepted = []
         for delivery in deliveries:
@@ -233,8 +246,8 @@ class Reactor:
     ) -> None:
         name, message, stack = failures.described(error)
         failure = failures.Failure(
-            event_id=str(event.event_id) if event else _printable(delivery.event_id),
-            event_type=event.type if event else _printable(delivery.type),
+            event_id=str(event.event_id) if event else suspicion.printable(delivery.event_id),
+            event_type=event.type if event else suspicion.printable(delivery.type),
             subject=event.subject if event else None,
             attempt=delivery.attempt,
             replays=delivery.replays,
@@ -266,9 +279,3 @@ def _not_for(service: AnyService, event: DomainEvent) -> ShopError:
     if isinstance(event, UnknownEvent) and event.type.rpartition(".v")[0] in topics:
         return UnsupportedVersion(f"{service.name} cannot read {event.type}")
     return NotSubscribed(f"{service.name} did not subscribe to {event.type}")
-
-
-def _printable(text: str) -> str:
-    """What a stranger put into a property, fit to be kept: an id or a type is short and plain."""
-    plain = text[:100]
-    return plain if plain.isprintable() and "@" not in plain else "(unreadable)"

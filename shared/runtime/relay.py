@@ -14,7 +14,7 @@ from tenacity import Retrying, retry_if_exception_type, wait_random_exponential
 from shared.errors import BrokerUnavailable
 from shared.messaging.port import Message, Publisher
 from shared.runtime.logs import Log
-from shared.storage import failures, outbox
+from shared.storage import failures, inbox, outbox
 from shared.storage.bell import Bell
 from shared.storage.database import DATABASE_ERRORS, Database
 
@@ -62,6 +62,7 @@ class Relay:
 
     Args:
         publisher: its own connection to the broker.
+        inbox_keep: what occurred earlier is refused as too old; None to remember it forever.
         on_sent: told how many were sent, and how many refused.
     """
 
@@ -74,13 +75,14 @@ class Relay:
         log: Log,
         outbox_keep: timedelta,
         failures_keep: timedelta,
+        inbox_keep: timedelta | None = None,
         on_sent: Callable[[int, int], None] = lambda _sent, _refused: None,
     ) -> None:
         self.bell = Bell()
         self._database = database
         self._publisher = publisher
         self._source = source
-        self._keep = (outbox_keep, failures_keep)
+        self._keep = (outbox_keep, failures_keep, inbox_keep)
         self._on_sent = on_sent
         self._stopping = threading.Event()
         self._cleaned_at = datetime.min.replace(tzinfo=UTC)
@@ -120,10 +122,14 @@ class Relay:
         if now - self._cleaned_at < HOUSEKEEPING_EVERY:
             return
         self._cleaned_at = now
-        outbox_keep, failures_keep = self._keep
+        outbox_keep, failures_keep, inbox_keep = self._keep
         with self._database.begin() as connection:
             outbox.prune(connection, before=now - outbox_keep)
             failures.prune(connection, before=now - failures_keep)
+            if inbox_keep is not None:
+                # A day later than it is refused: clocks of machines differ.
+                forgotten = now - inbox_keep - timedelta(days=1)
+                inbox.prune(connection, occurred_before=forgotten)
 
     def _pause(self, seconds: float) -> None:
         self._stopping.wait(seconds)

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from tenacity import Retrying, retry_if_exception, wait_random_exponential
 
 from shared.errors import BrokerRefused, BrokerUnavailable, EnvironmentFailed, ShopError
-from shared.messaging.port import Broker, Consumer, Outcome
+from shared.messaging.port import Broker, Consumer, Delivery, Outcome
 from shared.messaging.topology import Queue
 from shared.runtime.logs import Log, log_reaction
 from shared.runtime.metrics import Metrics
@@ -66,6 +66,7 @@ class Running:
             log=self._log,
             outbox_keep=timedelta(days=settings.outbox_keep),
             failures_keep=timedelta(days=settings.failures_keep),
+            inbox_keep=settings.inbox_horizon(),
             on_sent=self._sent,
         )
         self._reactor = Reactor(
@@ -210,21 +211,28 @@ class Running:
         try:
             while not self._stopping.is_set():
                 deliveries = consumer.take(size, wait=TAKE_SECONDS)
-                if not deliveries:
-                    continue
-                reaction = self._reactor.react(deliveries)
-                for each in reaction.reacted:
-                    self._tell(each)
-                # Only now, so that who watches reads of a cause before its consequences.
-                if any(each.published for each in reaction.reacted):
-                    self._relay.bell.ring()
-                consumer.settle([each.verdict for each in reaction.reacted])
-                self._parts.metrics.reaction(self.name, reaction)
-                if reaction.environment is not None:
-                    raise reaction.environment
+                suspects = self._reactor.suspects(deliveries)
+                calm = [each for each in deliveries if each not in suspects]
+                if calm:
+                    self._react(consumer, calm)
+                if suspects:
+                    consumer.isolate(suspects[0])  # the other suspects come again
+                    self._react(consumer, suspects[:1])
         finally:
             self._consumer = None
             consumer.close()
+
+    def _react(self, consumer: Consumer, deliveries: Sequence[Delivery]) -> None:
+        reaction = self._reactor.react(deliveries)
+        for each in reaction.reacted:
+            self._tell(each)
+        # Only now, so that who watches reads of a cause before its consequences.
+        if any(each.published for each in reaction.reacted):
+            self._relay.bell.ring()
+        consumer.settle([each.verdict for each in reaction.reacted])
+        self._parts.metrics.reaction(self.name, reaction)
+        if reaction.environment is not None:
+            raise reaction.environment
 
     def _tell(self, reacted: Reacted) -> None:
         dies = (

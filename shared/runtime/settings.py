@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import quote
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -95,7 +96,8 @@ class Settings(BaseSettings):
 
     def database_url_of(self, service: str) -> str:
         """Where that service finds its database."""
-        url = self.database_url or f"sqlite:///{self.home / f'{service}.db'}"
+        # In a URL, a folder's name may not hold ? or % as they are.
+        url = self.database_url or f"sqlite:///{quote(str(self.home / f'{service}.db'))}"
         return url.replace("{service}", service)
 
     @property
@@ -153,6 +155,8 @@ def _secrets(folder: Path, service: str) -> dict[str, str]:
             for path in folder.iterdir()
             if path.name.startswith("shop_")
         }
+    except UnicodeDecodeError:
+        raise CouldNotBeDone(f"a secret of {service} is no text: make it anew") from None
     except OSError as error:
         raise CouldNotBeDone(
             f"the secrets of {service} cannot be read here ({os.strerror(error.errno or 0)}): "

@@ -6,10 +6,11 @@ its message may quote whatever the code had in hand.
 """
 
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, delete
+from sqlalchemy import Connection, delete, func, select
 
 from shared.errors import ShopError
 from shared.storage.tables import failures
@@ -43,6 +44,18 @@ def record(connection: Connection, failure: Failure) -> None:
     """Keep one failed attempt."""
     row = {name: getattr(failure, name) for name in Failure.__slots__}
     connection.execute(failures.insert(), [row])
+
+
+def attempts(connection: Connection, event_ids: Sequence[str]) -> dict[tuple[str, int], int]:
+    """How many attempts are recorded, by event and number of replays."""
+    statement = (
+        select(failures.c.event_id, failures.c.replays, func.count())
+        .where(failures.c.event_id.in_(event_ids))
+        .group_by(failures.c.event_id, failures.c.replays)
+    )
+    return {
+        (event_id, replays): count for event_id, replays, count in connection.execute(statement)
+    }
 
 
 def prune(connection: Connection, *, before: datetime) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select
 
 from shared.events import DomainEvent
 from shared.storage.database import Database
@@ -41,8 +41,20 @@ def enter(
     return set(connection.execute(statement, rows).scalars())
 
 
-def oldest_kept(connection: Connection) -> datetime | None:
-    """When the oldest event that the inbox still knows occurred."""
-    return connection.execute(
-        select(inbox.c.occurred_at).order_by(inbox.c.occurred_at).limit(1)
-    ).scalar()
+def prune(connection: Connection, *, occurred_before: datetime) -> int:
+    """Forget what occurred before then; answers how many."""
+    return connection.execute(delete(inbox).where(inbox.c.occurred_at < occurred_before)).rowcount
+
+
+def handled(connection: Connection, event_ids: Iterable[str]) -> dict[str, str]:
+    """What became of events that the inbox knows, by id; ids that are none are not known."""
+    ids = [found for found in map(_uuid, event_ids) if found]
+    statement = select(inbox.c.event_id, inbox.c.outcome).where(inbox.c.event_id.in_(ids))
+    return {str(event_id): outcome for event_id, outcome in connection.execute(statement)}
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

@@ -98,6 +98,18 @@ class EmbeddedConsumer:
         with self._bell:
             self._bell.notify_all()
 
+    def isolate(self, delivery: Delivery) -> None:
+        """Hold this one alone."""
+        with self._guard, self._file.in_words():
+            self._done = 0
+            if self._connection is None:
+                return
+            others = {tag: number for tag, number in self._held.items() if tag != delivery.token}
+            with writing(self._connection):
+                messages.hand_back(self._connection, others.values(), holder=self._id)
+            for tag in others:
+                del self._held[tag]
+
     def wake(self) -> None:
         """Make a waiting `take` answer now."""
         with self._bell:

@@ -21,6 +21,9 @@ from shared.messaging.rabbitmq.address import Address
 from shared.messaging.rabbitmq.link import Link
 from shared.messaging.rabbitmq.wire import delivery
 
+_ALONE_SECONDS = 10.0
+"""How long `isolate` waits for the broker; past that, its connection is as good as lost."""
+
 
 class _Token(NamedTuple):
     generation: int
@@ -44,6 +47,7 @@ class RabbitConsumer(Link):
         self._arrived: deque[Delivery] = deque()
         self._woken = False
         self._changed = threading.Condition()
+        self._isolating: tuple[_Token, threading.Event] | None = None
         self._consuming = False
 
     @property
@@ -69,6 +73,14 @@ class RabbitConsumer(Link):
         if verdicts:
             self.call(lambda: self._settle(verdicts))
 
+    def isolate(self, delivery: Delivery) -> None:
+        """See the port."""
+        if isinstance(delivery.token, _Token):
+            alone = threading.Event()
+            isolating = delivery.token, alone
+            self.call(lambda: self._isolate(isolating))
+            alone.wait(_ALONE_SECONDS)
+
     def wake(self) -> None:
         """See the port."""
         with self._changed:
@@ -90,7 +102,38 @@ class RabbitConsumer(Link):
         channel.add_on_cancel_callback(self._cancelled_by_broker)
         self._consume(channel)
 
+    def _isolate(self, isolating: tuple[_Token, threading.Event]) -> None:
+        channel, tag = self._channel, self._consumer_tag
+        self._handled_well = 0
+        self._isolating = isolating
+        if channel is None or not channel.is_open or isolating[0].generation != self._generation:
+            self._alone()
+            self._isolating = None
+        elif tag is not None:
+            self._consumer_tag = None
+            channel.basic_cancel(tag, callback=lambda _: self._consume(channel))
+        # Else it is being cancelled already, and `_consume` comes next.
+
+    def _hand_back_others(self, channel: Channel, kept: int) -> None:
+        for tag in [each for each in self._unsettled if each != kept]:
+            channel.basic_nack(tag, requeue=True)
+            del self._unsettled[tag]
+        with self._changed:
+            self._arrived.clear()
+
+    def _alone(self) -> None:
+        """The broker answers in order, so it has taken the others back."""
+        if self._isolating is not None:
+            self._isolating[1].set()
+
     def _consume(self, channel: Channel) -> None:
+        if self._isolating is not None and self._isolating[0].tag in self._unsettled:
+            # A consumer's prefetch does not know of what an earlier one holds on the channel, so
+            # the next begins when this delivery has been settled.
+            self._hand_back_others(channel, self._isolating[0].tag)
+            channel.basic_qos(prefetch_count=1, callback=lambda _: self._alone())
+            return
+        self._isolating = None
         self._taken_at_once = self._prefetch if self._handled_well >= PROVEN_AFTER else 1
         channel.basic_qos(prefetch_count=self._taken_at_once)
         self._consumer_tag = channel.basic_consume(
@@ -127,6 +170,8 @@ class RabbitConsumer(Link):
         self._consuming = False
         self._consumer_tag = None
         self._unsettled.clear()
+        self._alone()
+        self._isolating = None
         with self._changed:
             self._generation += 1
             self._arrived.clear()
@@ -151,7 +196,12 @@ class RabbitConsumer(Link):
             del self._unsettled[tag]
             _send(channel, tag, outcome)
         self._acknowledge(channel, done)
-        self._take_more(channel, len(done))
+        if self._isolating is not None and self._isolating[0].tag not in self._unsettled:
+            self._handled_well += len(done)
+            if self._isolating[1].is_set():
+                self._consume(channel)
+        else:
+            self._take_more(channel, len(done))
 
     def _current(self, verdicts: Sequence[Verdict]) -> list[tuple[int, Outcome]]:
         """Those of this channel that have not been settled yet."""
