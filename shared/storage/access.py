@@ -2,10 +2,10 @@
 
 import psycopg
 from psycopg import sql
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import URL
 
 from shared.errors import CouldNotBeDone, WrongInput
+from shared.storage.database import address_in
 
 ROLE_SETTINGS = {
     # A query, a lock or an open transaction that outlasts every deadline (60 s unless set) is a
@@ -29,7 +29,8 @@ def grant(admin_url: str, service_url: str) -> None:
         WrongInput: one of them is no PostgreSQL URL, or lacks the role or the database.
         CouldNotBeDone: the server cannot be reached, or refuses.
     """
-    admin, service = _address(admin_url), _address(service_url)
+    admin = _address(admin_url, "SHOP_DATABASE_ADMIN_URL")
+    service = _address(service_url, "SHOP_DATABASE_URL")
     role, database = service.username, service.database
     if not role or not database or not isinstance(service.password, str):
         raise WrongInput("SHOP_DATABASE_URL should name a role, its password and a database")
@@ -83,11 +84,8 @@ def _close_what_is_open_to_all(connection: psycopg.Connection) -> None:
         )
 
 
-def _address(url: str) -> URL:
-    try:
-        address = make_url(url)
-    except ArgumentError:
-        raise WrongInput("SHOP_DATABASE_ADMIN_URL is no database URL") from None
+def _address(url: str, variable: str) -> URL:
+    address = address_in(url, variable)
     if not address.drivername.startswith("postgresql"):
-        raise WrongInput("SHOP_DATABASE_ADMIN_URL should begin with postgresql://")
+        raise WrongInput(f"{variable} should begin with postgresql://")
     return address.set(drivername="postgresql")

@@ -40,15 +40,21 @@ class Bell:
 
         Raises:
             psycopg.Error: the server cannot be reached.
+            sqlite3.Error: the file cannot be opened.
         """
         if database.is_sqlite:
             self._file = self._file or sqlite3.connect(database.path, check_same_thread=False)
         elif self._listening is None:
             address = database.address.set(drivername="postgresql")
-            self._listening = psycopg.connect(
+            calling = psycopg.connect(
                 address.render_as_string(hide_password=False), autocommit=True, connect_timeout=5
             )
-            self._listening.execute(f"LISTEN {CHANNEL}".encode())
+            try:
+                calling.execute(f"LISTEN {CHANNEL}".encode())
+            except psycopg.Error:
+                calling.close()
+                raise
+            self._listening = calling
 
     def wait(self, seconds: float) -> None:
         """Wait until it rings, at most so long."""

@@ -1,7 +1,7 @@
 """Kinds of column that mean the same on PostgreSQL and on SQLite."""
 
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 
 from sqlalchemy import BigInteger, DateTime, Dialect, Integer, Numeric, String, TypeDecorator
 from sqlalchemy.types import TypeEngine
@@ -21,7 +21,13 @@ class UtcTime(TypeDecorator[datetime]):
         return String(32) if dialect.name == "sqlite" else DateTime(timezone=True)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """To the database."""
+        """To the database.
+
+        Raises:
+            ValueError: the time is not aware, so each machine would take it for another.
+        """
+        if value is not None and value.tzinfo is None:
+            raise ValueError("a time should be aware")
         if value is None or dialect.name != "sqlite":
             return value
         return value.astimezone(UTC).isoformat(timespec="microseconds")  # type: ignore[return-value]
@@ -49,7 +55,9 @@ class MoneyAmount(TypeDecorator[Decimal]):
         """To the database."""
         if value is None or dialect.name != "sqlite":
             return value
-        return int(value * 100)  # type: ignore[return-value]
+        # Rounded as PostgreSQL does, half away from zero.
+        hundredths = value.scaleb(2).quantize(Decimal(1), ROUND_HALF_UP)
+        return int(hundredths)  # type: ignore[return-value]
 
     def process_result_value(self, value: Decimal | int | None, dialect: Dialect) -> Decimal | None:
         """From the database."""

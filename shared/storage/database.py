@@ -7,8 +7,10 @@ from pathlib import Path
 
 import psycopg
 from sqlalchemy import (
+    URL,
     Connection,
     Engine,
+    ExceptionContext,
     PoolProxiedConnection,
     create_engine,
     event,
@@ -23,7 +25,7 @@ from shared.errors import CouldNotBeDone, EnvironmentFailed, WrongInput
 
 Insert = postgresql.Insert | sqlite.Insert
 
-DATABASE_ERRORS = (DBAPIError, psycopg.Error)
+DATABASE_ERRORS = (DBAPIError, psycopg.Error, sqlite3.Error)
 """All that a database, or the way to it, may raise."""
 
 CONNECT_SECONDS = 5
@@ -52,22 +54,14 @@ class Database:
     """
 
     def __init__(self, url: str, *, app: str = "shop") -> None:
-        try:
-            address = make_url(url)
-        except ArgumentError:
-            raise WrongInput("SHOP_DATABASE_URL is no database URL") from None
+        address = address_in(url, "SHOP_DATABASE_URL")
         self.is_sqlite = address.drivername == "sqlite"
         if self.is_sqlite:
             self.path = Path(address.database or "")
-            self._engine = _sqlite_engine(str(address))
+            self._engine = _sqlite_engine(address)
         elif address.drivername in ("postgresql", "postgresql+psycopg"):
             address = address.set(drivername="postgresql+psycopg")
-            self._engine = create_engine(
-                address,
-                hide_parameters=True,
-                pool_pre_ping=True,
-                connect_args=POSTGRESQL | {"application_name": app},
-            )
+            self._engine = _postgresql_engine(address, app)
         else:
             raise WrongInput("SHOP_DATABASE_URL should begin with postgresql:// or sqlite:///")
         self.address = address
@@ -101,9 +95,12 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A consistent look that takes no lock."""
+        """A consistent look that takes no lock: all its statements see the same moment."""
+        options: dict[str, object] = {"shop_reads_only": True}
+        if not self.is_sqlite:
+            options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         with self._engine.connect() as connection:
-            yield connection.execution_options(shop_reads_only=True)
+            yield connection.execution_options(**options)
 
     def probe(self) -> None:
         """Ask for a sign of life.
@@ -131,9 +128,52 @@ def is_environmental(error: BaseException) -> bool:
     return isinstance(error, EnvironmentFailed | OutcomeUnknown | OperationalError | InterfaceError)
 
 
-def _sqlite_engine(url: str) -> Engine:
+def address_in(url: str, variable: str) -> URL:
+    """What a database's URL says.
+
+    Raises:
+        WrongInput: it is none, or names no database; the sentence repeats none of it.
+    """
+    try:
+        address = make_url(url)
+    except (ArgumentError, ValueError):  # the latter for a port that is no number
+        raise WrongInput(f"{variable} is no database URL") from None
+    if address.database in (None, "", ":memory:"):
+        raise WrongInput(f"{variable} should end with the database's name, or its file's path")
+    return address
+
+
+def _postgresql_engine(address: URL, app: str) -> Engine:
     engine = create_engine(
-        url, hide_parameters=True, connect_args={"timeout": 30, "check_same_thread": False}
+        address,
+        hide_parameters=True,
+        pool_pre_ping=True,
+        connect_args=POSTGRESQL | {"application_name": app},
+    )
+    event.listen(engine, "handle_error", _without_values)
+    return engine
+
+
+def _without_values(context: ExceptionContext) -> None:
+    """Take out of an error what PostgreSQL quotes of a row: DETAIL, and wrong values.
+
+    `hide_parameters` hides what was sent, not what the server sends back: a violated constraint
+    comes with "Failing row contains (…)".
+    Source: https://www.postgresql.org/docs/18/protocol-error-fields.html
+    """
+    error = context.original_exception
+    if not isinstance(error, psycopg.Error) or error.sqlstate is None:
+        return
+    # Class 22, "data exception", quotes the value in its first line too.
+    told = "a wrong value" if error.sqlstate.startswith("22") else error.diag.message_primary
+    error.args = (f"{error.sqlstate} {told}",)
+    if context.sqlalchemy_exception is not None:
+        context.sqlalchemy_exception.args = (f"({type(error).__name__}) {error}",)
+
+
+def _sqlite_engine(address: URL) -> Engine:
+    engine = create_engine(
+        address, hide_parameters=True, connect_args={"timeout": 30, "check_same_thread": False}
     )
 
     # SQLAlchemy begins; the driver must not. "Serializable isolation / Savepoints":

@@ -7,6 +7,7 @@ that whether something is to be done is known without loading Alembic.
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,10 @@ from shared.storage.database import Database
 
 _ADVISORY_LOCK = 7_450_001
 """Any number will do, as long as every process takes the same."""
+
+_ALEMBIC = threading.Lock()
+"""Alembic keeps what it works on in a module, so two threads would migrate each other's database:
+https://alembic.sqlalchemy.org/en/latest/api/runtime.html#the-environment-context"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,7 @@ def migrate(database: Database, migrations: Path) -> bool:
         Whether there was something to do.
 
     Raises:
-        CouldNotBeDone: the database cannot be reached, or refuses.
+        CouldNotBeDone: the database cannot be reached, or refuses, or a newer program made it.
     """
     try:
         with _file_lock(database):
@@ -110,10 +115,18 @@ def _upgrade(connection: Connection, chain: Chain) -> None:
     # Alembic takes a tenth of a second to import, and most starts have nothing to migrate.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", str(RUNTIME.versions.parent))
     config.set_main_option("version_locations", str(chain.versions))
     config.set_main_option("path_separator", "newline")
     config.attributes.update(connection=connection, version_table=chain.version_table)
-    command.upgrade(config, "head")
+    try:
+        with _ALEMBIC:
+            command.upgrade(config, "head")
+    except CommandError as error:
+        raise CouldNotBeDone(
+            f"{chain.version_table} of the database is at {_version(connection, chain)}, which "
+            f"this program does not know (it knows {chain.head}): run the newer program"
+        ) from error

@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from filelock import FileLock, Timeout
-from sqlalchemy import Connection, Row, delete, func, select, text, update
+from sqlalchemy import Connection, Row, delete, func, select, text, type_coerce, update
 
 from shared.events import DomainEvent
+from shared.storage.columns import UtcTime
 from shared.storage.database import Database
 from shared.storage.tables import DatabaseClock, outbox
 
@@ -137,15 +138,17 @@ class Backlog:
     refused: int
 
 
-def backlog(connection: Connection, now: datetime) -> Backlog:
-    """How much waits, and since when."""
-    depth, oldest = connection.execute(
-        select(func.count(), func.min(outbox.c.created_at)).where(_waiting)
+def backlog(connection: Connection) -> Backlog:
+    """How much waits, and since when, by the database's clock."""
+    now = type_coerce(DatabaseClock(), UtcTime)
+    depth, oldest, looked_at = connection.execute(
+        select(func.count(), func.min(outbox.c.created_at), now).where(_waiting)
     ).one()
     refused = connection.execute(
         select(func.count()).where(outbox.c.refused.is_not(None))
     ).scalar_one()
-    return Backlog(depth, (now - oldest).total_seconds() if oldest else 0.0, refused)
+    age = (looked_at - oldest).total_seconds() if oldest else 0.0
+    return Backlog(depth, age, refused)
 
 
 def prune(connection: Connection, *, before: datetime) -> int:

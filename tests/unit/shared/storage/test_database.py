@@ -1,0 +1,149 @@
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from threading import Barrier
+
+import pytest
+from sqlalchemy import Connection, select, text, update
+from sqlalchemy.exc import OperationalError
+
+from shared.errors import CouldNotBeDone, EnvironmentFailed, WrongInput
+from shared.storage.database import Database, OutcomeUnknown, is_environmental
+from tests.support.counting import counts
+
+WRITERS = 8
+ROUNDS = 25
+
+READ_THEN_WRITE = select(counts.c.times).where(counts.c.name == "a")
+
+
+def times(connection: Connection) -> int:
+    return int(connection.execute(READ_THEN_WRITE).scalar_one())
+
+
+def set_times(connection: Connection, number: int) -> None:
+    connection.execute(update(counts).values(times=number))
+
+
+@pytest.fixture
+def counted(database: Database) -> Database:
+    """A database in which `a` has been counted no times."""
+    with database.begin() as connection:
+        connection.execute(counts.insert(), [{"name": "a", "times": 0}])
+    return database
+
+
+def test_many_threads_read_and_write_in_turn_and_none_finds_the_database_locked(
+    counted: Database,
+) -> None:
+    line = Barrier(WRITERS, timeout=60)
+
+    def add() -> None:
+        line.wait()
+        for _ in range(ROUNDS):
+            with counted.begin() as connection:
+                set_times(connection, times(connection) + 1)
+
+    with ThreadPoolExecutor(WRITERS) as pool:
+        for done in [pool.submit(add) for _ in range(WRITERS)]:
+            done.result()
+
+    with counted.read() as connection:
+        assert times(connection) == WRITERS * ROUNDS
+
+
+def test_a_reader_neither_waits_for_a_writer_nor_sees_what_is_not_committed(
+    counted: Database,
+) -> None:
+    with counted.begin() as writing:
+        set_times(writing, 5)
+        with counted.read() as reading:
+            assert times(reading) == 0
+
+
+def test_a_reader_sees_one_moment_whatever_is_committed_meanwhile(counted: Database) -> None:
+    with counted.read() as reading:
+        before = times(reading)
+        with counted.begin() as writing:
+            set_times(writing, 5)
+
+        assert times(reading) == before == 0
+
+
+def test_a_block_that_fails_leaves_nothing_behind(counted: Database) -> None:
+    with suppress(ZeroDivisionError), counted.begin() as connection:
+        set_times(connection, 5)
+        raise ZeroDivisionError
+
+    with counted.begin() as connection:
+        assert times(connection) == 0
+
+
+def test_an_interrupted_block_leaves_nothing_behind(counted: Database) -> None:
+    with suppress(KeyboardInterrupt), counted.begin() as connection:
+        set_times(connection, 5)
+        raise KeyboardInterrupt
+
+    with counted.begin() as connection:
+        assert times(connection) == 0
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        pytest.param("postgresql://anna:hunter2@host:port/shop", id="a port that is no number"),
+        pytest.param("postgresql://anna:hunter2@host", id="no database"),
+        pytest.param("postgresql://anna:hunter2@host/", id="an empty database"),
+        pytest.param("mysql://anna:hunter2@host/shop", id="another kind"),
+        pytest.param("postgresql+asyncpg://anna:hunter2@host/shop", id="another driver"),
+        pytest.param("hunter2", id="no url"),
+        pytest.param("", id="nothing"),
+        pytest.param("sqlite://", id="a SQLite in memory"),
+        pytest.param("sqlite:///:memory:", id="a SQLite in memory, by name"),
+    ],
+)
+def test_a_wrong_url_is_refused_in_a_sentence_without_its_password(url: str) -> None:
+    with pytest.raises(WrongInput) as refused:
+        Database(url)
+
+    sentence = str(refused.value)
+    assert sentence.startswith("SHOP_DATABASE_URL ")
+    assert "\n" not in sentence
+    assert "hunter2" not in sentence
+    assert "port/" not in sentence
+
+
+def test_a_database_is_named_without_its_password() -> None:
+    database = Database("postgresql://anna:hunter2@db.example:5433/shop")
+
+    assert database.place == "db.example/shop"
+
+
+def test_the_probe_says_which_database_is_away(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/nowhere/shop.db")
+
+    with pytest.raises(EnvironmentFailed, match=r"nowhere/shop\.db does not answer"):
+        database.probe()
+
+
+def test_no_error_shows_what_was_to_be_written(counted: Database) -> None:
+    with pytest.raises(OperationalError) as failed, counted.begin() as connection:
+        connection.execute(text("INSERT INTO missing VALUES (:to)"), {"to": "123 Canary Street"})
+
+    assert "Canary" not in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        pytest.param(OperationalError("", {}, Exception()), True, id="the driver's"),
+        pytest.param(EnvironmentFailed(), True, id="a probe's"),
+        pytest.param(OutcomeUnknown(), True, id="a lost commit's"),
+        pytest.param(CouldNotBeDone(), False, id="a refusal"),
+        pytest.param(ZeroDivisionError(), False, id="a programming error"),
+    ],
+)
+def test_only_what_may_mean_a_lost_database_is_environmental(
+    error: Exception, *, expected: bool
+) -> None:
+    assert is_environmental(error) is expected

@@ -1,0 +1,80 @@
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import select
+
+from shared.storage import inbox
+from shared.storage.database import Database
+from shared.storage.tables import inbox as table
+from tests.support.counting import ThingHappened
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def happened(name: str = "a", *, at: datetime = NOW) -> ThingHappened:
+    return ThingHappened(name=name, occurred_at=at)
+
+
+def entered(database: Database, *events: ThingHappened, outcome: str = inbox.HANDLED) -> set[str]:
+    """The names of those that were new."""
+    names = {event.event_id: event.name for event in events}
+    with database.begin() as connection:
+        new = inbox.enter(connection, database, events, outcome=outcome)
+    return {names[each] for each in new}
+
+
+def test_what_is_new_is_told_from_what_was_there(database: Database) -> None:
+    a, b, c = happened("a"), happened("b"), happened("c")
+    entered(database, b)
+
+    assert entered(database, c, b, a) == {"a", "c"}
+    assert entered(database, a, b, c) == set()
+
+
+def test_what_is_rolled_back_is_new_again(database: Database) -> None:
+    event = happened()
+    with suppress(ZeroDivisionError), database.begin() as connection:
+        inbox.enter(connection, database, [event])
+        raise ZeroDivisionError
+
+    assert entered(database, event) == {"a"}
+
+
+def test_a_large_batch_is_entered_at_once(database: Database) -> None:
+    events = [happened(str(number)) for number in range(2_000)]
+
+    assert len(entered(database, *events)) == 2_000
+
+
+def test_it_keeps_when_an_event_occurred_and_what_became_of_it(database: Database) -> None:
+    event = happened()
+
+    entered(database, event, outcome=inbox.DISCARDED)
+
+    with database.read() as connection:
+        row = connection.execute(select(table)).one()
+    assert (row.event_id, row.event_type) == (event.event_id, "thing.happened.v1")
+    assert (row.subject, row.outcome, row.occurred_at) == ("a", "discarded", NOW)
+
+
+def test_it_forgets_by_when_events_occurred(database: Database) -> None:
+    old, recent = happened("old", at=NOW - timedelta(days=2)), happened("recent")
+    entered(database, old, recent)
+
+    with database.begin() as connection:
+        forgotten = inbox.prune(connection, occurred_before=NOW - timedelta(days=1))
+
+    assert forgotten == 1
+    assert entered(database, old, recent) == {"old"}
+
+
+def test_it_tells_what_became_of_what_it_knows_and_passes_over_what_is_no_id(
+    database: Database,
+) -> None:
+    known, unknown = happened("known"), happened("unknown")
+    entered(database, known)
+
+    with database.read() as connection:
+        found = inbox.handled(connection, [str(known.event_id), str(unknown.event_id), "no id", ""])
+
+    assert found == {str(known.event_id): "handled"}

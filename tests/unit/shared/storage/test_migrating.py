@@ -1,0 +1,165 @@
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy import inspect, text
+
+from services import registry
+from shared.errors import CouldNotBeDone
+from shared.storage.database import Database
+from shared.storage.migrating import RUNTIME, Chain, is_current, migrate
+from tests.support.counting import counting
+
+PROCESSES = 7
+
+MIGRATE = """
+import sys
+from pathlib import Path
+from shared.storage.database import Database
+from shared.storage.migrating import migrate
+print(migrate(Database(sys.argv[1]), Path(sys.argv[2])), "alembic" in sys.modules)
+"""
+
+MIGRATIONS = counting().migrations
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[Database]:
+    database = Database(f"sqlite:///{tmp_path / 'new' / 'counting.db'}")
+    yield database
+    database.close()
+
+
+def tables(database: Database) -> set[str]:
+    return set(inspect(database.engine).get_table_names())
+
+
+def in_a_process(database: Database) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-c", MIGRATE, f"sqlite:///{database.path}", str(MIGRATIONS)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_the_services_tables_stand_beside_the_runtimes(empty: Database) -> None:
+    assert not is_current(empty, MIGRATIONS)
+
+    assert migrate(empty, MIGRATIONS)
+
+    assert is_current(empty, MIGRATIONS)
+    versions = {"runtime_version", "service_version"}
+    assert tables(empty) == {"inbox", "outbox", "failures", "counts"} | versions
+
+
+def test_again_there_is_nothing_to_do(empty: Database) -> None:
+    migrate(empty, MIGRATIONS)
+
+    assert not migrate(empty, MIGRATIONS)
+
+
+def test_a_service_without_tables_of_its_own_has_the_runtimes(
+    empty: Database, tmp_path: Path
+) -> None:
+    assert migrate(empty, tmp_path / "none")
+
+    assert tables(empty) == {"inbox", "outbox", "failures", "runtime_version"}
+    assert not migrate(empty, tmp_path / "none")
+
+
+def test_with_nothing_to_do_alembic_is_not_even_loaded(empty: Database) -> None:
+    migrate(empty, MIGRATIONS)
+
+    with in_a_process(empty) as process:
+        said, _ = process.communicate(timeout=60)
+
+    assert said.split() == ["False", "False"]
+
+
+def test_of_seven_processes_at_once_one_migrates(empty: Database) -> None:
+    processes = [in_a_process(empty) for _ in range(PROCESSES)]
+    said = [process.communicate(timeout=60)[0].split()[0] for process in processes]
+
+    assert sorted(said) == ["False"] * (PROCESSES - 1) + ["True"]
+    assert is_current(empty, MIGRATIONS)
+
+
+def test_threads_may_migrate_different_databases_at_once(tmp_path: Path) -> None:
+    services = registry.all_services()
+    databases = [Database(f"sqlite:///{tmp_path / each.name}.db") for each in services]
+
+    with ThreadPoolExecutor(len(services)) as pool:
+        did = list(pool.map(migrate, databases, [each.migrations for each in services]))
+
+    assert all(did)
+    for database, service in zip(databases, services, strict=True):
+        assert is_current(database, service.migrations)
+        database.close()
+
+
+def test_a_new_migration_of_the_service_is_applied_alone(empty: Database, tmp_path: Path) -> None:
+    migrate(empty, MIGRATIONS)
+    grown = tmp_path / "migrations"
+    grown.mkdir()
+    for each in MIGRATIONS.glob("0*.py"):
+        (grown / each.name).write_text(each.read_text())
+    (grown / "0002_colours.py").write_text(
+        "from alembic import op\nimport sqlalchemy as sa\n"
+        "revision, down_revision = '0002', '0001'\n"
+        "def upgrade():\n    op.create_table('colours', sa.Column('name', sa.Text))\n"
+    )
+
+    assert migrate(empty, grown)
+
+    assert "colours" in tables(empty)
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(empty: Database, tmp_path: Path) -> None:
+    broken = tmp_path / "migrations"
+    broken.mkdir()
+    (broken / "0001_broken.py").write_text(
+        "from alembic import op\nimport sqlalchemy as sa\n"
+        "revision, down_revision = '0001', None\n"
+        "def upgrade():\n    op.create_table('half', sa.Column('name', sa.Text))\n"
+        "    op.execute('no SQL')\n"
+    )
+
+    with pytest.raises(CouldNotBeDone, match="cannot be migrated: OperationalError"):
+        migrate(empty, broken)
+
+    assert tables(empty) == set()
+
+
+def test_a_database_of_a_newer_program_is_refused_in_a_sentence(empty: Database) -> None:
+    migrate(empty, MIGRATIONS)
+    with empty.begin() as connection:
+        connection.execute(text("UPDATE service_version SET version_num = '0999'"))
+
+    with pytest.raises(CouldNotBeDone, match=r"service_version .* is at 0999, .* knows 0001"):
+        migrate(empty, MIGRATIONS)
+
+
+def test_a_folder_that_cannot_be_made_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    database = Database(f"sqlite:///{tmp_path / 'file' / 'counting.db'}")
+
+    with pytest.raises(CouldNotBeDone, match="/file cannot be written: "):
+        migrate(database, MIGRATIONS)
+
+
+def test_a_file_that_is_no_database_is_said_so_and_kept(tmp_path: Path) -> None:
+    diary = tmp_path / "diary.txt"
+    diary.write_text("Dear diary" * 100)
+
+    with pytest.raises(CouldNotBeDone, match=r"diary\.txt cannot be migrated: DatabaseError"):
+        migrate(Database(f"sqlite:///{diary}"), MIGRATIONS)
+
+    assert diary.read_text().startswith("Dear diary")
+
+
+def test_the_last_revision_is_that_of_the_highest_file() -> None:
+    assert RUNTIME.head == "0001"
+    assert Chain(Path("nowhere"), "service_version").head is None
