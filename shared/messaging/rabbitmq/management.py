@@ -6,11 +6,10 @@ Source: https://www.rabbitmq.com/docs/http-api-reference
 import base64
 import json
 from collections.abc import Mapping
-from http.client import HTTPException
+from functools import partial
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
-from urllib.error import HTTPError, URLError
 from urllib.parse import SplitResult, quote, unquote, urlsplit
-from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
 from shared.errors import BrokerRefused, BrokerUnavailable, WrongInput
 
@@ -30,15 +29,15 @@ class Management:
 
     def __init__(self, url: str) -> None:
         parts = _split(url)
-        port = parts.port or (443 if parts.scheme == "https" else 15672)
-        host = parts.hostname or ""
-        host = f"[{host}]" if ":" in host else host
-        self._base = f"{parts.scheme}://{host}:{port}{parts.path.rstrip('/')}/api"
+        is_secure = parts.scheme == "https"
+        kind = HTTPSConnection if is_secure else HTTPConnection
+        host, port = parts.hostname or "", parts.port or (443 if is_secure else 15672)
+        self._connect = partial(kind, host, port, timeout=_PATIENCE)
+        self._base = f"{parts.path.rstrip('/')}/api"
         self.where = f"{host}:{port}"
         who = f"{unquote(parts.username or 'guest')}:{unquote(parts.password or 'guest')}"
-        self._authorization = "Basic " + base64.b64encode(who.encode()).decode()
-        # No proxy of the environment for a server of our own, and no password sent elsewhere.
-        self._opener = build_opener(ProxyHandler({}), _NoRedirect())
+        authorization = "Basic " + base64.b64encode(who.encode()).decode()
+        self._headers = {"Authorization": authorization, "Content-Type": "application/json"}
 
     def get(self, *path: str) -> Any:  # noqa: ANN401 - JSON of any shape
         """What stands there, or None if nothing does."""
@@ -60,39 +59,42 @@ class Management:
         self, method: str, path: tuple[str, ...], content: Mapping[str, object] | None = None
     ) -> Any:  # noqa: ANN401 - JSON of any shape
         url = "/".join([self._base, *(quote(each, safe="") for each in path)])
-        body = None if content is None else json.dumps(content).encode()
-        headers = {"Authorization": self._authorization, "Content-Type": "application/json"}
-        request = Request(url, body, headers, method=method)  # noqa: S310 - http or https only
-        what = f"{method} {'/'.join(path)}"
+        body = None if content is None else json.dumps(content)
+        status, answer = self._ask(method, url, body)
+        if status == 404:
+            return None
+        if status >= 300:
+            kind = BrokerRefused if status < 500 else BrokerUnavailable
+            raise kind(self._refusal(status, answer, f"{method} {'/'.join(path)}"))
         try:
-            with self._opener.open(request, timeout=_PATIENCE) as answer:
-                return json.loads(answer.read() or b"null")
-        except HTTPError as error:
-            with error:
-                if error.code == 404:
-                    return None
-                kind = BrokerRefused if error.code < 500 else BrokerUnavailable
-                raise kind(self._refusal(error, what)) from None
-        except (URLError, HTTPException, OSError) as error:
-            reason = getattr(error, "reason", error)
-            raise BrokerUnavailable(
-                f"the broker's management API at {self.where} does not answer: {reason}"
-            ) from error
+            return json.loads(answer or b"null")
         except ValueError as error:
             raise BrokerUnavailable(
                 f"what answers at {self.where} is not the broker's management API"
             ) from error
 
-    def _refusal(self, error: HTTPError, what: str) -> str:
-        if error.code == 401:
+    def _ask(self, method: str, url: str, body: str | None) -> tuple[int, bytes]:
+        # Not urllib: it leaves a socket open when the broker, starting, hangs up on a request.
+        connection = self._connect()
+        try:
+            connection.request(method, url, body, self._headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        except (HTTPException, OSError) as error:
+            raise BrokerUnavailable(
+                f"the broker's management API at {self.where} does not answer: {error}"
+            ) from error
+        finally:
+            connection.close()
+
+    def _refusal(self, status: int, answer: bytes, what: str) -> str:
+        if status == 401:
             return f"the broker's management API at {self.where} refuses the user or its password"
         try:
-            reason = json.loads(error.read())["reason"]
-        except (ValueError, LookupError, TypeError, OSError):
-            reason = error.reason
-        return (
-            f"the broker's management API at {self.where} answers {error.code}: {reason} ({what})"
-        )
+            reason = json.loads(answer)["reason"]
+        except (ValueError, LookupError, TypeError):
+            reason = "it does not say why"
+        return f"the broker's management API at {self.where} answers {status}: {reason} ({what})"
 
 
 def _split(url: str) -> SplitResult:
@@ -104,10 +106,3 @@ def _split(url: str) -> SplitResult:
     if not usable:
         raise WrongInput("the broker's admin URL should look like http://user:password@host:15672")
     return parts
-
-
-class _NoRedirect(HTTPRedirectHandler):
-    """Treats a redirect as the error it is here: the API has none."""
-
-    def redirect_request(self, *_: object) -> None:
-        return None
