@@ -30,6 +30,7 @@ setup: $(READY) ## Make the virtual environment; demo, test and lint do so by th
 
 up: ## Start the composed system and wait until it is healthy
 	@docker compose up --detach --wait
+	@echo "mails: http://$$(docker compose port maildev 1080)   broker: http://$$(docker compose port rabbitmq 15672)"
 
 down: ## Stop it; the data stays. ARGS=-v removes the data too
 	@docker compose --profile tools down $(ARGS)
