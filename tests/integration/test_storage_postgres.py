@@ -1,0 +1,354 @@
+"""What storage does on PostgreSQL and cannot do on a file: rows, locks and backends of a server."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from threading import Barrier, Thread
+
+import psycopg
+import pytest
+from sqlalchemy import Connection, select, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+
+from shared.errors import CouldNotBeDone, EnvironmentFailed
+from shared.messaging.cloudevents import encode
+from shared.storage import failures, inbox, outbox
+from shared.storage.bell import Bell
+from shared.storage.database import Database, OutcomeUnknown
+from shared.storage.migrating import is_current, migrate
+from shared.storage.tables import DatabaseClock
+from shared.storage.tables import inbox as inbox_table
+from shared.storage.tables import outbox as outbox_table
+from tests.support.counting import CountStore, ThingHappened, counting, counts
+
+LONG = 20.0
+"""Seconds; whoever waits as long was not woken."""
+
+CANARY = "123 Canary Street, canary@example.com"
+
+END_MY_OTHERS = """
+    SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+
+END_THE_BACKEND_IN_ITS_COMMIT = """
+    CREATE FUNCTION end_me() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$;
+    CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON counts
+        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION end_me();
+"""
+
+REFUSE_AT_COMMIT = (
+    "ALTER TABLE counts ADD CONSTRAINT once UNIQUE (times) DEFERRABLE INITIALLY DEFERRED"
+)
+
+
+@pytest.fixture
+def database(postgres_url: str) -> Iterator[Database]:
+    database = Database(postgres_url)
+    migrate(database, counting().migrations)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def bell() -> Iterator[Bell]:
+    bell = Bell()
+    yield bell
+    bell.close()
+
+
+def end_backends(url: str) -> int:
+    """End every other connection to that database, as a restart of the server does."""
+    address = url.replace("postgresql+psycopg://", "postgresql://")
+    with psycopg.connect(address, autocommit=True) as connection:
+        return len(connection.execute(END_MY_OTHERS).fetchall())
+
+
+def say(connection: Connection, *names: str) -> None:
+    events = [ThingHappened(name=name) for name in names]
+    outbox.write(connection, [outbox.Outgoing(each, encode(each, source="c")) for each in events])
+
+
+def names(claimed: outbox.Claim) -> list[str]:
+    return [ThingHappened.model_validate(_data(row.body)).name for row in claimed.rows]
+
+
+def _data(body: str) -> object:
+    return json.loads(body)["data"]
+
+
+def send(database: Database, most: int = 10) -> list[str]:
+    with outbox.claim(database, most) as claimed:
+        claimed.sent += [row.number for row in claimed.rows]
+        return names(claimed)
+
+
+def count(connection: Connection, database: Database, name: str) -> None:
+    CountStore(connection, database).count(name)
+
+
+def counted(database: Database) -> dict[str, int]:
+    with database.read() as connection:
+        return CountStore(connection, database).counted()
+
+
+def rang(bell: Bell, done: Callable[[], object]) -> bool:
+    """Whether it rang for something done meanwhile in another thread."""
+    began = time.monotonic()
+    doing = Thread(target=done)
+    doing.start()
+    bell.wait(LONG)
+    doing.join()
+    return time.monotonic() - began < LONG
+
+
+def test_two_relays_send_different_rows(database: Database) -> None:
+    with database.begin() as connection:
+        say(connection, "a", "b", "c")
+
+    with outbox.claim(database, 2) as first, outbox.claim(database, 2) as second:
+        assert (names(first), names(second)) == (["a", "b"], ["c"])
+        first.sent += [row.number for row in first.rows]
+
+    assert send(database) == ["c"]
+
+
+def test_an_event_that_commits_after_a_later_number_is_not_lost(database: Database) -> None:
+    with database.begin() as slow:
+        say(slow, "early number")
+        with database.begin() as quick:
+            say(quick, "late number")
+        assert send(database) == ["late number"]
+
+    assert send(database) == ["early number"]
+
+
+def test_a_relay_that_dies_lets_go_of_what_it_claimed(
+    database: Database, postgres_url: str
+) -> None:
+    with database.begin() as connection:
+        say(connection, "a")
+
+    with suppress(DBAPIError), outbox.claim(database, 10) as claimed:
+        claimed.sent.append(claimed.rows[0].number)
+        end_backends(postgres_url)
+
+    assert send(database) == ["a"]
+
+
+def test_a_notification_wakes_a_bell_elsewhere(database: Database, bell: Bell) -> None:
+    bell.listen(database)
+
+    def commit() -> None:
+        with database.begin() as connection:
+            outbox.notify(connection, database)
+
+    assert rang(bell, commit)
+
+
+def test_what_is_rolled_back_notifies_nobody(database: Database, bell: Bell) -> None:
+    bell.listen(database)
+    with suppress(ZeroDivisionError), database.begin() as connection:
+        outbox.notify(connection, database)
+        raise ZeroDivisionError
+
+    bell.wait(0.1)
+    with database.begin() as connection:
+        outbox.notify(connection, database)
+    began = time.monotonic()
+    bell.wait(LONG)
+
+    assert time.monotonic() - began < LONG, "the second came"
+
+
+def test_a_lost_listener_wakes_and_calls_again(
+    database: Database, bell: Bell, postgres_url: str
+) -> None:
+    bell.listen(database)
+
+    assert rang(bell, lambda: end_backends(postgres_url))
+    bell.listen(database)
+
+    def commit() -> None:
+        with database.begin() as connection:
+            outbox.notify(connection, database)
+
+    assert rang(bell, commit)
+
+
+def test_a_bell_that_could_not_call_calls_the_next_time(database: Database, bell: Bell) -> None:
+    away = Database("postgresql://nobody@127.0.0.1:1/nothing")
+    with pytest.raises(psycopg.OperationalError):
+        bell.listen(away)
+
+    bell.listen(database)
+
+    def commit() -> None:
+        with database.begin() as connection:
+            outbox.notify(connection, database)
+
+    assert rang(bell, commit)
+
+
+def test_of_four_that_migrate_at_once_one_does_and_none_fails(postgres_url: str) -> None:
+    line = Barrier(4, timeout=30)
+
+    def start() -> bool:
+        database = Database(postgres_url)
+        line.wait()
+        did = migrate(database, counting().migrations)
+        assert is_current(database, counting().migrations)
+        database.close()
+        return did
+
+    with ThreadPoolExecutor(4) as pool:
+        did = [each.result() for each in [pool.submit(start) for _ in range(4)]]
+
+    assert any(did)
+
+
+def test_a_connection_lost_in_the_commit_leaves_the_outcome_unknown(database: Database) -> None:
+    with database.begin() as connection:
+        connection.execute(text(END_THE_BACKEND_IN_ITS_COMMIT))
+
+    with pytest.raises(OutcomeUnknown), database.begin() as connection:
+        count(connection, database, "a")
+
+    assert counted(database) == {}
+
+
+def test_a_connection_lost_before_the_commit_is_no_unknown_outcome(
+    database: Database, postgres_url: str
+) -> None:
+    def lose(connection: Connection) -> None:
+        count(connection, database, "a")
+        end_backends(postgres_url)
+        count(connection, database, "b")
+
+    with pytest.raises(OperationalError), database.begin() as connection:
+        lose(connection)
+
+    assert counted(database) == {}
+
+
+def test_a_commit_that_is_refused_is_no_unknown_outcome(database: Database) -> None:
+    with database.begin() as connection:
+        connection.execute(text(REFUSE_AT_COMMIT))
+
+    with pytest.raises(IntegrityError, match="once"), database.begin() as connection:
+        connection.execute(counts.insert(), [{"name": "a", "times": 1}, {"name": "b", "times": 1}])
+
+    assert counted(database) == {}
+
+
+def test_after_all_connections_are_lost_the_next_use_works(
+    database: Database, postgres_url: str
+) -> None:
+    with database.begin() as connection:
+        count(connection, database, "a")
+
+    assert end_backends(postgres_url) > 0
+
+    database.probe()
+    with database.begin() as connection:
+        count(connection, database, "a")
+    assert counted(database) == {"a": 2}
+
+
+def test_a_server_that_is_away_gives_no_sign_of_life() -> None:
+    away = Database("postgresql://nobody:hunter2@127.0.0.1:1/nothing")
+
+    with pytest.raises(EnvironmentFailed) as failed:
+        away.probe()
+
+    assert str(failed.value) == "the database 127.0.0.1/nothing does not answer"
+
+
+def test_a_server_that_is_away_cannot_be_migrated_and_keeps_the_password() -> None:
+    away = Database("postgresql://nobody:hunter2@127.0.0.1:1/nothing")
+
+    with pytest.raises(CouldNotBeDone) as failed:
+        migrate(away, counting().migrations)
+
+    assert "hunter2" not in str(failed.value) + str(failed.value.__cause__)
+
+
+def test_a_reader_sees_one_moment_and_can_write_nothing(database: Database) -> None:
+    with database.read() as reading:
+        before = CountStore(reading, database).counted()
+        with database.begin() as writing:
+            count(writing, database, "a")
+        assert CountStore(reading, database).counted() == before == {}
+
+    with pytest.raises(DBAPIError, match="read-only"), database.read() as reading:
+        count(reading, database, "a")
+
+
+def test_a_transaction_after_a_look_may_write_again(database: Database) -> None:
+    with database.read() as reading:
+        reading.execute(select(counts))
+
+    with database.begin() as connection:
+        count(connection, database, "a")
+
+    assert counted(database) == {"a": 1}
+
+
+WRONG = [
+    pytest.param("INSERT INTO counts VALUES (:canary, NULL)", id="a row that a constraint refuses"),
+    pytest.param("INSERT INTO counts VALUES (:canary, 1), (:canary, 2)", id="a key that is taken"),
+    pytest.param("SELECT CAST(:canary AS integer)", id="a value of a wrong type"),
+    pytest.param("SELECT CAST(:canary AS json)", id="a value that cannot be parsed"),
+    pytest.param("SELECT CAST(:canary AS timestamptz)", id="a time that is none"),
+    pytest.param("INSERT INTO missing VALUES (:canary)", id="no such table"),
+    pytest.param("SELECT missing(:canary)", id="no such function"),
+]
+
+
+@pytest.mark.parametrize("statement", WRONG)
+def test_no_error_holds_what_the_statement_was_about(database: Database, statement: str) -> None:
+    with pytest.raises(DBAPIError) as failed, database.begin() as connection:
+        connection.execute(text(statement), {"canary": CANARY})
+
+    error = failed.value
+    said = f"{error}{error!r}{error.orig}{error.orig!r}{error.args}" + "".join(
+        failures.described(error)
+    )
+    assert "Canary Street" not in said
+    assert "canary@" not in said
+    assert error.orig is not None
+    assert getattr(error.orig, "sqlstate", "") in str(error)
+
+
+def test_a_refused_constraint_is_still_named(database: Database) -> None:
+    with database.begin() as connection:
+        connection.execute(counts.insert(), [{"name": "a", "times": 1}])
+
+    with pytest.raises(IntegrityError, match=r"23505 .*counts_pkey"), database.begin() as again:
+        again.execute(counts.insert(), [{"name": "a", "times": 1}])
+
+
+def test_what_was_handled_is_stamped_by_the_databases_clock(database: Database) -> None:
+    with database.begin() as connection:
+        before = connection.execute(select(DatabaseClock())).scalar_one()
+        inbox.enter(connection, database, [ThingHappened(name="a")])
+        after = connection.execute(select(DatabaseClock())).scalar_one()
+        stamped = connection.execute(select(inbox_table.c.handled_at)).scalar_one()
+
+    assert before < stamped < after, "it moves on within a transaction"
+    assert stamped.tzinfo is UTC
+
+
+def test_the_backlogs_age_is_by_the_databases_clock(database: Database) -> None:
+    long_ago = datetime.now(UTC) - timedelta(hours=1)
+    with database.begin() as connection:
+        say(connection, "a", "b")
+        connection.execute(outbox_table.update().values(created_at=long_ago))
+        found = outbox.backlog(connection)
+
+    assert (found.depth, found.refused) == (2, 0)
+    assert 3_600 - 60 < found.age < 3_600 + 60
