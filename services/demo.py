@@ -21,7 +21,6 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from sqlalchemy import select
 
 from services import registry
 from services.analytics.report import report
@@ -35,6 +34,7 @@ from services.orders.placing import NewOrder, place_order
 from services.orders.service import orders
 from services.orders.store import OrdersStore
 from services.shipping.store import ShippingStore
+from shared.errors import CouldNotBeDone
 from shared.messaging.port import Outcome
 from shared.messaging.topology import topics_matched
 from shared.runtime.logs import log_to
@@ -185,12 +185,12 @@ class Play:
         """Wait until every event has been sent, and handled by all who subscribed.
 
         Raises:
-            TimeoutError: it does not become quiet.
+            CouldNotBeDone: it does not become quiet.
         """
         until = time.monotonic() + PATIENCE
         while not self._is_quiet():
             if time.monotonic() > until:
-                raise TimeoutError(f"the services did not come to rest within {PATIENCE:.0f} s")
+                raise CouldNotBeDone(f"the services did not come to rest within {PATIENCE:.0f} s")
             time.sleep(0.01)
 
     def _is_quiet(self) -> bool:
@@ -199,7 +199,7 @@ class Play:
             return False
         for name, database in self.databases.items():
             with database.read() as connection:
-                handled = set(connection.execute(select(inbox.c.event_id)).scalars())
+                handled = {row.event_id for row in connection.execute(inbox.select())}
             topics = self._services[name].topics
             if any(
                 row.event_id not in handled for row in said if topics_matched(topics, row.topic)
@@ -212,8 +212,7 @@ class Play:
         rows: list[Any] = []
         for database in self.databases.values():
             with database.read() as connection:
-                query = select(outbox.c.event_id, outbox.c.topic, outbox.c.sent_at)
-                rows += connection.execute(query)
+                rows += connection.execute(outbox.select())
         return rows
 
     def look(self, service: str, ask: Callable[[Any], Any]) -> Any:  # noqa: ANN401 - whatever is asked
