@@ -7,6 +7,7 @@ import typer
 
 from services import registry
 from shared.errors import ShopError, WrongInput
+from shared.runtime import event_commands
 from shared.runtime.commands import AsJson, show
 
 app = typer.Typer(
@@ -15,6 +16,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    # What `shared` may not import: its commands ask their context for it.
+    context_settings={"obj": registry.all_services},
 )
 
 
@@ -77,6 +80,8 @@ def doctor(*, as_json: AsJson = False) -> None:
     )
     raise typer.Exit(0 if all(each.is_well for each in findings) else 1)
 
+
+app.add_typer(event_commands.app, name="events")
 
 for _name in registry.names():
     _commands = registry.commands(_name)
