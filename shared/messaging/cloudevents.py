@@ -24,7 +24,9 @@ Contracts = Mapping[str, type[DomainEvent]]
 _PRINTABLE = r"^[^\x00-\x1f\x7f]+$"  # PostgreSQL keeps no NUL, and a log line no line break
 
 
-class _Envelope(BaseModel):
+class Envelope(BaseModel):
+    """What every event says of itself, whatever its type; and its data, not looked into."""
+
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
 
     specversion: Literal["1.0"]
@@ -82,7 +84,7 @@ def decode(body: bytes, contracts: Contracts) -> DomainEvent:
         MalformedEvent: the sentence names the field and repeats no value.
         EventTooLarge: the body is above 1 MiB; it is not even parsed.
     """
-    envelope = _envelope(body)
+    envelope = read(body)
     contract = contracts.get(envelope.type, UnknownEvent)
     data = envelope.data
     if contract is UnknownEvent:
@@ -101,7 +103,13 @@ def decode(body: bytes, contracts: Contracts) -> DomainEvent:
         ) from None  # the chained error could show what the field held
 
 
-def _envelope(body: bytes) -> _Envelope:
+def read(body: bytes) -> Envelope:
+    """The envelope in a message's body.
+
+    Raises:
+        MalformedEvent: there is none; the sentence repeats no value.
+        EventTooLarge: the body is above 1 MiB; it is not even parsed.
+    """
     if len(body) > LARGEST_EVENT_BYTES:
         raise EventTooLarge(f"the message has {len(body)} bytes; 1 MiB is most")
     try:
@@ -111,6 +119,6 @@ def _envelope(body: bytes) -> _Envelope:
     if not isinstance(parsed, dict):
         raise MalformedEvent("the message is JSON, but no CloudEvent: it is not an object")
     try:
-        return _Envelope.model_validate(parsed)
+        return Envelope.model_validate(parsed)
     except ValidationError as error:
-        raise MalformedEvent(f"not a CloudEvent: {what_is_wrong(error, _Envelope)}") from None
+        raise MalformedEvent(f"not a CloudEvent: {what_is_wrong(error, Envelope)}") from None

@@ -69,6 +69,7 @@ class Delivery:
         attempt: 1 for the first; each failed attempt adds one.
         replays: how often a person has sent it again.
         token: the adapter's own, to settle it by.
+        reason: why it is dead, in the broker's word; empty for what is not.
     """
 
     queue: str
@@ -78,6 +79,20 @@ class Delivery:
     attempt: int
     replays: int
     token: object
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """What a queue holds now.
+
+    Attributes:
+        ready: messages that could be delivered; neither delayed nor delivered and unsettled.
+        consumers: how many are registered.
+    """
+
+    ready: int
+    consumers: int
 
 
 Verdict = tuple[Delivery, Outcome]
@@ -156,6 +171,13 @@ class Broker(Protocol):
 
         Raises:
             BrokerUnavailable: it does not, or is too old.
+        """
+
+    def depth(self, queue: str) -> Depth:
+        """How much waits in a queue, and whether anybody takes it.
+
+        Raises:
+            BrokerUnavailable: the broker does not answer, or has no such queue.
         """
 
     def bind(self, queue: Queue) -> None:

@@ -9,8 +9,9 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, case, delete, func, select
 
 from shared.errors import ShopError
 from shared.storage.tables import failures
@@ -56,6 +57,46 @@ def attempts(connection: Connection, event_ids: Sequence[str]) -> dict[tuple[str
     return {
         (event_id, replays): count for event_id, replays, count in connection.execute(statement)
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why an event died, as far as it was recorded."""
+
+    error: str
+    failed_at: datetime
+
+
+def causes(connection: Connection, event_ids: Sequence[str]) -> dict[str, dict[int, Cause]]:
+    """What each event died of, by its id and the number of its replays.
+
+    That is its last failure that was its end; of one whose end nobody could record, the last.
+    """
+    is_end = case((failures.c.outcome == "dead", 1), else_=0)
+    rank = func.row_number().over(
+        partition_by=(failures.c.event_id, failures.c.replays),
+        order_by=(is_end.desc(), failures.c.number.desc()),
+    )
+    columns = failures.c.event_id, failures.c.replays, failures.c.error, failures.c.failed_at
+    ranked = select(*columns, rank.label("rank")).where(failures.c.event_id.in_(event_ids))
+    found = ranked.subquery()
+    causes: dict[str, dict[int, Cause]] = {}
+    for row in connection.execute(select(found).where(found.c.rank == 1)):
+        causes.setdefault(row.event_id, {})[row.replays] = Cause(row.error, row.failed_at)
+    return causes
+
+
+def of(connection: Connection, event_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Every failed attempt that is recorded under one of these ids, oldest first."""
+    columns = [each for each in failures.c if each.name not in ("number", "event_id", "subject")]
+    wanted = select(*columns).where(failures.c.event_id.in_(event_ids))
+    return [dict(row) for row in connection.execute(wanted.order_by(failures.c.number)).mappings()]
+
+
+def died_since(connection: Connection, moment: datetime) -> int:
+    """How many attempts since then were an event's last."""
+    recent = (failures.c.failed_at >= moment) & (failures.c.outcome == "dead")
+    return connection.execute(select(func.count()).where(recent)).scalar_one()
 
 
 def prune(connection: Connection, *, before: datetime) -> int:

@@ -151,6 +151,23 @@ def backlog(connection: Connection) -> Backlog:
     return Backlog(depth, age, refused)
 
 
+def set_aside(connection: Connection, most: int) -> list[tuple[str, str, str]]:
+    """What the broker would never take, oldest first: id, type and its reason."""
+    columns = outbox.c.event_id, outbox.c.event_type, outbox.c.refused
+    wanted = select(*columns).where(outbox.c.refused.is_not(None)).order_by(outbox.c.number)
+    rows = connection.execute(wanted.limit(most))
+    return [(str(row.event_id), row.event_type, row.refused) for row in rows]
+
+
+def resend(connection: Connection, database: Database) -> int:
+    """Let what was set aside be sent after all; answers how many."""
+    again = update(outbox).where(outbox.c.refused.is_not(None)).values(refused=None)
+    number = connection.execute(again).rowcount
+    if number:
+        notify(connection, database)
+    return number
+
+
 def prune(connection: Connection, *, before: datetime) -> int:
     """Forget what was sent before then; answers how many."""
     return connection.execute(delete(outbox).where(outbox.c.sent_at < before)).rowcount

@@ -88,3 +88,14 @@ failures = Table(
     Index("failures_by_event", "event_id"),
     Index("failures_by_time", "failed_at"),
 )
+
+discards = Table(
+    "discards",
+    metadata,
+    Column("letter_id", Text, primary_key=True),
+    Column("event_type", Text, nullable=False),
+    Column("subject", Text, nullable=True),
+    Column("reason", Text, nullable=False),
+    Column("discarded_by", Text, nullable=False),
+    Column("discarded_at", UtcTime, nullable=False, server_default=DatabaseClock()),
+)

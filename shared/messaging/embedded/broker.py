@@ -17,8 +17,8 @@ from shared.errors import BrokerUnavailable
 from shared.messaging.cloudevents import LARGEST_EVENT_BYTES
 from shared.messaging.embedded.consumer import EmbeddedConsumer
 from shared.messaging.embedded.file import BrokerFile, writing
-from shared.messaging.embedded.messages import no_queue
-from shared.messaging.port import Message
+from shared.messaging.embedded.messages import count_ready, no_queue
+from shared.messaging.port import Depth, Message
 from shared.messaging.topology import Queue, Topology, dead_queue, topics_matched
 
 _SECONDS_A_DAY = 86_400
@@ -96,6 +96,16 @@ class EmbeddedBroker:
         """Name and version, if the file can be written."""
         with self._file.opened() as connection, writing(connection):
             return f"embedded broker (SQLite {sqlite3.sqlite_version})"
+
+    def depth(self, queue: str) -> Depth:
+        """How much waits in a queue, and how many consumers of it live."""
+        with self._file.opened() as connection:
+            if not connection.execute("SELECT 1 FROM queues WHERE name = ?", (queue,)).fetchone():
+                raise no_queue(queue)
+            known = connection.execute("SELECT id FROM consumers WHERE queue = ?", (queue,))
+            living = {each for (each,) in known.fetchall() if self._file.is_held(each)}
+            ready = count_ready(connection, queue, living=living, now=self._clock())
+        return Depth(ready, len(living))
 
     def bind(self, queue: Queue) -> None:
         """Bind a queue that has been set up to what it subscribes to."""

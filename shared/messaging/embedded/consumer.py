@@ -174,6 +174,7 @@ class EmbeddedConsumer:
             attempt=ready.attempts + (ready.reason is None),  # a dead letter's are over
             replays=ready.replays,
             token=tag,
+            reason=ready.reason or "",
         )
 
     def _write(self, connection: sqlite3.Connection, numbers: dict[Outcome, list[int]]) -> None:

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from shared.errors import BrokerUnavailable
 
@@ -116,6 +116,16 @@ class BrokerFile:
         """The lock that a consumer holds for as long as its process lives."""
         # Any thread may release it; a soft lock would outlive its process.
         return FileLock(self._lock_path(consumer), thread_local=False, fallback_to_soft=False)
+
+    def is_held(self, consumer: str) -> bool:
+        """Whether the process of a consumer lives."""
+        if not self._lock_path(consumer).exists():
+            return False
+        try:
+            self.lock_of(consumer).acquire(blocking=False).lock.release()
+        except Timeout:
+            return True
+        return False
 
     def remove_lock_of(self, consumer: str) -> None:
         """Remove the lock of a consumer that is no longer registered, so nobody asks for it."""

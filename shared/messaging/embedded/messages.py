@@ -1,10 +1,10 @@
 """The messages in the embedded broker's queues: who holds them and what becomes of them.
 
-Every function but `next_ready` and `is_any_ready` belongs into a `writing` block.
+Every function but `next_ready`, `is_any_ready` and `count_ready` belongs into a `writing` block.
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from shared.errors import BrokerUnavailable
@@ -87,6 +87,21 @@ def next_ready(connection: sqlite3.Connection, queue: str) -> float:
         "SELECT min(ready_at) FROM messages WHERE queue = ? AND holder IS NULL", (queue,)
     ).fetchone()
     return float("inf") if row[0] is None else float(row[0])
+
+
+def count_ready(
+    connection: sqlite3.Connection, queue: str, *, living: Collection[str], now: float
+) -> int:
+    """How many could be delivered; what a dead consumer held comes back to whoever asks next."""
+    return sum(
+        number
+        for holder, number in connection.execute(
+            "SELECT holder, count(*) FROM messages WHERE queue = ? AND ready_at <= ? "
+            "GROUP BY holder",
+            (queue, now),
+        )
+        if holder not in living
+    )
 
 
 def claim(

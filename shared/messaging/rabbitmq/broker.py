@@ -6,10 +6,11 @@ from typing import TypeVar
 from weakref import WeakSet
 
 from shared.errors import BrokerUnavailable
+from shared.messaging.port import Depth
 from shared.messaging.rabbitmq import installation
 from shared.messaging.rabbitmq.address import parse
 from shared.messaging.rabbitmq.consumer import RabbitConsumer
-from shared.messaging.rabbitmq.inspection import inspect
+from shared.messaging.rabbitmq.inspection import depth_of, inspect
 from shared.messaging.rabbitmq.link import Link
 from shared.messaging.rabbitmq.management import Management
 from shared.messaging.rabbitmq.publisher import RabbitPublisher
@@ -56,6 +57,10 @@ class RabbitBroker:
         """See the port."""
         with talking_to(self._address.named(self._app)) as session:
             return session.version
+
+    def depth(self, queue: str) -> Depth:
+        """See the port."""
+        return depth_of(queue, self._address.named(self._app))
 
     def bind(self, queue: Queue) -> None:
         """See the port."""

@@ -25,6 +25,13 @@ _ALONE_SECONDS = 10.0
 """How long `isolate` waits for the broker; past that, its connection is as good as lost."""
 
 
+_MOST_UNTAKEN_BYTES = 16 * 1024 * 1024
+"""What has arrived and waits to be taken; the rest stays in the socket, and with the broker."""
+
+_LONGEST_STOP = 5.0
+"""Seconds without reading; past them the heartbeat would be late, and memory is the lesser evil."""
+
+
 class _Token(NamedTuple):
     generation: int
     tag: int
@@ -45,6 +52,8 @@ class RabbitConsumer(Link):
         self._consumer_tag: str | None = None
         self._taken_at_once = 0
         self._arrived: deque[Delivery] = deque()
+        self._untaken_bytes = 0
+        self._stops_reading = True
         self._woken = False
         self._changed = threading.Condition()
         self._isolating: tuple[_Token, threading.Event] | None = None
@@ -64,6 +73,8 @@ class RabbitConsumer(Link):
             )
             self._woken = False
             taken = [self._arrived.popleft() for _ in range(min(most, len(self._arrived)))]
+            self._untaken_bytes -= sum(len(each.body) for each in taken)
+            self._changed.notify_all()
         if not taken and self.refused is not None:
             self.ensure_running()
         return taken
@@ -76,6 +87,7 @@ class RabbitConsumer(Link):
     def isolate(self, delivery: Delivery) -> None:
         """See the port."""
         if isinstance(delivery.token, _Token):
+            self._read_on()
             alone = threading.Event()
             isolating = delivery.token, alone
             self.call(lambda: self._isolate(isolating))
@@ -89,8 +101,15 @@ class RabbitConsumer(Link):
 
     def close(self) -> None:
         """See the port."""
+        self._read_on()
         super().close()
         self.wake()
+
+    def _read_on(self) -> None:
+        """What comes next waits for no more room: the link's thread is needed for other work."""
+        with self._changed:
+            self._stops_reading = False
+            self._changed.notify_all()
 
     # On the link's thread.
 
@@ -118,8 +137,13 @@ class RabbitConsumer(Link):
         for tag in [each for each in self._unsettled if each != kept]:
             channel.basic_nack(tag, requeue=True)
             del self._unsettled[tag]
+        self._forget_untaken()
+
+    def _forget_untaken(self) -> None:
         with self._changed:
             self._arrived.clear()
+            self._untaken_bytes = 0
+            self._stops_reading = not self._stopping.is_set()
 
     def _alone(self) -> None:
         """The broker answers in order, so it has taken the others back."""
@@ -157,7 +181,19 @@ class RabbitConsumer(Link):
         arrived = delivery(self._queue, properties, body, token=token)
         with self._changed:
             self._arrived.append(arrived)
-            self._changed.notify()
+            self._untaken_bytes += len(body)
+            self._changed.notify_all()
+            self._wait_for_room()
+
+    def _wait_for_room(self) -> None:
+        """Stop reading while much waits to be taken; once in vain is enough until there is room."""
+        has_room = self._untaken_bytes <= _MOST_UNTAKEN_BYTES
+        if not has_room and self._stops_reading:
+            has_room = self._changed.wait_for(
+                lambda: self._untaken_bytes <= _MOST_UNTAKEN_BYTES or not self._stops_reading,
+                timeout=_LONGEST_STOP,
+            )
+        self._stops_reading = has_room and not self._stopping.is_set()
 
     def _cancelled_by_broker(self, _frame: frame.Method[spec.Basic.Cancel]) -> None:
         """The consumer timed out, or the queue is gone; the channel is of no more use."""
@@ -174,7 +210,7 @@ class RabbitConsumer(Link):
         self._isolating = None
         with self._changed:
             self._generation += 1
-            self._arrived.clear()
+        self._forget_untaken()
 
     def _broke(self) -> None:
         # A message that pika cannot decode comes again and again until its limit: alone, please.

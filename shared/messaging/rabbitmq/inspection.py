@@ -6,6 +6,7 @@ from functools import partial
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 
+from shared.messaging.port import Depth
 from shared.messaging.rabbitmq.address import Address
 from shared.messaging.rabbitmq.arrangement import EXCHANGES, bindings, policies, queues
 from shared.messaging.rabbitmq.installation import present, stale
@@ -25,6 +26,13 @@ def inspect(topology: Topology, address: Address, management: Management | None)
         *_bindings(topology, management, address.vhost),
         *_policies(topology, management, address.vhost),
     ]
+
+
+def depth_of(queue: str, address: Address) -> Depth:
+    """What a queue holds and who takes it, which a service may ask of its own queues."""
+    with talking_to(address) as session:
+        found = session.channel.queue_declare(queue, passive=True).method
+        return Depth(found.message_count, found.consumer_count)
 
 
 def _missing(session: Session, topology: Topology) -> Iterator[str]:

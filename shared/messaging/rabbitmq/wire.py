@@ -86,6 +86,7 @@ def delivery(
         attempt=_number(headers.get("x-delivery-count")) + 1,
         replays=_number(headers.get(REPLAYS_HEADER)),
         token=token,
+        reason=_text(headers.get("x-last-death-reason"))[:100],
     )
 
 
