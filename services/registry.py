@@ -8,10 +8,13 @@ import importlib
 import pkgutil
 import zlib
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import services
 from shared.errors import WrongInput
-from shared.runtime.service import AnyService
+
+if TYPE_CHECKING:  # half of what `shop --help` would take
+    from shared.runtime.service import AnyService
 
 
 def names() -> list[str]:
@@ -28,7 +31,7 @@ def user_id(name: str) -> int:
     return 20_000 + zlib.crc32(name.encode()) % 40_000
 
 
-def service(name: str) -> AnyService:
+def service(name: str) -> "AnyService":
     """The declaration of a service.
 
     Raises:
@@ -40,7 +43,7 @@ def service(name: str) -> AnyService:
     return declared
 
 
-def all_services() -> list[AnyService]:
+def all_services() -> "list[AnyService]":
     """The declarations of all services."""
     return [service(name) for name in names()]
 

@@ -409,6 +409,14 @@ def test_the_demo_ends_by_itself_and_all_is_as_it_should_be(shop: Shop) -> None:
     assert not shop.home.exists(), "its data is temporary"
 
 
+def test_asking_for_help_loads_no_database_and_no_broker() -> None:
+    look = "import sys, services.shop; print(*sys.modules)"
+
+    loaded = subprocess.run([sys.executable, "-c", look], capture_output=True, check=True).stdout
+
+    assert not {b"sqlalchemy", b"psycopg", b"pydantic", b"pika"} & set(loaded.split())
+
+
 def test_without_a_command_it_says_what_there_is(shop: Shop) -> None:
     said = shop("--help")
 
