@@ -1,0 +1,54 @@
+import queue
+import signal
+import sys
+from types import FrameType
+
+import pytest
+
+from shared.runtime.process import Signals, _asked_to_stop, _on_signals
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_asks_to_stop(number: signal.Signals) -> None:
+    stopping: Signals = queue.SimpleQueue()
+
+    with _on_signals(stopping):
+        signal.raise_signal(number)
+
+        assert _asked_to_stop(stopping)
+
+
+def test_without_a_signal_nobody_asks_to_stop() -> None:
+    assert not _asked_to_stop(queue.SimpleQueue())
+
+
+def test_a_signal_at_any_line_of_the_waiting_is_heard_and_locks_nothing() -> None:
+    stopping: Signals = queue.SimpleQueue()
+    raised: list[int] = []
+
+    def interrupt(frame: FrameType, event: str, argument: object) -> object:
+        del argument
+        if event == "line" and frame.f_code.co_name in ("_asked_to_stop", "wait", "get"):
+            raised.append(frame.f_lineno)
+            signal.raise_signal(signal.SIGTERM)
+        return interrupt
+
+    before = sys.gettrace()
+    with _on_signals(stopping):
+        sys.settrace(interrupt)  # type: ignore[arg-type]
+        try:
+            asked = _asked_to_stop(stopping)
+        finally:
+            sys.settrace(before)
+
+    assert raised
+    assert asked
+
+
+def test_afterwards_signals_are_whose_they_were() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    with _on_signals(queue.SimpleQueue()):
+        assert signal.getsignal(signal.SIGTERM) is not before
+
+    assert signal.getsignal(signal.SIGTERM) is before
