@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Never
+from typing import Annotated, Any, ClassVar, Never, Self
 from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
@@ -37,12 +37,17 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+Kind = type["DomainEvent"]
+"""A class of events; within them `type` is their type on the wire."""
+
+
 class DomainEvent(BaseModel):
     """The base of all events; subscribing to it means every event there will ever be.
 
     Attributes:
         topic: what happened, and the routing key, such as `order.placed`; empty for a base class.
         version: of the data's shape; a change that breaks a reader takes the next number.
+        previous: the version before, where `upcast`, and perhaps `downcast`, converts.
         event_id: UUIDv7; the same fact has the same id, however often it is delivered.
         occurred_at: aware, UTC.
         correlation_id: the conversation it belongs to; filled in by the runtime.
@@ -53,6 +58,7 @@ class DomainEvent(BaseModel):
 
     topic: ClassVar[str] = ""
     version: ClassVar[int] = 1
+    previous: ClassVar["Kind | None"] = None
 
     event_id: UUID = Field(default_factory=uuid7)
     occurred_at: Annotated[AwareDatetime, AfterValidator(in_utc)] = Field(default_factory=_now)
@@ -68,6 +74,15 @@ class DomainEvent(BaseModel):
     def subject(self) -> str | None:
         """What the event is about, an order's id as a rule."""
         return None
+
+    @classmethod
+    def upcast(cls, older: Any) -> Self:  # noqa: ANN401 - the class that `previous` names
+        """What an event of the previous version says, in this one; see `versions.rewritten`."""
+        raise NotImplementedError(f"{cls.__name__} has a previous version, and no upcast")
+
+    def downcast(self) -> "DomainEvent":
+        """What this event says, in the previous version; not defined where that has no words."""
+        raise NotImplementedError(f"{type(self).__name__} has no downcast")
 
     def __setattr__(self, name: str, value: object) -> Never:
         raise EventIsImmutable(f"{type(self).__name__}.{name} cannot be set: an event is a fact")

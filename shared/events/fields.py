@@ -16,6 +16,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     ValidationError,
+    WithJsonSchema,
 )
 
 
@@ -72,11 +73,22 @@ OrderId = Annotated[str, _text(r"^[A-Za-z0-9-]{1,64}$", "1 to 64 letters, digits
 
 Sku = Annotated[str, _text(r"^[A-Za-z0-9._-]{1,64}$", "1 to 64 letters, digits, . _ and -")]
 
-Quantity = Annotated[int, Field(ge=1, le=10_000, strict=True, description="pieces")]
+UNIT = "x-unit"
+"""The keyword of a JSON Schema that says what a number counts."""
+
+Quantity = Annotated[
+    int,
+    Field(ge=1, le=10_000, strict=True, description="pieces", json_schema_extra={UNIT: "pieces"}),
+]
 
 Items = Annotated[
     Mapping[Sku, Quantity],
-    Field(min_length=1, max_length=100, description="pieces by product"),
+    Field(
+        min_length=1,
+        max_length=100,
+        description="pieces by product",
+        json_schema_extra={"additionalProperties": False},
+    ),
     AfterValidator(MappingProxyType),
     PlainSerializer(dict),
 ]
@@ -88,6 +100,14 @@ Money = Annotated[
     Field(ge=0, max_digits=14, decimal_places=2, description="in units of the currency"),
     AfterValidator(_cents),
     PlainSerializer(str, when_used="json"),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^[0-9]{1,12}\.[0-9]{2}$",
+            "description": "in units of the currency, two decimals",
+            UNIT: "units of the currency",
+        }
+    ),
 ]
 """An amount in units of its currency, two decimals; on the wire a string."""
 
@@ -109,7 +129,11 @@ EmailAddress = Annotated[
 
 ShippingAddress = Annotated[
     str,
-    Field(max_length=500, description="1 to 500 printable characters on one line"),
+    Field(
+        max_length=500,
+        description="1 to 500 printable characters on one line",
+        json_schema_extra={"minLength": 1},
+    ),
     AfterValidator(_printable),
 ]
 
@@ -120,6 +144,10 @@ Word = Annotated[
 
 Reason = Annotated[
     str,
-    Field(max_length=200, description="1 to 200 printable characters on one line"),
+    Field(
+        max_length=200,
+        description="1 to 200 printable characters on one line",
+        json_schema_extra={"minLength": 1},
+    ),
     AfterValidator(_printable),
 ]

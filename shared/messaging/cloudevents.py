@@ -10,15 +10,15 @@ from uuid import UUID
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json, to_json
 
-from shared.errors import EventTooLarge, MalformedEvent
-from shared.events import ENVELOPE, DomainEvent, UnknownEvent
+from shared.errors import EventTooLarge, MalformedEvent, UnsupportedVersion
+from shared.events import ENVELOPE, DomainEvent, UnknownEvent, versions
 from shared.events.fields import in_utc, what_is_wrong
 
 CONTENT_TYPE = "application/cloudevents+json"
 LARGEST_EVENT_BYTES = 1024 * 1024
 
 Contracts = Mapping[str, type[DomainEvent]]
-"""The classes by their type on the wire."""
+"""The classes that a reader gets, by the type on the wire: another version is converted to it."""
 
 
 _PRINTABLE = r"^[^\x00-\x1f\x7f]+$"  # PostgreSQL keeps no NUL, and a log line no line break
@@ -83,12 +83,24 @@ def decode(body: bytes, contracts: Contracts) -> DomainEvent:
     Raises:
         MalformedEvent: the sentence names the field and repeats no value.
         EventTooLarge: the body is above 1 MiB; it is not even parsed.
+        UnsupportedVersion: the converter to the reader's version has no words for it.
     """
     envelope = read(body)
-    contract = contracts.get(envelope.type, UnknownEvent)
-    data = envelope.data
-    if contract is UnknownEvent:
-        data = {"unknown_type": envelope.type, "about": envelope.subject, "data": data}
+    wanted = contracts.get(envelope.type)
+    if wanted is None:
+        about = {"unknown_type": envelope.type, "about": envelope.subject}
+        return _event(UnknownEvent, envelope, {**about, "data": envelope.data})
+    written = versions.written_as(envelope.type, wanted)
+    event = _event(written, envelope, envelope.data)
+    try:
+        return versions.convert(event, wanted)
+    except ValueError:
+        raise UnsupportedVersion(
+            f"{envelope.type} {envelope.id} cannot be converted to v{wanted.version}"
+        ) from None  # the chained error could show what a field held
+
+
+def _event(contract: type[DomainEvent], envelope: Envelope, data: dict[str, Any]) -> DomainEvent:
     envelope_fields = {
         "event_id": envelope.id,
         "occurred_at": envelope.time,

@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol, Self
 
 from typing_extensions import TypeVar
 
-from shared.events import DomainEvent, concrete_types, topics_of, wire_type
+from shared.events import DomainEvent, topics_of, versions
 from shared.messaging.cloudevents import Contracts
 from shared.messaging.topology import Queue, Retry
 from shared.runtime.settings import Settings
@@ -120,9 +120,8 @@ class Service(Generic[S, O]):
 
     @cached_property
     def contracts(self) -> Contracts:
-        """The types that it can read, by their type on the wire."""
-        kinds = tuple(kind for kind, _ in self.subscriptions)
-        return {wire_type(each): each for each in concrete_types() if issubclass(each, kinds)}
+        """What it can read, by the type on the wire; another version becomes the one it knows."""
+        return versions.readings(kind for kind, _ in self.subscriptions)
 
     def queue(self, *, retry: Retry | None = None, deadline: float | None = None) -> Queue:
         """Its queue; numbers that a setting changed go before the declared ones."""
