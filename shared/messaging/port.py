@@ -6,7 +6,7 @@ is settled; a failed one comes back after the queue's delay and, past its limit,
 queue; what is handed back counts as no attempt.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -95,6 +95,21 @@ class Depth:
     consumers: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """A message in the record of all that was published. Untrusted, like a delivery.
+
+    Attributes:
+        offset: its place; 0 is the first there ever was. Places grow, with gaps.
+    """
+
+    offset: int
+    topic: str
+    event_id: str
+    type: str
+    body: bytes
+
+
 Verdict = tuple[Delivery, Outcome]
 
 
@@ -150,6 +165,35 @@ class Consumer(Protocol):
         """Stop, and hand back what was taken or delivered and not settled."""
 
 
+class HistoryReader(Protocol):
+    """The record of all that was published, as far back as it is kept, in order of arrival.
+
+    A message that was published twice may stand there twice. `close` is for any thread.
+    """
+
+    def first(self) -> Recorded | None:
+        """The oldest that is kept; its offset is above 0 when older ones were dropped."""
+
+    def end(self) -> int:
+        """The place after the last: all that was confirmed before this call lies below."""
+
+    def read(
+        self, *, start: int | datetime = 0, end: int | None = None
+    ) -> Generator[Recorded, None, None]:
+        """Read in order; memory does not grow with the number. Close what is left before its end.
+
+        Args:
+            start: a place, or the time of arrival from about which on.
+            end: the place to stop before; None to wait for more, for ever.
+
+        Raises:
+            BrokerUnavailable: it is away for longer than a reading waits.
+        """
+
+    def close(self) -> None:
+        """End a reading elsewhere, soon."""
+
+
 class Broker(Protocol):
     """Where messages pass. Its methods are for any thread."""
 
@@ -193,6 +237,9 @@ class Broker(Protocol):
             prefetch: how many unsettled deliveries the broker sends ahead, at most.
             cautious: only one, until `PROVEN_AFTER` are done; for whoever handles them.
         """
+
+    def history(self) -> HistoryReader:
+        """A new reader of the record of all that was published."""
 
     def close(self) -> None:
         """Let go of everything."""

@@ -17,6 +17,7 @@ from shared.errors import BrokerUnavailable
 from shared.messaging.cloudevents import LARGEST_EVENT_BYTES
 from shared.messaging.embedded.consumer import EmbeddedConsumer
 from shared.messaging.embedded.file import BrokerFile, writing
+from shared.messaging.embedded.history import EmbeddedHistory
 from shared.messaging.embedded.messages import count_ready, no_queue
 from shared.messaging.port import Depth, Message
 from shared.messaging.topology import Queue, Topology, dead_queue, topics_matched
@@ -134,6 +135,10 @@ class EmbeddedBroker:
         )
         self._open.add(consumer)
         return consumer
+
+    def history(self) -> EmbeddedHistory:
+        """A new reader of all that was published."""
+        return EmbeddedHistory(self._file)
 
     def close(self) -> None:
         """Close every publisher and consumer that is still open."""

@@ -10,6 +10,7 @@ from shared.messaging.port import Depth
 from shared.messaging.rabbitmq import installation
 from shared.messaging.rabbitmq.address import parse
 from shared.messaging.rabbitmq.consumer import RabbitConsumer
+from shared.messaging.rabbitmq.history import RabbitHistory
 from shared.messaging.rabbitmq.inspection import depth_of, inspect
 from shared.messaging.rabbitmq.link import Link
 from shared.messaging.rabbitmq.management import Management
@@ -76,6 +77,10 @@ class RabbitBroker:
         return self._kept(
             RabbitConsumer(self._address, queue, prefetch=prefetch, cautious=cautious, name=name)
         )
+
+    def history(self) -> RabbitHistory:
+        """See the port."""
+        return RabbitHistory(self._address.named(f"{self._app} history"))
 
     def _kept(self, link: _L) -> _L:
         with self._lock:

@@ -81,16 +81,17 @@ def delivery(
     return Delivery(
         queue=queue,
         body=body,
-        event_id=_text(properties.message_id),
-        type=_text(properties.type),
+        event_id=text_of(properties.message_id),
+        type=text_of(properties.type),
         attempt=_number(headers.get("x-delivery-count")) + 1,
         replays=_number(headers.get(REPLAYS_HEADER)),
         token=token,
-        reason=_text(headers.get("x-last-death-reason"))[:100],
+        reason=text_of(headers.get("x-last-death-reason"))[:100],
     )
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
+    """A property, if it is text."""
     return value if isinstance(value, str) else ""
 
 
