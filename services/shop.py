@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from services import registry
+from services import dead_commands, registry
 from shared.errors import ShopError, WrongInput
 from shared.runtime import event_commands
 from shared.runtime.commands import AsJson, show
@@ -82,6 +82,8 @@ def doctor(*, as_json: AsJson = False) -> None:
 
 
 app.add_typer(event_commands.app, name="events")
+
+app.add_typer(dead_commands.app, name="dead")
 
 for _name in registry.names():
     _commands = registry.commands(_name)

@@ -45,7 +45,10 @@ def _ended(delivery: Delivery, attempt: int) -> failures.Failure:
     )
 
 
+UNREADABLE = "(unreadable)"
+
+
 def printable(text: str) -> str:
     """What a stranger put into a property, fit to be kept: an id or a type is short and plain."""
     plain = text[:100]
-    return plain if plain.isprintable() and "@" not in plain else "(unreadable)"
+    return plain if plain.isprintable() and "@" not in plain else UNREADABLE

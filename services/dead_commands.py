@@ -1,0 +1,246 @@
+"""The commands `shop dead …`: what failed for good, and what a person can do about it."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from services import registry
+from shared.runtime.commands import AsJson, print_json, show
+
+if TYPE_CHECKING:
+    from shared.runtime.dead_letters import DeadQueue
+    from shared.runtime.dead_mending import Progress, Retried
+    from shared.runtime.service import AnyService
+
+app = typer.Typer(
+    help="Events that a service could not handle: look, retry, discard.", no_args_is_help=True
+)
+
+Name = Annotated[str, typer.Argument(metavar="SERVICE", help="The service.")]
+Id = Annotated[str, typer.Argument(metavar="EVENT_ID", help="The event's id, or the end of it.")]
+
+_COLUMNS = {
+    "service": "Service",
+    "event_type": "Event",
+    "error": "Error",
+    "count": "Count",
+    "first": "First",
+    "last": "Last",
+    "example": "Example id",
+}
+
+
+@app.command("list")
+def list_(
+    service: Annotated[str | None, typer.Argument(help="Only this service's.")] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Group dead letters by service, event type and error; looking changes nothing.
+
+    The error "applied" means that the service handled the event after all; a retry takes it
+    out of the dead queue. Times are those of dying, where that was recorded.
+    """
+    from dataclasses import asdict
+
+    from shared.runtime.dead_looking import grouped
+
+    rows = []
+    for each in [registry.service(service)] if service else _visible():
+        with _opened(each) as queue:
+            rows += [asdict(group) for group in grouped(queue)]
+    if not as_json:
+        rows = [_for_people(row) for row in rows]
+    show(rows, as_json=as_json, columns=_COLUMNS, empty="No dead letters.")
+
+
+@app.command("show")
+def show_(
+    service: Name,
+    event_id: Id,
+    *,
+    trace: Annotated[bool, typer.Option("--trace", help="With stack traces.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show an event, every attempt with its error, where it came from, how often retried."""
+    from shared.runtime.dead_looking import examined
+
+    with _opened(registry.service(service)) as queue:
+        found = examined(queue, event_id)
+    if not trace:
+        found["attempts"] = [
+            {name: value for name, value in each.items() if name != "traceback"}
+            for each in found["attempts"]
+        ]
+    if "data" in found or "body_begins" in found:
+        _say("what follows may hold personal data")
+    if as_json:
+        print_json(found)
+    else:
+        _print_letter(found)
+
+
+@app.command()
+def retry(  # noqa: PLR0913 - its options
+    service: Name,
+    event_id: Annotated[str | None, typer.Argument(help="One, or the end of its id.")] = None,
+    *,
+    error: Annotated[
+        str | None, typer.Option("--error", help="All that died of this, as `list` names it.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All but what is no event of its type.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send dead letters to their service again, to it alone, in the order of the events.
+
+    Attempts are counted anew. What the service has handled already is only taken out of the
+    dead queue. --all leaves alone what nobody can mend (MalformedEvent, EventTooLarge): give
+    its id or --error to send it nevertheless, or discard it. It may be broken off at any time
+    and done again.
+    """
+    from shared.errors import WrongInput
+    from shared.runtime import dead_mending
+
+    if sum((event_id is not None, error is not None, everything)) != 1:
+        raise WrongInput("give one of EVENT_ID, --error and --all")
+    with _opened(registry.service(service)) as queue, _progress() as progress:
+        done = dead_mending.retry(
+            queue, name=event_id, error=error, dry_run=dry_run, progress=progress
+        )
+    _print_retried(done, service, dry_run=dry_run, as_json=as_json)
+    raise typer.Exit(1 if done.refused else 0)
+
+
+@app.command()
+def discard(
+    service: Name,
+    event_id: Id,
+    *,
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the record.")],
+    as_json: AsJson = False,
+) -> None:
+    """Take a letter out of the dead queue for good; who, when and why is kept.
+
+    The service will never handle that event. `shop dead show` still shows the record.
+    """
+    from shared.errors import WrongInput
+    from shared.runtime import dead_mending
+
+    if not reason.strip() or len(reason) > 500 or not reason.isprintable():
+        raise WrongInput("--reason should be one line of 1 to 500 characters")
+    who = dead_mending.whoever_runs_this()
+    with _opened(registry.service(service)) as queue:
+        letter = dead_mending.discard(queue, event_id, reason=reason.strip(), who=who)
+    if as_json:
+        print_json({"service": service, "id": letter.id, "discarded_by": who})
+    else:
+        typer.echo(f"discarded {letter.event_type} {letter.id}; recorded for {who}")
+
+
+def _visible() -> "Iterator[AnyService]":
+    """Those whose secrets this process may read; the others are named on standard error."""
+    from shared.errors import CouldNotBeDone
+    from shared.runtime.settings import settings_for
+
+    hidden = []
+    for each in registry.all_services():
+        try:
+            settings_for(each.name)
+        except CouldNotBeDone:
+            hidden.append(each.name)
+        else:
+            yield each
+    if hidden:
+        _say(f"not visible from here: {', '.join(hidden)}")
+
+
+@contextmanager
+def _opened(service: "AnyService") -> "Iterator[DeadQueue]":
+    from shared.runtime.dead_letters import DeadQueue
+    from shared.runtime.setting_up import set_up_embedded
+    from shared.runtime.settings import settings_for
+
+    settings = settings_for(service.name)
+    _, _, path = settings.broker_url_of(service.name).partition("embedded:")
+    if path and not Path(path).exists():  # as other commands make a database that is missing
+        set_up_embedded(registry.all_services(), settings)
+    with DeadQueue.opened(service) as queue:
+        yield queue
+        if queue.missed:
+            _say(
+                f"{queue.missed} dead letters of {service.name} did not come: "
+                "somebody else holds them now; try again"
+            )
+
+
+@contextmanager
+def _progress() -> "Iterator[Progress]":
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    # Into a file it would only be noise.
+    with Bar(console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("retrying", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _for_people(row: dict[str, Any]) -> dict[str, Any]:
+    """As a terminal of 100 columns can show it: the end of an id will do for the whole."""
+    times = {
+        name: row[name] and f"{row[name].astimezone():%m-%d %H:%M}" for name in ("first", "last")
+    }
+    example = row["example"][-12:] if sys.stdout.isatty() else row["example"]
+    return row | times | {"example": example}
+
+
+def _print_retried(done: "Retried", service: str, *, dry_run: bool, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    if as_json:
+        print_json(asdict(done) | {"dry_run": dry_run})
+        return
+    would = "would retry" if dry_run else "retried"
+    typer.echo(
+        f"{would} {done.retried}; duplicates, which {service} has handled: {done.duplicates}"
+    )
+    if done.left:
+        typer.echo(
+            f"left alone {done.left} that nobody can mend: see shop dead list {service}, and "
+            f"remove each with shop dead discard {service} EVENT_ID --reason …"
+        )
+    for letter_id, reason in done.refused.items():
+        _say(f"{letter_id} stays where it was, the broker will not take it: {reason}")
+
+
+def _print_letter(found: dict[str, Any]) -> None:
+    import json
+
+    attempts = found.pop("attempts")
+    data = found.pop("data", None)
+    show(found, as_json=False)
+    if data is not None:
+        typer.echo(f"\ndata\n{json.dumps(data, indent=2, ensure_ascii=False)}")
+    columns = {
+        "failed_at": "Failed at",
+        "replays": "Replay",
+        "attempt": "Attempt",
+        "error": "Error",
+        "message": "Message",
+    }
+    typer.echo()
+    show(attempts, as_json=False, columns=columns, empty="No attempt is on record.")
+    for each in attempts:
+        if each.get("traceback"):
+            typer.echo(f"\nreplay {each['replays']}, attempt {each['attempt']}: {each['error']}")
+            typer.echo(each["traceback"])
+
+
+def _say(sentence: str) -> None:
+    typer.echo(f"shop: {sentence}", err=True)
