@@ -11,6 +11,7 @@ from services import registry
 from shared.errors import CouldNotBeDone
 from shared.storage.database import Database
 from shared.storage.migrating import RUNTIME, Chain, is_current, migrate
+from shared.storage.tables import metadata
 from tests.support.counting import counting
 
 PROCESSES = 7
@@ -24,6 +25,7 @@ print(migrate(Database(sys.argv[1]), Path(sys.argv[2])), "alembic" in sys.module
 """
 
 MIGRATIONS = counting().migrations
+THE_RUNTIMES = {*metadata.tables, RUNTIME.version_table}
 
 
 @pytest.fixture
@@ -51,8 +53,7 @@ def test_the_services_tables_stand_beside_the_runtimes(empty: Database) -> None:
     assert migrate(empty, MIGRATIONS)
 
     assert is_current(empty, MIGRATIONS)
-    versions = {"runtime_version", "service_version"}
-    assert tables(empty) == {"inbox", "outbox", "failures", "counts"} | versions
+    assert tables(empty) == THE_RUNTIMES | {"counts", "service_version"}
 
 
 def test_again_there_is_nothing_to_do(empty: Database) -> None:
@@ -66,7 +67,7 @@ def test_a_service_without_tables_of_its_own_has_the_runtimes(
 ) -> None:
     assert migrate(empty, tmp_path / "none")
 
-    assert tables(empty) == {"inbox", "outbox", "failures", "runtime_version"}
+    assert tables(empty) == THE_RUNTIMES
     assert not migrate(empty, tmp_path / "none")
 
 
@@ -160,6 +161,9 @@ def test_a_file_that_is_no_database_is_said_so_and_kept(tmp_path: Path) -> None:
     assert diary.read_text().startswith("Dear diary")
 
 
-def test_the_last_revision_is_that_of_the_highest_file() -> None:
-    assert RUNTIME.head == "0001"
-    assert Chain(Path("nowhere"), "service_version").head is None
+def test_the_last_revision_is_that_of_the_highest_file(tmp_path: Path) -> None:
+    for name in ("0001_first.py", "0010_tenth.py", "0009_ninth.py", "notes.py", "0011_x.pyc"):
+        (tmp_path / name).touch()
+
+    assert Chain(tmp_path, "service_version").head == "0010"
+    assert Chain(tmp_path / "none", "service_version").head is None
