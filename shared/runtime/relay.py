@@ -16,7 +16,7 @@ from shared.messaging.port import Message, Publisher
 from shared.runtime.logs import Log
 from shared.storage import failures, inbox, outbox
 from shared.storage.bell import Bell
-from shared.storage.database import DATABASE_ERRORS, Database
+from shared.storage.database import DATABASE_ERRORS, Database, OutcomeUnknown
 
 WINDOW = 500
 LOOK_EVERY = 1.0
@@ -91,7 +91,7 @@ class Relay:
     def run(self) -> None:
         """Send until stopped; what fails for now is tried again, forever."""
         patiently = Retrying(
-            retry=retry_if_exception_type((BrokerUnavailable, *DATABASE_ERRORS)),
+            retry=retry_if_exception_type((BrokerUnavailable, OutcomeUnknown, *DATABASE_ERRORS)),
             wait=wait_random_exponential(multiplier=0.2, max=30),
             sleep=self._pause,
             stop=lambda _: self._stopping.is_set(),

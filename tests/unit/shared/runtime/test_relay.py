@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from shared.errors import BrokerUnavailable
 from shared.messaging.cloudevents import encode
@@ -14,7 +14,7 @@ from shared.runtime.logs import log_to
 from shared.runtime.relay import WINDOW, Relay, send_some
 from shared.runtime.settings import Settings
 from shared.storage import inbox, outbox
-from shared.storage.database import Database
+from shared.storage.database import Database, OutcomeUnknown
 from shared.storage.tables import inbox as inbox_table
 from shared.storage.tables import outbox as outbox_table
 from tests.support.counting import ThingHappened
@@ -201,3 +201,25 @@ def test_the_inbox_forgets_only_what_would_be_refused_as_too_old(
             return set(connection.execute(select(inbox_table.c.event_id)).scalars())
 
     eventually(lambda: left() == {each.event_id for each in events[1:]})
+
+
+def test_a_database_that_goes_away_in_the_commit_is_tried_again(
+    database: Database, relaying: Relaying, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(database, "a")
+    marked: list[int] = []
+    mark = outbox._mark
+
+    def lose_the_first(connection: Connection, claimed: outbox.Claim) -> None:
+        marked.append(len(claimed.sent))
+        if len(marked) == 1:
+            raise OutcomeUnknown
+        mark(connection, claimed)
+
+    monkeypatch.setattr(outbox, "_mark", lose_the_first)
+
+    relaying.thread.start()
+
+    eventually(lambda: waiting(database) == 0)
+    assert relaying.post.sent == ["a", "a"], "at least once"
+    assert relaying.events() == ["relay waits"]
