@@ -40,14 +40,27 @@ def up() -> None:
 
 
 @app.command()
-def run(name: Annotated[str, typer.Argument(help="The service.")]) -> None:
+def run(
+    name: Annotated[str, typer.Argument(help="The service.")],
+    *,
+    from_history: Annotated[
+        bool, typer.Option("--from-history", help="Begin with all that happened before, once.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Also where that publishes, or acts outside.")
+    ] = False,
+) -> None:
     """Run one service until Ctrl-C, as in its container."""
     from shared.runtime.process import run as run_services
+    from shared.runtime.replaying import must_be_meant
     from shared.runtime.settings import settings_for
 
     services = registry.all_services()
     service = registry.service(name)
-    raise typer.Exit(run_services([service], settings_for(name), everyone=services))
+    if from_history and not yes:
+        must_be_meant(service)
+    code = run_services([service], settings_for(name), everyone=services, from_history=from_history)
+    raise typer.Exit(code)
 
 
 @app.command()

@@ -18,6 +18,7 @@ from shared.messaging.port import Broker
 from shared.runtime import http
 from shared.runtime.logs import Log, standard_log
 from shared.runtime.metrics import Metrics
+from shared.runtime.replaying import must_be_meant
 from shared.runtime.running import Listener, Parts, Running
 from shared.runtime.service import AnyService
 from shared.runtime.setting_up import set_up_embedded
@@ -43,6 +44,7 @@ class ServiceGroup:
         services: what is to run.
         listeners: told of each reaction.
         outside: what a service is to act on instead of what its settings say, by its name.
+        from_history: bring each what happened before it was there, whatever its settings say.
     """
 
     def __init__(
@@ -52,8 +54,10 @@ class ServiceGroup:
         *,
         listeners: Sequence[Listener] = (),
         outside: Mapping[str, Any] | None = None,
+        from_history: bool = False,
     ) -> None:
         self.log = log
+        self._from_history = from_history
         self._outside = dict(outside or {})
         self.metrics = Metrics()
         self._brokers: dict[str, Broker] = {}
@@ -67,6 +71,7 @@ class ServiceGroup:
             settings=settings,
             queue=queue_of(service),
             batch_size=1 if service.acts_outside else tuning_of(service).batch_size,
+            from_history=self._from_history or tuning_of(service).from_history,
             broker=self._broker(settings, service.name),
             database=Database(settings.database_url_of(service.name), app=service.name),
             log=self.log,
@@ -117,7 +122,11 @@ class ServiceGroup:
 
 
 def run(
-    services: Sequence[AnyService], settings: Settings, *, everyone: Sequence[AnyService]
+    services: Sequence[AnyService],
+    settings: Settings,
+    *,
+    everyone: Sequence[AnyService],
+    from_history: bool = False,
 ) -> int:
     """Run services until a signal, or until one cannot go on.
 
@@ -126,6 +135,8 @@ def run(
     Args:
         everyone: all services there are, so that an embedded broker keeps for each what it
             subscribed to, whether it runs or not.
+        from_history: bring them what happened before they were there, and it is meant: a setting
+            alone is refused for a service that does more than keep what it hears.
 
     Returns:
         The exit code.
@@ -134,8 +145,11 @@ def run(
         ShopError: a setting is wrong, or a port is in use.
     """
     log = standard_log(settings)
+    for each in services:
+        if tuning_of(each).from_history and not from_history:
+            must_be_meant(each)
     set_up_embedded(everyone, settings)
-    group = ServiceGroup(services, log)
+    group = ServiceGroup(services, log, from_history=from_history)
     stopping: Signals = queue.SimpleQueue()
     with _on_signals(stopping):
         server = None

@@ -1,4 +1,7 @@
-"""One service at work: a worker that reacts and a relay that sends, each a thread."""
+"""One service at work: a worker that reacts and a relay that sends, each a thread.
+
+A third brings what happened before the service was there, where that is wanted, and ends.
+"""
 
 import threading
 import time
@@ -16,6 +19,7 @@ from shared.runtime.logs import Log, log_reaction
 from shared.runtime.metrics import Metrics
 from shared.runtime.reacting import Reacted, Reactor, Watch
 from shared.runtime.relay import Relay
+from shared.runtime.replaying import CatchUp
 from shared.runtime.service import AnyService
 from shared.runtime.settings import Settings
 from shared.storage.database import Database
@@ -40,6 +44,7 @@ class Parts:
     log: Log
     metrics: Metrics
     outside: Any = None
+    from_history: bool = False
     listeners: list[Listener] = field(default_factory=list)
 
 
@@ -76,14 +81,25 @@ class Running:
             outside=parts.outside,
             inbox_horizon=settings.inbox_horizon(),
         )
+        self._catch_up = CatchUp(
+            service,
+            parts.queue,
+            broker=parts.broker,
+            database=parts.database,
+            log=self._log,
+            is_wanted=parts.from_history,
+        )
         self._threads = [
-            threading.Thread(
-                target=self._guard, args=(run,), name=f"{self.name} {what}", daemon=True
-            )
+            self._thread(what, run)
             for what, run in (("worker", self._work), ("relay", self._relay.run))
         ]
+        self._passing = self._thread("catch-up", self._catch_up.run)
         parts.metrics.watch_outbox(self.name, parts.database)
         parts.metrics.watch_consumer(self.name, lambda: self.is_consuming)
+
+    def _thread(self, what: str, run: Callable[[], None]) -> threading.Thread:
+        name = f"{self.name} {what}"
+        return threading.Thread(target=self._guard, args=(run,), name=name, daemon=True)
 
     @property
     def watch(self) -> Watch:
@@ -103,7 +119,7 @@ class Running:
 
     def start(self) -> None:
         """Begin to react and to send."""
-        for thread in self._threads:
+        for thread in (*self._threads, self._passing):
             thread.start()
 
     def stop(self) -> None:
@@ -112,15 +128,17 @@ class Running:
             return
         self._stopping.set()
         self._relay.stop()
+        self._catch_up.stop()
         consumer = self._consumer
         if consumer is not None:
             consumer.wake()
 
     def join(self, until: float) -> bool:
         """Wait for its threads until a monotonic time; answers whether they ended."""
-        for thread in self._threads:
+        threads = (*self._threads, self._passing)
+        for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))
-        return not any(thread.is_alive() for thread in self._threads)
+        return not any(thread.is_alive() for thread in threads)
 
     def close(self) -> None:
         """Let go of what it held, once its threads have ended."""

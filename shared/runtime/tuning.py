@@ -21,6 +21,7 @@ class Tuning(BaseSettings):
         retry_limit: attempts after the first.
         batch_size: deliveries in one transaction, at most.
         deadline: seconds that a handler may take.
+        from_history: begin with all that happened before the service was there.
     """
 
     model_config = SettingsConfigDict(hide_input_in_errors=True, frozen=True, extra="ignore")
@@ -30,6 +31,7 @@ class Tuning(BaseSettings):
     retry_limit: Annotated[int, Field(ge=0, le=10_000)]
     batch_size: Annotated[int, Field(ge=1, le=2_000)]
     deadline: Seconds
+    from_history: bool = False
 
     @property
     def retry(self) -> Retry:
@@ -50,6 +52,7 @@ def tuning_of(service: AnyService) -> Tuning:
         "retry_limit": service.retry.limit,
         "batch_size": service.batch_size,
         "deadline": service.deadline,
+        "from_history": False,
     }
     set_here = {
         name: os.environ[prefix + name.upper()]

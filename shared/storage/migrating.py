@@ -47,11 +47,13 @@ class Chain:
 
 
 RUNTIME = Chain(Path(__file__).parent / "migrations" / "versions", "runtime_version")
+SERVICE_VERSION = "service_version"
+VERSION_TABLES = frozenset({RUNTIME.version_table, SERVICE_VERSION})
 
 
 def chains(migrations: Path) -> tuple[Chain, Chain]:
     """The runtime's chain, and that of the service whose migrations are in that folder."""
-    return RUNTIME, Chain(migrations, "service_version")
+    return RUNTIME, Chain(migrations, SERVICE_VERSION)
 
 
 def is_current(database: Database, migrations: Path) -> bool:

@@ -4,7 +4,7 @@
 can be compared whichever machine a service runs on.
 """
 
-from sqlalchemy import Column, Index, Integer, MetaData, Table, Text, Uuid, text
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text, Uuid, text
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ColumnElement
@@ -99,3 +99,13 @@ discards = Table(
     Column("discarded_by", Text, nullable=False),
     Column("discarded_at", UtcTime, nullable=False, server_default=DatabaseClock()),
 )
+
+history_place = Table(
+    "history_place",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("place", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("caught_up_at", UtcTime, nullable=True),
+)
+"""How much of the history has been brought to this service: one row, or none."""

@@ -57,7 +57,7 @@ class RabbitHistory:
         self, *, start: int | datetime = 0, end: int | None = None
     ) -> Generator[Recorded, None, None]:
         """See the port."""
-        place, failed = start, 0
+        place, failed = _known_to_amqp(start), 0
         while not self._closed.is_set() and not _is_at(place, end):
             try:
                 for each in self._until(place, end):
@@ -135,6 +135,11 @@ class RabbitHistory:
                 yield _recorded(method, properties, body)
                 if taken % _ACK_EVERY == 0:
                     channel.basic_ack(method.delivery_tag, multiple=True)
+
+
+def _known_to_amqp(start: int | datetime) -> int | datetime:
+    """AMQP's times begin in 1970, as streams do not."""
+    return 0 if isinstance(start, datetime) and start.timestamp() < 0 else start
 
 
 def _is_at(place: int | datetime, end: int | None) -> bool:
