@@ -10,10 +10,10 @@ ORDER ?= ORD-$(shell date +%s)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint setup up down logs order
+.PHONY: help demo test lint contracts docs setup up down logs order
 
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## Play the whole story in one process, in seconds
 	@$(IN)/shop demo
@@ -21,10 +21,17 @@ demo: $(READY) ## Play the whole story in one process, in seconds
 test: $(READY) ## Run the tests; those with containers need Docker. ARGS="-k email" runs some
 	@$(IN)/pytest $(ARGS)
 
-lint: $(READY) ## Check formatting, lint and types
+lint: $(READY) ## Check formatting, lint, types and contracts
 	@$(IN)/ruff format --check
 	@$(IN)/ruff check
 	@$(IN)/mypy
+	@$(IN)/python -m shared.runtime.contracts
+
+contracts: $(READY) ## Check that events keep what was promised. ARGS=--accept keeps a safe change
+	@$(IN)/python -m shared.runtime.contracts $(ARGS)
+
+docs: $(READY) ## Make what docs/ takes from the program: events.md and the demo's picture
+	@$(IN)/python docs/make.py
 
 setup: $(READY) ## Make the virtual environment; demo, test and lint do so by themselves
 

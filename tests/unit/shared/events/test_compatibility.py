@@ -1,0 +1,156 @@
+import enum
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import pytest
+from pydantic import BaseModel, Field, create_model
+
+from shared.events import DomainEvent
+from shared.events.compatibility import OF_CONSUMERS, OF_HISTORY, breaks
+from shared.events.fields import Items, Money, Quantity
+from shared.events.schemas import event_schema
+
+
+class Size(enum.StrEnum):
+    """How large a lamp is."""
+
+    SMALL = "small"
+    LARGE = "large"
+
+
+class Place(BaseModel):
+    """Where a lamp is."""
+
+    street: str
+    floor: int | None = None
+
+
+MAYBE_TOWN = create_model("P", __base__=Place, town=(str, "?"))
+
+
+class Base(DomainEvent):
+    """A base class: what is made of it below has a topic of its own."""
+
+
+FIELDS: dict[str, Any] = {
+    "name": (Annotated[str, Field(min_length=1, max_length=10, pattern="^[a-z]+$")], ...),
+    "watts": (Annotated[int, Field(ge=1, le=100)], ...),
+    "size": (Size, ...),
+    "state": (Literal["lit", "out"], ...),
+    "price": (Money, ...),
+    "note": (str | None, None),
+    "places": (list[Place], ...),
+    "items": (Items, ...),
+    "notes": (Mapping[str, int], ...),
+}
+
+
+def schema(**changed: Any) -> dict[str, Any]:
+    """The schema of an event of these fields; None takes one away."""
+    fields = {name: each for name, each in (FIELDS | changed).items() if each is not None}
+    contract = create_model("LampChanged", __base__=Base, **fields)
+    contract.topic = "lamp.changed"
+    try:
+        return event_schema(contract)
+    finally:
+        contract.topic = ""  # no other test meets it
+
+
+def test_what_has_not_changed_breaks_nobody() -> None:
+    assert [*breaks(schema(), schema())] == []
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param({"colour": (str | None, None)}, id="a-new-optional-field"),
+        pytest.param({"colour": (str, "white")}, id="a-new-field-with-a-default"),
+        pytest.param({"note": (str | None, "none")}, id="another-default"),
+        pytest.param(
+            {"price": (Annotated[Money, Field(description="what it costs")], ...)},
+            id="other-words",
+        ),
+        pytest.param(
+            {"places": (list[MAYBE_TOWN], ...)},
+            id="a-new-optional-field-within",
+        ),
+    ],
+)
+def test_what_everybody_can_ignore_is_safe(changed: dict[str, Any]) -> None:
+    assert [*breaks(schema(), schema(**changed))] == []
+
+
+NEEDS_TOWN = create_model("P", __base__=Place, town=(str, ...))
+NO_FLOOR = create_model("P", street=(str, ...))
+SMALL = enum.StrEnum("SMALL", {"SMALL": "small"})
+HUGE = enum.StrEnum("HUGE", {"SMALL": "small", "LARGE": "large", "HUGE": "huge"})
+DOZENS = Annotated[int, Field(ge=1, le=10_000, json_schema_extra={"x-unit": "dozens"})]
+
+
+def number(**limits: Any) -> Any:
+    return Annotated[int, Field(**limits)]
+
+
+def text(**limits: Any) -> Any:
+    return Annotated[str, Field(**limits)]
+
+
+@pytest.mark.parametrize(
+    ("field", "kind", "change"),
+    [
+        ("watts", None, "is removed"),
+        ("watts", (number(ge=1, le=100), 5), "is no longer required"),
+        ("watts", str, "changes its type from integer to string"),
+        ("watts", number(ge=1, le=900), "loosens its maximum from 100 to 900"),
+        ("watts", number(ge=1), "loosens its maximum from 100 to none"),
+        ("watts", number(ge=0, le=100), "loosens its minimum from 1 to 0"),
+        ("name", text(min_length=1, max_length=10), "changes its pattern from ^[a-z]+$ to none"),
+        ("state", Literal["lit", "out"] | None, "may now also be null"),
+        ("size", HUGE, "allows more values: now also huge"),
+        ("size", str, "allows more values"),
+        ("price", float, "changes its type from string to number"),
+        ("items", Mapping[str, DOZENS], "changes which names it may hold"),
+        ("places", Place, "changes its type from array to object"),
+        ("places.*.floor", list[NO_FLOOR], "is removed"),
+        ("notes.*", Mapping[str, str], "changes its type from integer to string"),
+    ],
+)
+def test_what_breaks_older_consumers_is_told_by_its_field(
+    field: str, kind: Any, change: str
+) -> None:
+    assert (f"data.{field}", change, OF_CONSUMERS) in told(field, kind)
+
+
+@pytest.mark.parametrize(
+    ("field", "kind", "change"),
+    [
+        ("colour", str, "is newly required"),
+        ("note", str | None, "is newly required"),
+        ("note", (str, "-"), "may no longer be null"),
+        ("note", (text(max_length=9) | None, None), "tightens its maxLength from none to 9"),
+        ("size", SMALL, "allows fewer values: no longer large"),
+        ("state", Literal["lit"], "allows fewer values: no longer out"),
+        ("watts", number(ge=1, le=60), "tightens its maximum from 100 to 60"),
+        ("watts", number(ge=5, le=100), "tightens its minimum from 1 to 5"),
+        ("places.*.town", list[NEEDS_TOWN], "is newly required"),
+    ],
+)
+def test_what_breaks_history_is_told_by_its_field(field: str, kind: Any, change: str) -> None:
+    assert (f"data.{field}", change, OF_HISTORY) in told(field, kind)
+
+
+def told(field: str, kind: Any) -> list[tuple[str, str, str]]:
+    """What is said when a field becomes of that kind, and of no other field."""
+    name = field.partition(".")[0]
+    now = kind if kind is None or isinstance(kind, tuple) else (kind, ...)
+    found = [*breaks(schema(), schema(**{name: now}))]
+    assert {each.field.split(".")[1] for each in found} == {name}
+    return [(each.field, each.change, each.harm) for each in found]
+
+
+def test_another_unit_breaks_whoever_counts() -> None:
+    pieces, dozens = schema(lot=(Quantity, ...)), schema(lot=(DOZENS, ...))
+
+    (found,) = breaks(pieces, dozens)
+
+    assert f"{found.field} {found.change}" == "data.lot changes its unit from pieces to dozens"
