@@ -30,7 +30,7 @@ _COLUMNS = {
     "count": "Count",
     "first": "First",
     "last": "Last",
-    "example": "Example id",
+    "example": "Example",
 }
 
 
@@ -196,8 +196,13 @@ def _for_people(row: dict[str, Any]) -> dict[str, Any]:
     times = {
         name: row[name] and f"{row[name].astimezone():%m-%d %H:%M}" for name in ("first", "last")
     }
-    example = row["example"][-12:] if sys.stdout.isatty() else row["example"]
+    example = row["example"][-8:] if is_terminal() else row["example"]
     return row | times | {"example": example}
+
+
+def is_terminal() -> bool:
+    """Whether a person reads what is printed, so that it has to fit."""
+    return sys.stdout.isatty()
 
 
 def _print_retried(done: "Retried", service: str, *, dry_run: bool, as_json: bool) -> None:

@@ -40,6 +40,7 @@ class DeadQueue:
         self.broker = broker
         self.database = database
         self.missed = 0
+        self._consumers: list[Consumer] = []
 
     @classmethod
     @contextmanager
@@ -57,17 +58,19 @@ class DeadQueue:
             broker.close()
 
     def letters(self) -> Iterator[tuple[Letter, bytes]]:
-        """All that were there when one began to look, each with its body.
+        """All that were there when one began to look, each with its body; held until the next look.
 
         Raises:
             BrokerUnavailable: the broker is away, or was never set up.
         """
         name = dead_queue(self.service.name)
+        self._hand_back()
         left = self.broker.depth(name).ready
         self.missed = 0
         while left > 0 and not self.missed:
             wanted = min(left, _HOLD)
             consumer = self.broker.consumer(name, prefetch=wanted, cautious=False)
+            self._consumers.append(consumer)
             while wanted:
                 taken = consumer.take(min(_TAKE, wanted), wait=SILENCE)
                 if not taken:
@@ -125,6 +128,10 @@ class DeadQueue:
             by_consumer.setdefault(each.held.consumer, []).append(each.held.delivery)
         for consumer, deliveries in by_consumer.items():
             consumer.settle([(each, Outcome.DONE) for each in deliveries])
+
+    def _hand_back(self) -> None:
+        while self._consumers:
+            self._consumers.pop().close()
 
     def _summaries(self, consumer: Consumer, deliveries: Sequence[Delivery]) -> list[Letter]:
         read = [Reading.of(each) for each in deliveries]
