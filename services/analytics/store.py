@@ -10,11 +10,12 @@ from datetime import UTC
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Table, select
 
 from services.analytics.tables import facts, units
 from shared.events import DomainEvent, OrderCancelled, OrderPlaced, PaymentReceived
 from shared.storage.database import Database
+from shared.storage.reactions import Envelope
 from shared.storage.unit_of_work import Store
 
 Row = dict[str, Any]
@@ -46,6 +47,12 @@ class AnalyticsStore(Store):
             {"event_id": event.event_id, "sku": sku, "quantity": quantity}
             for sku, quantity in _ordered(event).items()
         )
+
+    def envelopes(self, subject: str) -> list[Envelope]:
+        """The events about an order, oldest first."""
+        columns = facts.c.event_id, facts.c.type, facts.c.occurred_at, facts.c.causation_id
+        wanted = select(*columns).where(facts.c.subject == subject).order_by(facts.c.occurred_at)
+        return [Envelope(*row) for row in self.connection.execute(wanted)]
 
     def flush(self) -> None:
         """Write what was kept back."""

@@ -19,6 +19,7 @@ facts = Table(
     Column("amount", MoneyAmount, nullable=True),
     Index("facts_by_type", "type", "subject", "occurred_at"),
     Index("facts_by_day", "day", "type", "amount"),
+    Index("facts_by_subject", "subject"),
 )
 """Every event: `day` is that of `occurred_at` in UTC; `amount` what it adds to the revenue."""
 

@@ -145,9 +145,9 @@ def run(
         ShopError: a setting is wrong, or a port is in use.
     """
     log = standard_log(settings)
-    for each in services:
-        if tuning_of(each).from_history and not from_history:
-            must_be_meant(each)
+    for service in services:
+        if tuning_of(service).from_history and not from_history:
+            must_be_meant(service)
     set_up_embedded(everyone, settings)
     group = ServiceGroup(services, log, from_history=from_history)
     stopping: Signals = queue.SimpleQueue()

@@ -1,0 +1,10 @@
+"""All that happened to one order is found without looking at the others."""
+
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    op.create_index("facts_by_subject", "facts", ["subject"])
