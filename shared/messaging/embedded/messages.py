@@ -14,6 +14,9 @@ REJECTED = "rejected"
 PAST_THE_LIMIT = "delivery_limit"
 """Why a message is dead, in RabbitMQ's words."""
 
+_ENOUGH_BYTES = 16 * 1024 * 1024
+"""What is read into memory at once; what is left is there the next time."""
+
 _READY = """
     SELECT waiting.number, waiting.event_id, waiting.type, waiting.attempts, waiting.replays,
            coalesce(waiting.body, kept.body), waiting.reason
@@ -108,7 +111,12 @@ def claim(
     connection: sqlite3.Connection, queue: str, *, most: int, holder: str, now: float
 ) -> list[Ready]:
     """Make the consumer the holder of what comes first: live before replays, then by arrival."""
-    ready = [Ready(*row) for row in connection.execute(_READY, (queue, now, most))]
+    ready, size = [], 0
+    for row in connection.execute(_READY, (queue, now, most)):
+        ready.append(Ready(*row))
+        size += len(ready[-1].body)
+        if size > _ENOUGH_BYTES:
+            break
     connection.executemany(
         "UPDATE messages SET holder = ? WHERE number = ?", [(holder, each.number) for each in ready]
     )
