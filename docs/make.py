@@ -5,9 +5,17 @@ from pathlib import Path
 
 from rich.console import Console
 
+from services import registry
 from services.demo import play
+from shared.runtime.catalog import catalog
+from shared.runtime.catalog_page import page
 
 DOCS = Path(__file__).parent
+
+
+def events_page() -> None:
+    """Every event: who publishes it, its fields, who reacts, and how it looks on the wire."""
+    (DOCS / "events.md").write_text(page(catalog(registry.all_services())), encoding="utf-8")
 
 
 def demo_picture() -> None:
@@ -25,4 +33,5 @@ def demo_picture() -> None:
 
 
 if __name__ == "__main__":
+    events_page()
     demo_picture()

@@ -97,7 +97,9 @@ Items = Annotated[
 Money = Annotated[
     Decimal,
     BeforeValidator(_no_float),
-    Field(ge=0, max_digits=14, decimal_places=2, description="in units of the currency"),
+    Field(
+        ge=0, max_digits=14, decimal_places=2, description="in units of the currency, two decimals"
+    ),
     AfterValidator(_cents),
     PlainSerializer(str, when_used="json"),
     WithJsonSchema(
