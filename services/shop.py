@@ -7,7 +7,7 @@ import typer
 
 from services import dead_commands, registry
 from shared.errors import ShopError, WrongInput
-from shared.runtime import event_commands
+from shared.runtime import history_commands
 from shared.runtime.commands import AsJson, show
 
 app = typer.Typer(
@@ -94,7 +94,7 @@ def doctor(*, as_json: AsJson = False) -> None:
     raise typer.Exit(0 if all(each.is_well for each in findings) else 1)
 
 
-app.add_typer(event_commands.app, name="events")
+app.add_typer(history_commands.app, name="events")
 
 app.add_typer(dead_commands.app, name="dead")
 

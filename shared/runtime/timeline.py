@@ -154,8 +154,7 @@ class Teller:
         sent = {each.event_id for each in mentions.values() if each.is_sent}
         missing = sent - kept.keys()
         if missing or not kept:
-            why = f"{keeper} has not heard of {len(missing)} of its events yet" if keeper else None
-            kept = self._read(order, why or "no service that keeps envelopes can be seen") | kept
+            kept = self._read(order, _why_not_kept(keeper, len(missing))) | kept
         unsent = {
             each.event_id: Envelope(each.event_id, each.type, each.occurred_at)
             for each in mentions.values()
@@ -226,6 +225,13 @@ class Teller:
             is_sent=mention is None or mention.is_sent,
             reactions=done,
         )
+
+
+def _why_not_kept(keeper: str, missing: int) -> str:
+    if not keeper:
+        return "no service that keeps envelopes can be seen"
+    known = f"has not heard of {missing} of its events yet" if missing else "knows no event of it"
+    return f"{keeper} {known}"
 
 
 def _reaction(
