@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from services import registry
-from shared.runtime.commands import AsJson, print_json, show
+from shared.runtime.commands import AsJson, print_json, show, visible
 
 if TYPE_CHECKING:
     from shared.runtime.dead_letters import DeadQueue
@@ -50,7 +50,7 @@ def list_(
     from shared.runtime.dead_looking import grouped
 
     rows = []
-    for each in [registry.service(service)] if service else _visible():
+    for each in [registry.service(service)] if service else visible(registry.all_services()):
         with _opened(each) as queue:
             rows += [asdict(group) for group in grouped(queue)]
     if not as_json:
@@ -142,23 +142,6 @@ def discard(
         print_json({"service": service, "id": letter.id, "discarded_by": who})
     else:
         typer.echo(f"discarded {letter.event_type} {letter.id}; recorded for {who}")
-
-
-def _visible() -> "Iterator[AnyService]":
-    """Those whose secrets this process may read; the others are named on standard error."""
-    from shared.errors import CouldNotBeDone
-    from shared.runtime.settings import settings_for
-
-    hidden = []
-    for each in registry.all_services():
-        try:
-            settings_for(each.name)
-        except CouldNotBeDone:
-            hidden.append(each.name)
-        else:
-            yield each
-    if hidden:
-        _say(f"not visible from here: {', '.join(hidden)}")
 
 
 @contextmanager

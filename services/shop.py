@@ -1,5 +1,6 @@
 """The program `shop`: every service's commands, and those that run and set up the services."""
 
+import os
 import sys
 from typing import Annotated
 
@@ -8,7 +9,7 @@ import typer
 from services import dead_commands, registry
 from shared.errors import ShopError, WrongInput
 from shared.runtime import history_commands
-from shared.runtime.commands import AsJson, show
+from shared.runtime.commands import AsJson, database_of, show, visible
 
 app = typer.Typer(
     name="shop",
@@ -75,10 +76,20 @@ def setup() -> None:
 @app.command()
 def doctor(*, as_json: AsJson = False) -> None:
     """Check that broker, databases and topology are there, and say what to do."""
-    from shared.runtime.setting_up import OPERATOR, check
+    from shared.errors import CouldNotBeDone
+    from shared.runtime.doctor import check
+    from shared.runtime.setting_up import OPERATOR
     from shared.runtime.settings import settings_for
 
-    findings = list(check(registry.all_services(), settings_for(OPERATOR)))
+    everyone = registry.all_services()
+    seen = visible(everyone)
+    if not seen:
+        raise CouldNotBeDone("nothing can be seen from here: SHOP_KEYS holds no service's secrets")
+    try:
+        operator = settings_for(OPERATOR)
+    except CouldNotBeDone:
+        operator = None  # a service's own container
+    findings = list(check(everyone, seen, operator))
     show(
         [
             {
@@ -96,7 +107,26 @@ def doctor(*, as_json: AsJson = False) -> None:
 
 app.add_typer(history_commands.app, name="events")
 
+outbox_app = typer.Typer(help="Events on their way to the broker.", no_args_is_help=True)
+
+
+@outbox_app.callback()
+def outbox() -> None:
+    """Events on their way to the broker."""
+
+
+@outbox_app.command()
+def resend(service: Annotated[str, typer.Argument(help="The service.")]) -> None:
+    """Send after all what the broker would not take, once `shop doctor`'s cause is mended."""
+    from shared.storage.outbox import resend as send_again
+
+    with database_of(registry.service(service)) as database, database.begin() as connection:
+        number = send_again(connection, database)
+    typer.echo(f"{number} events will be sent by {service} again")
+
+
 app.add_typer(dead_commands.app, name="dead")
+app.add_typer(outbox_app, name="outbox")
 
 for _name in registry.names():
     _commands = registry.commands(_name)
@@ -120,6 +150,10 @@ def main() -> None:
         if error.format_message():  # none where a group's help was shown instead
             _say(error.format_message())
         sys.exit(error.exit_code)
+    except OSError as error:
+        # Standard output went away: a full disk, or a pager that was left.
+        _say(f"the output could not be written: {error.strerror}")
+        os._exit(1)  # not sys.exit, which would try to write once more
     sys.exit(code if isinstance(code, int) else 0)
 
 

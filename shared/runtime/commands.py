@@ -50,6 +50,24 @@ def database_of(service: "AnyService") -> Iterator["Database"]:
         database.close()
 
 
+def visible(services: "Sequence[AnyService]") -> "list[AnyService]":
+    """Those whose secrets this process may read; the others are named on standard error."""
+    from shared.errors import CouldNotBeDone
+    from shared.runtime.settings import settings_for
+
+    seen, hidden = [], []
+    for each in services:
+        try:
+            settings_for(each.name)
+        except CouldNotBeDone:
+            hidden.append(each.name)
+        else:
+            seen.append(each)
+    if hidden:
+        typer.echo(f"shop: not visible from here: {', '.join(hidden)}", err=True)
+    return seen
+
+
 def show(
     found: Sequence[Record] | Record,
     *,

@@ -16,6 +16,7 @@ from tenacity import RetryCallState, Retrying, wait_random_exponential
 from shared.errors import BrokerUnavailable
 from shared.messaging.rabbitmq.address import Address
 from shared.messaging.rabbitmq.faults import TooOld, is_refusal, unavailable, version
+from shared.messaging.rabbitmq.reading import ReadingConnection
 
 _log = logging.getLogger(__name__)
 
@@ -175,7 +176,7 @@ class Link:
         """A delivery, or the like, made pika itself fail."""
 
     def _live(self) -> None:
-        connection = pika.SelectConnection(
+        connection = ReadingConnection(
             self.address.parameters,
             on_open_callback=self._connected,
             on_open_error_callback=self._ended,

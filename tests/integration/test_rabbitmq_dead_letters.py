@@ -1,0 +1,178 @@
+"""Dead letters on RabbitMQ: as the service's own user, many of them, and large ones."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pika
+import pytest
+
+from shared.messaging.cloudevents import encode
+from shared.messaging.port import Message, Outcome
+from shared.messaging.rabbitmq import RabbitBroker, consumer, grant
+from shared.messaging.topology import Topology
+from shared.runtime.dead_letters import DeadQueue
+from shared.runtime.dead_looking import grouped
+from shared.runtime.dead_mending import Retried, retry
+from shared.storage.database import Database
+from shared.storage.migrating import migrate
+from tests.containers import Vhost
+from tests.contract.places import order_placed, receive, settle_all
+from tests.support.counting import ThingHappened, counting
+from tests.support.waiting import eventually
+
+SERVICE = counting()
+PASSWORD = "hush/hush@%"  # noqa: S105 - nobody's
+
+
+@pytest.fixture
+def dead(rabbitmq_vhost: Vhost, tmp_path: Path) -> Iterator[DeadQueue]:
+    """The dead queue as the service's own user may see it."""
+    admin = RabbitBroker(rabbitmq_vhost.amqp_url, admin_url=rabbitmq_vhost.admin_url)
+    topology = Topology(queues=(SERVICE.queue(),))
+    assert admin.set_up(topology) == []
+    admin.close()
+    grant(rabbitmq_vhost.admin_url, topology, {SERVICE.name: PASSWORD}, vhost=rabbitmq_vhost.name)
+    broker = RabbitBroker(rabbitmq_vhost.as_user(SERVICE.name, PASSWORD))
+    database = Database(f"sqlite:///{tmp_path / 'counting.db'}")
+    migrate(database, SERVICE.migrations)
+    yield DeadQueue(SERVICE, broker, database)
+    broker.close()
+    database.close()
+
+
+def bury(dead: DeadQueue, messages: Sequence[Message], *, count: int | None = None) -> None:
+    """Let these die unhandled, with what else waits: so many in all."""
+    count = count or len(messages)
+    dead.broker.publisher().publish(messages)
+    dying = dead.broker.consumer(SERVICE.name, prefetch=count, cautious=False)
+    settle_all(dying, receive(dying, count), Outcome.DEAD)
+    eventually(lambda: ready(dead, "counting.dead") == count, within=60)
+    dying.close()
+
+
+def ready(dead: DeadQueue, queue: str) -> int:
+    return dead.broker.depth(queue).ready
+
+
+def letters(count: int, *, body_bytes: int = 0) -> list[Message]:
+    events = [ThingHappened(name=f"thing-{n}", secret="x" * body_bytes) for n in range(count)]
+    return [
+        Message(
+            event_id=str(each.event_id),
+            topic=each.topic,
+            type=each.type,
+            body=encode(each, source="elsewhere"),
+            source="elsewhere",
+            only_to=SERVICE.name,
+        )
+        for each in events
+    ]
+
+
+def test_a_service_may_list_and_retry_thousands_of_its_own(dead: DeadQueue) -> None:
+    messages = letters(2000)
+    bury(dead, messages)
+
+    [group] = grouped(dead)
+    done = retry(dead)
+
+    assert group.count == 2000
+    assert done == Retried(retried=2000)
+    eventually(lambda: ready(dead, "counting") == 2000)
+    consumer = dead.broker.consumer("counting", prefetch=2000, cautious=False)
+    again = receive(consumer, 2000)
+    assert [each.event_id for each in again] == [each.event_id for each in messages]
+    assert {each.replays for each in again} == {1}
+    assert ready(dead, "counting.dead") == 0
+
+
+def test_what_nobody_takes_is_left_with_the_broker(
+    dead: DeadQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer, "_MOST_UNTAKEN_BYTES", 1_000_000)
+    bury(dead, letters(40, body_bytes=100_000))
+
+    looking = RabbitBroker.consumer(dead.broker, "counting.dead", prefetch=40, cautious=False)  # type: ignore[arg-type]
+    first = receive(looking)  # the thread that reads waits for room by now
+    eventually(lambda: looking._untaken_bytes > 1_000_000)
+    assert looking._untaken_bytes < 1_300_000
+    rest = receive(looking, 39)
+
+    assert len({each.event_id for each in [*first, *rest]}) == 40
+    looking.close()
+    eventually(lambda: ready(dead, "counting.dead") == 40)
+
+
+def test_closing_does_not_wait_for_room(dead: DeadQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumer, "_MOST_UNTAKEN_BYTES", 100_000)
+    monkeypatch.setattr(consumer, "_LONGEST_STOP", 3600)
+    bury(dead, letters(20, body_bytes=100_000))
+    looking = RabbitBroker.consumer(dead.broker, "counting.dead", prefetch=20, cautious=False)  # type: ignore[arg-type]
+    receive(looking)
+
+    looking.close()
+
+    assert looking._thread is not None
+    assert not looking._thread.is_alive()
+    eventually(lambda: ready(dead, "counting.dead") == 20)
+
+
+@contextmanager
+def channel(vhost: Vhost) -> Iterator[pika.adapters.blocking_connection.BlockingChannel]:
+    with pika.BlockingConnection(pika.URLParameters(vhost.amqp_url)) as connection:
+        yield connection.channel()
+
+
+def test_properties_that_cannot_be_decoded_are_as_none(
+    dead: DeadQueue, rabbitmq_vhost: Vhost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [neighbour] = letters(1)
+    past_all_time = pika.BasicProperties(headers={"at": datetime.now(UTC)})  # type: ignore[no-untyped-call]
+    with channel(rabbitmq_vhost) as open_channel, monkeypatch.context() as lying:
+        lying.setattr("calendar.timegm", lambda _: 2**62)
+        open_channel.basic_publish("replays", "counting", b"{}", past_all_time)
+    bury(dead, [neighbour], count=2)
+
+    groups = {each.example: each.error for each in grouped(dead)}
+
+    assert groups.pop(neighbour.event_id) == "rejected"
+    assert list(groups.values()) == ["MalformedEvent"]
+    assert retry(dead) == Retried(retried=1, left=1)
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        pytest.param({"headers": {"shop-replays": "many", "x-death": 3}}, id="wrong-types"),
+        pytest.param({"headers": {"shop-replays": -(2**62)}}, id="absurd-counts"),
+        pytest.param({"headers": {"x-last-death-reason": ["a"] * 500}}, id="a-list"),
+        pytest.param({"headers": {"x" * 200: "y" * 60_000}}, id="absurd-sizes"),
+        pytest.param({"message_id": "x" * 255, "type": "\x1b[31m"}, id="unshowable"),
+        pytest.param({"priority": 255, "timestamp": 2**63 - 1}, id="end-of-time"),
+    ],
+)
+def test_properties_that_lie_are_shown_and_retried_all_the_same(
+    dead: DeadQueue, rabbitmq_vhost: Vhost, properties: dict[str, object]
+) -> None:
+    with channel(rabbitmq_vhost) as open_channel:
+        open_channel.basic_publish(
+            "replays",
+            "counting",
+            order_placed().body,
+            pika.BasicProperties(**properties),  # type: ignore[no-untyped-call]
+        )
+    dying = dead.broker.consumer(SERVICE.name, prefetch=1)
+    settle_all(dying, receive(dying), Outcome.DEAD)
+    eventually(lambda: ready(dead, "counting.dead") == 1)
+    dying.close()
+
+    [group] = grouped(dead)
+    done = retry(dead, name=group.example)
+
+    assert group.error == "MalformedEvent"
+    assert group.example.isprintable()
+    assert group.event_type == "(unreadable)"
+    assert done.retried == 1
+    eventually(lambda: ready(dead, "counting") == 1)
