@@ -144,8 +144,7 @@ class Reactor:
         try:
             return suspicion.suspects(self.database, deliveries)
         except DATABASE_ERRORS as error:
-            self._unless_environment_failed(error)
-            raise
+            raise EnvironmentFailed("what was held before could not be looked up") from error
 
     def _react(self, deliveries: Sequence[Delivery], reacted: list[Reacted]) -> None:
         accepted = []
@@ -259,9 +258,9 @@ class Reactor:
         try:
             with self.database.begin() as connection:
                 failures.record(connection, failure)
-        except Exception as trouble:
-            self._unless_environment_failed(trouble)
-            raise
+        except DATABASE_ERRORS as trouble:
+            # Without its record the attempt must not count: as if the database were away.
+            raise EnvironmentFailed("a failed attempt could not be recorded") from trouble
 
 
 def _done(accepted: Accepted, work: UnitOfWork[Any, Any]) -> Reacted:

@@ -161,8 +161,10 @@ def test_every_address_that_the_contract_takes_arrives_as_it_is(to: str) -> None
 
 
 def test_an_address_that_would_be_decoded_into_another_is_refused_without_naming_it() -> None:
+    event = OrderShipped(order_id="ORD-1", tracking_number="PT-77", carrier="Swift Post")
+
     with pytest.raises(MailRefused) as refused:
-        confirmation(placed(customer_email="=?utf-8?q?canary?=@example.com"), sender=SENDER)
+        shipping_notice(event, to="=?utf-8?q?canary?=@example.com", sender=SENDER)
 
     assert "canary" not in str(refused.value)
 
