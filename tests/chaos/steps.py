@@ -9,7 +9,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TextIO
+from typing import Any, TextIO
 
 from sqlalchemy import Connection
 
@@ -128,7 +128,7 @@ class CountedConsumer:
 
 
 class CountedBroker:
-    """The publishers and consumers of a broker, counted; one consumer for each queue.
+    """A broker whose publishers and consumers are counted; one consumer for each queue.
 
     Args:
         moment: seconds that `take` waits at most.
@@ -153,3 +153,7 @@ class CountedBroker:
             on_take = partial(self._on_take, queue)
             self.consumers[queue] = CountedConsumer(consumer, self._steps, self._moment, on_take)
         return self.consumers[queue]
+
+    def __getattr__(self, name: str) -> Any:
+        """All else is the broker's own."""
+        return getattr(self._broker, name)
