@@ -156,6 +156,8 @@ class CatchUp:
         self._history.close()
 
     def _once(self) -> None:
+        if self._stopping.is_set():
+            return
         place = self._place()
         if place is not None and not place.is_done:
             self._bring(place)

@@ -6,8 +6,11 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
+from shared.messaging.cloudevents import encode
 from shared.messaging.port import Broker, Message, Outcome, Recorded
+from shared.runtime.history import Reading, Wanted
 from tests.contract.places import PATIENCE, Place, order_placed, receive, send, settle_all
+from tests.support.histories import placed
 
 
 def bodies(recorded: Iterator[Recorded]) -> list[bytes]:
@@ -112,6 +115,17 @@ def test_a_replay_to_one_queue_makes_no_history(broker: Broker) -> None:
     history = broker.history()
 
     assert len(bodies(history.read(end=history.end()))) == 1
+
+
+def test_an_event_that_a_relay_sent_twice_is_told_once(broker: Broker) -> None:
+    event, other = placed("ORD-1"), placed("ORD-2")
+    for each in (event, other, event):
+        send(broker, order_placed(event_id=str(each.event_id), body=encode(each, source="orders")))
+    history = broker.history()
+
+    told = [each.event for each in Reading(history, Wanted(), end=history.end())]
+
+    assert told == [event, other]
 
 
 def test_what_was_handled_stays_in_the_history(broker: Broker) -> None:

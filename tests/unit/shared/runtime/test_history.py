@@ -1,0 +1,137 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from shared.errors import WrongInput
+from shared.events import DomainEvent
+from shared.runtime.history import Reading, Unreadable, Wanted, kept_since, moment, types_named
+from tests.support.histories import cancelled, paid, placed, shipped
+from tests.support.tape import Tape, garbage
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+def told(tape: Tape, wanted: Wanted | None = None) -> list[DomainEvent]:
+    return [each.event for each in Reading(tape, wanted or Wanted(), end=tape.end())]
+
+
+def test_everything_is_told_in_its_order() -> None:
+    events = [placed("ORD-1"), paid("ORD-1"), placed("ORD-2")]
+
+    assert told(Tape(events)) == events
+
+
+def test_an_event_that_was_sent_twice_is_told_once_however_far_apart() -> None:
+    twice = placed("ORD-1")
+    events = [twice, *(placed(f"ORD-{number}") for number in range(2, 500)), twice]
+
+    assert told(Tape(events)) == events[:-1]
+
+
+def test_what_is_unreadable_is_named_skipped_and_counted() -> None:
+    before, after = placed("ORD-1"), placed("ORD-2")
+    skipped: list[Unreadable] = []
+    tape = Tape([before, garbage("7f"), garbage(""), after])
+    reading = Reading(tape, Wanted(), end=tape.end(), tell=skipped.append)
+
+    events = [each.event for each in reading]
+
+    assert events == [before, after]
+    assert reading.unreadable == 2
+    assert [each.which for each in skipped] == [
+        "7f at place 1",
+        "a message without an id at place 2",
+    ]
+    assert skipped[0].reason == "the message is not JSON"
+
+
+def test_an_unreadable_message_whose_id_is_a_mail_address_is_named_without_it() -> None:
+    skipped: list[Unreadable] = []
+    tape = Tape([garbage("jane@example.com")])
+
+    list(Reading(tape, Wanted(), end=1, tell=skipped.append))
+
+    assert [each.which for each in skipped] == ["(unreadable) at place 0"]
+
+
+def test_a_filter_by_order_lets_that_order_through() -> None:
+    events = [placed("ORD-1"), placed("ORD-2"), paid("ORD-1")]
+
+    assert told(Tape(events), Wanted(order="ORD-1")) == [events[0], events[2]]
+
+
+@pytest.mark.parametrize("name", ["order.placed", "order.placed.v1"])
+def test_a_filter_by_type_takes_topic_and_version(name: str) -> None:
+    events = [placed("ORD-1"), paid("ORD-1"), placed("ORD-2")]
+
+    assert told(Tape(events), Wanted(types=types_named(name))) == [events[0], events[2]]
+
+
+def test_an_unknown_type_is_refused_with_those_there_are() -> None:
+    with pytest.raises(WrongInput, match=r"order\.eaten.*order\.placed"):
+        types_named("order.eaten")
+
+
+def test_a_filter_by_time_takes_what_occurred_since_though_it_was_published_later() -> None:
+    early, late = placed("ORD-1", occurred_at=NOW - timedelta(hours=1)), placed("ORD-2")
+    tape = Tape([late, early])
+
+    events = told(tape, Wanted(since=NOW))
+
+    assert events == [late]
+    # A publisher's clock may be ahead of the broker's.
+    assert tape.started == [NOW - timedelta(minutes=1)]
+
+
+def test_the_place_is_after_all_that_was_looked_at() -> None:
+    reading = Reading(Tape([placed("ORD-1"), paid("ORD-1"), garbage()]), Wanted(), end=3)
+
+    events = iter(reading)
+
+    next(events)
+    assert reading.place == 1
+    list(events)
+    assert reading.place == 3
+
+
+def test_a_reading_may_begin_at_a_place() -> None:
+    events = [placed("ORD-1"), cancelled("ORD-1"), shipped("ORD-2")]
+
+    reading = Reading(Tape(events), Wanted(), start=1, end=3)
+
+    assert [each.event for each in reading] == events[1:]
+
+
+def test_a_whole_history_is_not_said_to_begin_later() -> None:
+    assert kept_since(Tape([placed("ORD-1")])) is None
+    assert kept_since(Tape([])) is None
+
+
+def test_a_history_shortened_by_retention_says_the_first_date_there_is() -> None:
+    kept = Tape([garbage(), placed("ORD-9", occurred_at=NOW)], dropped=100)
+
+    assert kept_since(kept) == NOW
+
+
+@pytest.mark.parametrize(
+    ("text", "then"),
+    [
+        ("2d", NOW - timedelta(days=2)),
+        ("3h", NOW - timedelta(hours=3)),
+        ("30m", NOW - timedelta(minutes=30)),
+        ("45s", NOW - timedelta(seconds=45)),
+        ("2026-11-18T10:00+02:00", datetime(2026, 11, 18, 8, tzinfo=UTC)),
+        ("2026-11-18T10:00Z", datetime(2026, 11, 18, 10, tzinfo=UTC)),
+        ("2026-11-18", datetime(2026, 11, 18).astimezone(UTC)),
+    ],
+)
+def test_a_time_is_understood(text: str, then: datetime) -> None:
+    assert moment(text, now=NOW) == then
+
+
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "2026-13-01", "d", "-2d", "2 d", "2w", "999999d", "0001-01-01"]
+)
+def test_what_is_no_time_is_refused_in_words(text: str) -> None:
+    with pytest.raises(WrongInput, match="should be like 2d, 3h"):
+        moment(text, now=NOW)
