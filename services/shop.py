@@ -105,6 +105,22 @@ def doctor(*, as_json: AsJson = False) -> None:
     raise typer.Exit(0 if all(each.is_well for each in findings) else 1)
 
 
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="The new service.")],
+    *,
+    on: Annotated[
+        list[str] | None,
+        typer.Option("--on", metavar="EVENT", help="Such as order.placed; every event by default."),
+    ] = None,
+) -> None:
+    """Make a new consumer: folder, migration, test and compose stanza, ready to run."""
+    from services.adding import add_consumer
+
+    for sentence in add_consumer(name, on or [], commands=_command_names()):
+        typer.echo(sentence)
+
+
 app.add_typer(history_commands.app, name="events")
 
 outbox_app = typer.Typer(help="Events on their way to the broker.", no_args_is_help=True)
@@ -132,6 +148,11 @@ for _name in registry.names():
     _commands = registry.commands(_name)
     if _commands is not None:
         app.add_typer(_commands.app, name=_name)
+
+
+def _command_names() -> list[str]:
+    commands = [each.callback.__name__ for each in app.registered_commands if each.callback]
+    return commands + [str(each.name) for each in app.registered_groups]
 
 
 def main() -> None:

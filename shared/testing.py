@@ -8,10 +8,10 @@ assert published[0].order_id == "ORD-123"
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from unittest import mock
 
-from shared.events import DomainEvent
+from shared.events import DomainEvent, kept, wire_type
 from shared.messaging.cloudevents import encode
 from shared.messaging.embedded import EmbeddedBroker
 from shared.messaging.port import Message
@@ -22,6 +22,8 @@ from shared.runtime.service import AnyService
 from shared.storage import outbox
 from shared.storage.database import Database
 from shared.storage.migrating import migrate
+
+E = TypeVar("E", bound=DomainEvent)
 
 
 @contextmanager
@@ -36,6 +38,19 @@ def recording() -> Iterator[list[Any]]:
 
     with mock.patch.object(outbox, "write", write_and_record):
         yield published
+
+
+def example(contract: type[E], **changed: object) -> E:
+    """A new event like the first example that is kept of its contract.
+
+    Args:
+        changed: fields that are different.
+
+    Raises:
+        IndexError: none is kept.
+    """
+    first = [*kept.examples(wire_type(contract)).values()][0]  # noqa: RUF015 - no StopIteration
+    return contract.model_validate(first["data"] | changed)
 
 
 class Clock:
