@@ -113,11 +113,11 @@ class Stage:
         """
         reacted: list[Reacted] = []
         for _ in range(turns):
-            before = len(reacted)
+            before, sent = len(reacted), 0
             for name in self.services:
-                send_some(self.databases[name], self._publisher, source=name)
+                sent += len(send_some(self.databases[name], self._publisher, source=name).rows)
                 reacted += self.react(name)
-            if len(reacted) == before:
+            if len(reacted) == before and not sent:
                 return reacted
         raise AssertionError(f"not at rest after {turns} turns")
 
