@@ -11,8 +11,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection
-
 from shared.errors import ShopError
 from shared.messaging.connect import broker_at
 from shared.messaging.port import Broker
@@ -153,14 +151,15 @@ def _database(service: AnyService, what: str) -> Iterator[Finding]:
             yield _wrong(what, "not migrated: run shop setup")
             return
         yield _well(what, f"{database.place}, migrations current")
-        with database.read() as connection:
-            yield from _outbox(service, connection)
+        yield from _outbox(service, database)
     finally:
         database.close()
 
 
-def _outbox(service: AnyService, connection: Connection) -> Iterator[Finding]:
-    what, found = f"outbox of {service.name}", outbox.backlog(connection)
+def _outbox(service: AnyService, database: Database) -> Iterator[Finding]:
+    what = f"outbox of {service.name}"
+    with database.read() as connection:
+        found, aside = outbox.backlog(connection), outbox.set_aside(connection, _NAMED)
     if found.age > OLDEST_UNSENT:
         yield _wrong(
             what,
@@ -169,8 +168,7 @@ def _outbox(service: AnyService, connection: Connection) -> Iterator[Finding]:
         )
     if found.refused:
         named = "; ".join(
-            f"{event_type} {event_id} ({reason})"
-            for event_id, event_type, reason in outbox.set_aside(connection, _NAMED)
+            f"{event_type} {event_id} ({reason})" for event_id, event_type, reason in aside
         )
         yield _wrong(
             what,
