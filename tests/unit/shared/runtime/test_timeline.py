@@ -59,7 +59,7 @@ def place(stage: Stage, order: str = "ORD-1") -> None:
 
 
 def pay(stage: Stage) -> None:
-    payment = Payment(order_id="ORD-1", amount="49.99", payment_method="card")  # type: ignore[arg-type]
+    payment = Payment(order_id="ORD-1", amount="49.99", payment_method="card")
     with orders.unit_of_work(stage.databases["orders"]) as work:
         pay_order(payment, work)
 
