@@ -105,19 +105,20 @@ class DeadQueue:
         errors: set[str] = set()
         for letter, body in self.letters():
             errors.add(letter.error)
-            if (not name or letter.is_named(name)) and (not error or letter.error == error):
+            is_named = name is None or letter.is_named(name)
+            if is_named and error in (None, letter.error):
                 met.add(letter.id)
                 yield letter, body
-        if name and len(met) > 1:
+        if name is not None and len(met) > 1:
             raise WrongInput(f"{len(met)} dead letters of {self.service.name} end in {name!r}")
-        if (name or error) and not met:
+        if not met and (name, error) != (None, None):
             raise WrongInput(self._not_there(name, errors))
 
     def _not_there(self, name: str | None, errors: set[str]) -> str:
         service = self.service.name
         if not errors:
             return f"{service} has no dead letters"
-        if name:
+        if name is not None:
             return f"{service} has no dead letter {name!r}; see: shop dead list {service}"
         return f"no dead letter of {service} died of that; there are {', '.join(sorted(errors))}"
 

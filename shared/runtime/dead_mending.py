@@ -74,7 +74,7 @@ def retry(
         for letter, body in queue.chosen(name=name, error=error):
             if letter.is_settled:
                 duplicates.append(letter)
-            elif letter.is_hopeless and not (name or error):
+            elif letter.is_hopeless and name is None and error is None:
                 done.left += 1
             else:
                 plan.append(_spooled(file, letter, body, dry_run=dry_run))

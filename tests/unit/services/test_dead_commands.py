@@ -220,6 +220,8 @@ def test_an_event_above_the_limit_is_shown_and_stays(shop: Shop, stage: Stage) -
         pytest.param(["retry", "email"], "one of EVENT_ID, --error and --all", id="nothing"),
         pytest.param(["retry", "email", "x", "--all"], "give one of", id="two"),
         pytest.param(["retry", "email", "--error", "X"], "there are MailRefused", id="error"),
+        pytest.param(["retry", "email", "--error", ""], "there are MailRefused", id="no-error"),
+        pytest.param(["retry", "email", ""], "no dead letter ''", id="no-id"),
         pytest.param(["discard", "email", "x", "--reason", "r"], "no dead letter", id="discard"),
         pytest.param(["discard", "email", "x", "--reason", " "], "--reason should", id="reason"),
         pytest.param(["retry", "inventory", "x"], "inventory has no dead letters", id="none"),
