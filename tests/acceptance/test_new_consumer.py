@@ -1,0 +1,191 @@
+"""`shop new`, in a copy of the checkout: what it makes runs and passes at once."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services import registry
+from tests.support.waiting import eventually
+
+ROOT = Path(__file__).parents[2]
+PARTS = ("services", "shared", "deploy", "docs", "tests", "pyproject.toml", "docker-compose.yml")
+
+
+class Checkout:
+    """A copy of the project, and programs run in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "checkout"
+        self.folder.mkdir()
+        unwanted = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
+        for name in PARTS:
+            source = ROOT / name
+            copy = shutil.copytree if source.is_dir() else shutil.copy
+            more: dict[str, Any] = {"ignore": unwanted} if source.is_dir() else {}
+            copy(source, self.folder / name, **more)
+        theirs = {name: each for name, each in os.environ.items() if not name.startswith("SHOP_")}
+        self.environment = theirs | {
+            "SHOP_HOME": str(folder / "var"),
+            "COLUMNS": "200",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+
+    def __call__(self, *command: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
+        """Run a Python module in it."""
+        done = subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=self.folder,
+            env=self.environment,
+            text=True,
+            capture_output=True,
+            timeout=150,
+            check=False,
+        )
+        assert not check or done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
+        return done
+
+    def shop(self, *arguments: str) -> str:
+        return self("services.shop", *arguments).stdout
+
+    @contextmanager
+    def up(self) -> Iterator[None]:
+        """All services at work."""
+        command = [sys.executable, "-m", "services.shop", "up"]
+        log = self.folder.with_suffix(".log").open("w")
+        with (
+            log,
+            subprocess.Popen(
+                command, cwd=self.folder, env=self.environment, stdout=log, stderr=log
+            ) as running,
+        ):
+            try:
+                yield
+            finally:
+                running.send_signal(signal.SIGTERM)
+                assert running.wait(30) == 0
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A copy in which `shop new gifts --on order.placed` was said."""
+    checkout = Checkout(tmp_path_factory.mktemp("new"))
+    checkout.shop("new", "gifts", "--on", "order.placed")
+    return checkout
+
+
+def test_its_test_passes_and_the_projects_that_know_of_all_services(checkout: Checkout) -> None:
+    own, all_services = "tests/unit/services/gifts", "tests/unit/services/test_migrations.py"
+    page = "tests/unit/shared/runtime/test_catalog.py"
+
+    said = checkout("pytest", "-q", "-p", "no:cacheprovider", "-m", "not docker", own, page).stdout
+    migrations = checkout(
+        "pytest", "-q", "-p", "no:cacheprovider", "-m", "not docker", "-k", "gifts", all_services
+    ).stdout
+
+    assert " passed" in said
+    assert "1 passed" in migrations
+
+
+def test_it_is_clean_for_ruff_and_mypy(checkout: Checkout, tmp_path: Path) -> None:
+    made = ("services/gifts", "tests/unit/services/gifts")
+
+    checkout("ruff", "format", "--check", "--no-cache", *made)
+    checkout("ruff", "check", "--no-cache", *made)
+    checkout("mypy", "--cache-dir", str(tmp_path), *made)
+
+
+@pytest.mark.parametrize(
+    "topics",
+    [
+        pytest.param((), id="every-event"),
+        pytest.param(("order.placed", "stock.ran_short", "payment.received"), id="several"),
+    ],
+)
+def test_whatever_it_subscribes_to_and_however_it_is_named_it_passes(
+    checkout: Checkout, topics: tuple[str, ...]
+) -> None:
+    name = f"x{len(topics)}_of_the_longest_names_"
+    assert len(name) == 24
+
+    checkout.shop("new", name, *(word for topic in topics for word in ("--on", topic)))
+
+    own = f"tests/unit/services/{name}"
+    checkout("ruff", "format", "--check", "--no-cache", f"services/{name}", own)
+    checkout("ruff", "check", "--no-cache", f"services/{name}", own)
+    checkout("pytest", "-q", "-p", "no:cacheprovider", own)
+
+
+def test_an_order_that_is_placed_is_seen_by_it(checkout: Checkout) -> None:
+    who = ("--email", "jane@example.com", "--address", "12 Main St")
+    with checkout.up():
+        checkout.shop("orders", "place", "--id", "ORD-7", *who, "--item", "product-1=1")
+
+        def noted() -> list[tuple[str, str]]:
+            listed = json.loads(checkout.shop("gifts", "list", "--json"))
+            return [(each["type"], each["subject"]) for each in listed]
+
+        eventually(lambda: noted() == [("order.placed.v1", "ORD-7")], within=60)
+
+    assert "gifts" in checkout.shop("events", "catalog")
+
+
+def test_the_composition_has_it_with_its_own_user(checkout: Checkout) -> None:
+    compose = (checkout.folder / "docker-compose.yml").read_text()
+    user = registry.user_id("gifts")
+
+    assert f'command: [run, gifts]\n    user: "{user}:{user}"\n' in compose
+    if shutil.which("docker") is None:
+        return
+    done = subprocess.run(
+        ["docker", "compose", "--env-file", os.devnull, "config", "--format", "json"],
+        cwd=checkout.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    gifts = json.loads(done.stdout)["services"]["gifts"]
+    assert gifts["command"] == ["run", "gifts"]
+    assert "SHOP_GIFTS_RETRY_LIMIT" in gifts["environment"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        pytest.param(("orders",), "there is a service orders already", id="exists"),
+        pytest.param(("events",), "events has a meaning here already", id="ours"),
+        pytest.param(("fine", "--on", "a.b"), "there is no event 'a.b'; there are", id="topic"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_nothing_is_written(
+    checkout: Checkout, arguments: tuple[str, ...], told: str
+) -> None:
+    before = sorted(checkout.folder.rglob("*"))
+
+    done = checkout("services.shop", "new", *arguments, check=False)
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("shop: ")
+    assert told in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert sorted(checkout.folder.rglob("*")) == before
+
+
+def test_without_a_checkout_it_says_so(tmp_path: Path) -> None:
+    image = Checkout(tmp_path)
+    shutil.rmtree(image.folder / "tests")
+
+    done = image("services.shop", "new", "gifts", check=False)
+
+    assert done.returncode == 1
+    assert "shop new writes into the project's checkout, and this is none" in done.stderr
+    assert not (image.folder / "services" / "gifts").exists()
