@@ -24,6 +24,7 @@ class Checkout:
     """A copy of the project, and programs run in it."""
 
     def __init__(self, folder: Path) -> None:
+        self.said = ""
         self.folder = folder / "checkout"
         self.folder.mkdir()
         unwanted = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
@@ -78,8 +79,15 @@ class Checkout:
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A copy in which `shop new gifts --on order.placed` was said."""
     checkout = Checkout(tmp_path_factory.mktemp("new"))
-    checkout.shop("new", "gifts", "--on", "order.placed")
+    checkout.said = checkout.shop("new", "gifts", "--on", "order.placed")
     return checkout
+
+
+def test_what_it_says_is_what_the_readme_shows(checkout: Checkout) -> None:
+    readme = (ROOT / "README.md").read_text()
+
+    assert f"$ shop new gifts --on order.placed\n{checkout.said}```" in readme
+    assert "made    services/gifts\n" in checkout.said
 
 
 def test_its_test_passes_and_the_projects_that_know_of_all_services(checkout: Checkout) -> None:
