@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from services import registry
-from services.demo_ending import CUSTOMER, STYLES, checks, print_checks
+from services.demo_ending import ANOTHER, CUSTOMER, STYLES, checks, print_checks
 from services.demo_mail import ReluctantMailer
 from services.email.mailer import Mailer
 from services.email.refusals import MailRefused, MailRefusedForNow
@@ -119,12 +119,12 @@ class Play:
             for database in self.databases.values():
                 database.close()
 
-    def place(self, order_id: str, **items: int) -> None:
+    def place(self, order_id: str, *, customer: str = CUSTOMER, **items: int) -> None:
         """A customer orders."""
         wanted = {sku.replace("_", "-"): number for sku, number in items.items()}
         new = NewOrder(
             order_id=order_id,
-            customer_email=CUSTOMER,
+            customer_email=customer,
             shipping_address=ADDRESS,
             items=wanted,
         )
@@ -228,9 +228,9 @@ def _story(stage: Play) -> None:
     tell("ORD-125 wants 8 × product-3, and there are 5")
     stage.place("ORD-125", product_3=8)
     stage.until_quiet()
-    tell("The mail of ORD-126 is refused for good; its event dies in email, and in email alone")
+    tell(f"{ANOTHER} orders ORD-126; its mail is refused for good and dies, in email alone")
     stage.mailer.refuse("ORD-126", MailRefused("the mail server answered 550"))
-    stage.place("ORD-126", product_1=1)
+    stage.place("ORD-126", customer=ANOTHER, product_1=1)
     stage.until_quiet()
     _mend_what_died(stage)
 

@@ -18,6 +18,7 @@ from services.orders.store import OrdersStore
 from services.shipping.store import ShippingStore
 
 CUSTOMER = "customer@example.com"
+ANOTHER = "another@example.com"
 
 STYLES = {
     "orders": "cyan",
@@ -69,7 +70,7 @@ def checks(look: Look) -> Iterator[Check]:
     ):
         yield Check("shipping", order_id, shipments.get(order_id), status)
     points = look("loyalty", lambda store: LoyaltyStore.balance(store, CUSTOMER))
-    yield Check("loyalty", "points: 99 + 49 + 49, and 196 taken back", points, 99 + 49 + 49)
+    yield Check("loyalty", "points: 99 + 49, and 196 taken back", points, 99 + 49)
     told = look("analytics", lambda store: report(store.connection))
     yield Check("analytics", "orders placed", told["orders_placed"], 4)
     yield Check("analytics", "orders cancelled", told["orders_cancelled"], 1)
