@@ -10,13 +10,17 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple, Self
 from uuid import UUID
+
+from pydantic_core import from_json
 
 from shared.errors import MalformedEvent, WrongInput
 from shared.events import DomainEvent, concrete_types, wire_type
 from shared.messaging.cloudevents import decode
 from shared.messaging.port import HistoryReader, Recorded
+from shared.messaging.topology import topics_matched
 from shared.runtime.suspicion import printable
 
 _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
@@ -50,20 +54,40 @@ class Wanted:
 
     Attributes:
         types: on the wire; empty for every type.
+        topics: binding keys that one of must let it through; empty for all.
         order: its id; None for all.
         since: when they occurred at the earliest; None for as far back as there is.
     """
 
     types: frozenset[str] = frozenset()
+    topics: frozenset[str] = frozenset()
     order: str | None = None
     since: datetime | None = None
 
     def fits(self, event: DomainEvent) -> bool:
         """Whether this event is one of them."""
         return (
-            (not self.types or event.type in self.types)
+            self._fits(event.type)
             and (self.order is None or event.subject == self.order)
             and (self.since is None or event.occurred_at >= self.since)
+        )
+
+    def is_none_of_them(self, body: bytes) -> bool:
+        """Whether a message says that it is not: a tenth of the work of reading it as an event."""
+        if not self.types and not self.topics and self.order is None:
+            return False
+        try:
+            said = from_json(body)
+        except ValueError:
+            return False
+        if not isinstance(said, dict) or not isinstance(said.get("type"), str):
+            return False
+        is_other = self.order is not None and said.get("subject", self.order) != self.order
+        return is_other or not self._fits(said["type"])
+
+    def _fits(self, event_type: str) -> bool:
+        return (not self.types or event_type in self.types) and (
+            not self.topics or topics_matched(self.topics, topic_of(event_type))
         )
 
 
@@ -108,6 +132,8 @@ class Reading:
         ):
             for record in records:
                 self.place = record.offset + 1
+                if self._wanted.is_none_of_them(record.body):
+                    continue
                 try:
                     event = decode(record.body, contracts)
                 except MalformedEvent as error:
@@ -135,6 +161,12 @@ class _Seen:
     def is_new(self, event_id: UUID) -> bool:
         added = self._ids.execute("INSERT OR IGNORE INTO seen VALUES (?)", (event_id.bytes,))
         return added.rowcount == 1
+
+
+@lru_cache(maxsize=256)
+def topic_of(event_type: str) -> str:
+    """The routing key that a type is published with: `order.placed` of `order.placed.v1`."""
+    return event_type.rpartition(".v")[0] or event_type
 
 
 def earlier(since: datetime) -> datetime:

@@ -126,7 +126,9 @@ def replay(  # noqa: PLR0913 - its options
 
     What the service has handled before is a duplicate to it, and changes nothing.
     """
-    from shared.runtime.replaying import copy, subscribed
+    from dataclasses import replace
+
+    from shared.runtime.replaying import copy
 
     service = _named(services_of(context), to)
     wanted = _wanted(since=since, of_type=of_type)
@@ -135,19 +137,17 @@ def replay(  # noqa: PLR0913 - its options
         history = broker.history()
         _say_what_is_not_kept(history, wanted)
         end = history.end()
-        reading = _reading(history, wanted, end=end)
-        told = subscribed(service, iter(reading))
+        reading = _reading(history, replace(wanted, topics=service.topics), end=end)
         with _progress(f"to {service.name}") as watch:
             count = 0
             if dry_run:
-                for each in told:
-                    count += 1
+                for count, each in enumerate(reading, 1):  # noqa: B007 - told below
                     watch(each.record.offset + 1, end)
             else:
                 publisher = broker.publisher()
-                for number in copy(told, publisher, to=service.name, replays=1):
-                    count += number
-                    watch(reading.place, end)
+                for copied in copy(reading, publisher, to=service.name, replays=1):
+                    count += copied.number
+                    watch(copied.place, end)
     _say_unreadable(reading)
     found = {"service": service.name, "events": count, "unreadable": reading.unreadable}
     if as_json:

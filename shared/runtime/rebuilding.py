@@ -13,7 +13,7 @@ from shared.errors import CouldNotBeDone, WrongInput
 from shared.messaging.port import Broker, Delivery, Outcome
 from shared.runtime.history import Reading, Told, Unreadable, Wanted
 from shared.runtime.reacting import Reactor
-from shared.runtime.replaying import copy, subscribed, why_not_again
+from shared.runtime.replaying import copy, why_not_again
 from shared.runtime.service import AnyService
 from shared.storage import contents, places
 from shared.storage.contents import Contents
@@ -106,13 +106,16 @@ class Rebuilding:
             dead = contents.dead(connection)
             contents.empty(connection)
             places.begin(connection, self.database, until=end)
-        reading = Reading(history, Wanted(), end=end, tell=self.tell)
+        wanted = Wanted(topics=self.service.topics)
+        reading = Reading(history, wanted, end=end, tell=self.tell)
         publisher = self.broker.publisher()
         try:
             for batch in self._batches(reading, rebuilt, dead):
                 failed = self._handle(batch, rebuilt)
                 # Before the place goes on, so that none is lost with this process.
-                rebuilt.left += sum(copy(iter(failed), publisher, to=self.service.name))
+                rebuilt.left += sum(
+                    each.number for each in copy(failed, publisher, to=self.service.name)
+                )
                 with self.database.begin() as connection:
                     places.advance(connection, reading.place)
                 self.watch(reading.place, end)
@@ -125,7 +128,7 @@ class Rebuilding:
         return rebuilt
 
     def _batches(self, reading: Reading, rebuilt: Rebuilt, dead: set[str]) -> Iterator[list[Told]]:
-        told = subscribed(self.service, iter(reading))
+        told = iter(reading)
         while taken := list(islice(told, self.batch_size)):
             batch = [each for each in taken if str(each.event.event_id) not in dead]
             rebuilt.known += len(taken) - len(batch)

@@ -5,15 +5,17 @@ and batches are the ordinary ones. What the service has handled before is a dupl
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from typing import NamedTuple
 
 from tenacity import Retrying, retry_if_exception, wait_random_exponential
 
 from shared.errors import BrokerRefused, BrokerUnavailable, CouldNotBeDone, WrongInput
 from shared.messaging.port import Broker, HistoryReader, Message, Publisher
-from shared.messaging.topology import Queue, topics_matched
-from shared.runtime.history import Reading, Told, Unreadable, Wanted
+from shared.messaging.topology import Queue
+from shared.runtime.history import Reading, Told, Unreadable, Wanted, topic_of
 from shared.runtime.logs import Log
 from shared.runtime.service import AnyService
 from shared.storage import places
@@ -27,48 +29,49 @@ TELL_EVERY = 20
 """Windows between two lines in the log."""
 
 
-def subscribed(service: AnyService, told: Iterator[Told]) -> Iterator[Told]:
-    """Of events those that a service subscribed to."""
-    wanted: dict[str, bool] = {}
-    for each in told:
-        topic = topic_of(each)
-        if topic not in wanted:
-            wanted[topic] = topics_matched(service.topics, topic)
-        if wanted[topic]:
-            yield each
+class Copied(NamedTuple):
+    """A window that is safe in the queue.
+
+    Attributes:
+        place: all below it in the history has been looked at, and what was wanted is safe.
+    """
+
+    number: int
+    place: int
 
 
-def topic_of(told: Told) -> str:
-    """The routing key that an event was published with; its type says it, a property only may."""
-    return told.event.type.rpartition(".v")[0]
-
-
-def copy(told: Iterator[Told], publisher: Publisher, *, to: str, replays: int = 0) -> Iterator[int]:
-    """Send events to one queue alone, a window at a time.
+def copy(
+    told: Iterable[Told], publisher: Publisher, *, to: str, replays: int = 0
+) -> Iterator[Copied]:
+    """Send events to one queue alone, a window at a time; the next is read meanwhile.
 
     Args:
         replays: how often a person has sent them again.
-
-    Yields:
-        How many became safe; by then all that was taken from `told` is.
 
     Raises:
         CouldNotBeDone: the broker refuses one for good.
         BrokerUnavailable: it is away; the last window may be in the queue, or not.
     """
-    while window := list(islice(told, WINDOW)):
-        answers = publisher.publish([_message(each, to=to, replays=replays) for each in window])
-        for each, refusal in zip(window, answers, strict=True):
-            if refusal is not None:
-                raise CouldNotBeDone(f"event {each.event.event_id} cannot be replayed: {refusal}")
-        yield len(window)
+    left = iter(told)
+    with ThreadPoolExecutor(1, thread_name_prefix="copying") as sending:
+        window = list(islice(left, WINDOW))
+        while window:
+            messages = [_message(each, to=to, replays=replays) for each in window]
+            answers = sending.submit(publisher.publish, messages)
+            following = list(islice(left, WINDOW))
+            for each, refusal in zip(window, answers.result(), strict=True):
+                if refusal is not None:
+                    event_id = each.event.event_id
+                    raise CouldNotBeDone(f"event {event_id} cannot be replayed: {refusal}")
+            yield Copied(len(window), window[-1].record.offset + 1)
+            window = following
 
 
 def _message(told: Told, *, to: str, replays: int) -> Message:
     event = told.event
     return Message(
         event_id=str(event.event_id),
-        topic=topic_of(told),
+        topic=topic_of(event.type),
         type=event.type,
         body=told.record.body,
         source="history",
@@ -175,18 +178,18 @@ class CatchUp:
 
     def _bring(self, place: Place) -> None:
         self._log.info("catching up", place=place.place, until=place.until)
+        wanted = Wanted(topics=self._service.topics)
         reading = Reading(
-            self._history, Wanted(), start=place.place, end=place.until, tell=self._skipped
+            self._history, wanted, start=place.place, end=place.until, tell=self._skipped
         )
         publisher = self._broker.publisher()
         sent = 0
         try:
-            told = subscribed(self._service, iter(reading))
-            for number, copied in enumerate(copy(told, publisher, to=self._service.name), 1):
-                sent += copied
-                self._keep(reading.place)
+            for number, copied in enumerate(copy(reading, publisher, to=self._service.name), 1):
+                sent += copied.number
+                self._keep(copied.place)
                 if number % TELL_EVERY == 0:
-                    self._log.info("catching up", place=reading.place, until=place.until)
+                    self._log.info("catching up", place=copied.place, until=place.until)
                 if self._stopping.is_set():
                     return
         finally:

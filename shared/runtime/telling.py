@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from shared.runtime import timeline
-from shared.runtime.history import Told
+from shared.runtime.history import Told, topic_of
 from shared.runtime.timeline import Happening, Reaction, Timeline
 
 _MARKS = {
@@ -64,7 +64,7 @@ def print_timeline(told: Timeline) -> None:
 def _lines(happening: Happening) -> Iterator[str]:
     envelope, indent = happening.envelope, "   " * happening.depth
     when = _clock(_local(envelope.occurred_at))
-    because = f"  [dim]← {escape(_topic(happening.cause.type))}[/]" if happening.cause else ""
+    because = f"  [dim]← {escape(topic_of(happening.cause.type))}[/]" if happening.cause else ""
     branch = f"{'   ' * (happening.depth - 1)}└─ " if happening.depth else ""
     unsent = "" if happening.is_sent else "  [yellow]not sent yet[/]"
     yield f"[dim]{when}[/]  {branch}[bold]{escape(envelope.type)}[/]{because}{unsent}"
@@ -95,10 +95,6 @@ def _did(reaction: Reaction) -> str:
 def _why(reaction: Reaction) -> str:
     counted = Counter(each.error for each in reaction.attempts)
     return ", ".join(f"{number} × {error}" for error, number in counted.items())
-
-
-def _topic(event_type: str) -> str:
-    return event_type.rpartition(".v")[0] or event_type
 
 
 def _local(moment: datetime) -> datetime:

@@ -15,7 +15,7 @@ from uuid import UUID
 from shared.errors import CouldNotBeDone, ShopError
 from shared.messaging.port import HistoryReader
 from shared.messaging.topology import topics_matched
-from shared.runtime.history import Reading, Unreadable, Wanted
+from shared.runtime.history import Reading, Unreadable, Wanted, topic_of
 from shared.runtime.service import AnyService
 from shared.storage import inbox, reactions
 from shared.storage.database import Database
@@ -206,7 +206,7 @@ class Teller:
         mentions: Mapping[UUID, Mention],
         reacted: Mapping[str, tuple[dict[UUID, Entry], dict[UUID, list[Attempt]]]],
     ) -> Happening:
-        topic = envelope.type.rpartition(".v")[0]
+        topic = topic_of(envelope.type)
         mention = mentions.get(envelope.event_id)
         done = []
         for service in self.services:

@@ -67,6 +67,26 @@ def test_a_filter_by_type_takes_topic_and_version(name: str) -> None:
     assert told(Tape(events), Wanted(types=types_named(name))) == [events[0], events[2]]
 
 
+def test_a_filter_by_topics_takes_what_a_queue_bound_to_them_gets() -> None:
+    events = [placed("ORD-1"), paid("ORD-1"), cancelled("ORD-1")]
+
+    assert told(Tape(events), Wanted(topics=frozenset({"order.*"}))) == [events[0], events[2]]
+    assert told(Tape(events), Wanted(topics=frozenset({"#"}))) == events
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [Wanted(order="ORD-1"), Wanted(types=frozenset({"order.placed.v1"}))],
+    ids=["order", "type"],
+)
+def test_what_may_be_wanted_and_cannot_be_read_is_counted_filtered_or_not(wanted: Wanted) -> None:
+    tape = Tape([garbage(), placed("ORD-1")])
+    reading = Reading(tape, wanted, end=tape.end())
+
+    assert len(list(reading)) == 1
+    assert reading.unreadable == 1
+
+
 def test_an_unknown_type_is_refused_with_those_there_are() -> None:
     with pytest.raises(WrongInput, match=r"order\.eaten.*order\.placed"):
         types_named("order.eaten")
