@@ -12,9 +12,8 @@ from sqlalchemy import func, select
 from services.loyalty.handlers import award_points, take_points_back
 from services.loyalty.store import LoyaltyStore
 from shared.events import DomainEvent, OrderCancelled, OrderPlaced
-from shared.messaging.cloudevents import encode
 from shared.messaging.connect import broker_at
-from shared.messaging.port import Broker, Message
+from shared.messaging.port import Broker
 from shared.runtime.logs import log_to
 from shared.runtime.process import ServiceGroup
 from shared.runtime.reacting import Reacted
@@ -28,6 +27,7 @@ from shared.storage.contents import Contents
 from shared.storage.database import Database
 from shared.storage.tables import inbox
 from tests.support.histories import cancelled, placed, shipped
+from tests.support.tape import message
 from tests.support.waiting import eventually
 
 EVENTS = 10_000
@@ -133,17 +133,6 @@ class World:
                 log=log_to(to, settings_for()),
                 is_wanted=True,
             ).run()
-
-
-def message(event: DomainEvent) -> Message:
-    return Message(
-        event_id=str(event.event_id),
-        topic=event.topic,
-        type=event.type,
-        body=encode(event, source="orders"),
-        source="orders",
-        occurred_at=event.occurred_at,
-    )
 
 
 def test_who_comes_late_ends_exactly_like_who_was_there_from_the_start(world: World) -> None:

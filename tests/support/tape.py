@@ -6,7 +6,7 @@ from datetime import datetime
 
 from shared.events import DomainEvent
 from shared.messaging.cloudevents import encode
-from shared.messaging.port import Recorded
+from shared.messaging.port import Message, Recorded
 
 
 def recorded(event: DomainEvent, offset: int = 0) -> Recorded:
@@ -17,6 +17,18 @@ def recorded(event: DomainEvent, offset: int = 0) -> Recorded:
         event_id=str(event.event_id),
         type=event.type,
         body=encode(event, source="orders"),
+    )
+
+
+def message(event: DomainEvent) -> Message:
+    """An event as a publisher sends it."""
+    return Message(
+        event_id=str(event.event_id),
+        topic=event.topic,
+        type=event.type,
+        body=encode(event, source="orders"),
+        source="orders",
+        occurred_at=event.occurred_at,
     )
 
 

@@ -1,0 +1,192 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pydantic_core import from_json
+
+from services import registry
+from shared.events import DomainEvent
+from shared.messaging.embedded import EmbeddedBroker
+from shared.runtime.history import Told
+from shared.runtime.setting_up import set_up
+from shared.runtime.settings import only
+from shared.runtime.telling import as_cloud_event, as_line
+from tests.support.commanding import Shop
+from tests.support.histories import ADDRESS, CUSTOMER, cancelled, paid, placed, shipped
+from tests.support.tape import message, recorded
+
+
+@pytest.fixture
+def shop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Shop:
+    monkeypatch.setenv("SHOP_HOME", str(tmp_path))
+    for _ in set_up(registry.all_services()):
+        pass
+    return Shop(monkeypatch, capsys)
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> EmbeddedBroker:
+    return EmbeddedBroker(tmp_path / "broker.db")
+
+
+def publish(broker: EmbeddedBroker, *events: DomainEvent) -> None:
+    broker.publisher().publish([message(each) for each in events])
+
+
+def spoil(broker: EmbeddedBroker, number: int) -> None:
+    with broker._file.opened() as connection:
+        connection.execute("UPDATE history SET body = x'7b' WHERE number = ?", (number,))
+
+
+def drop(broker: EmbeddedBroker, upto: int) -> None:
+    with broker._file.opened() as connection:
+        connection.execute("DELETE FROM history WHERE number <= ?", (upto,))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("history", "--type", "order.eaten"), "there is no type of event 'order.eaten'"),
+        (("tail", "--type", "order.eaten"), "there is no type of event 'order.eaten'"),
+        (("history", "--since", "yesterday"), "'yesterday' is no time"),
+        (("history", "--order", "no order"), "an order's id should be"),
+        (("history", "--order", "ORD-404"), "the history has no event of the order 'ORD-404'"),
+        (("history", "--limit", "0"), "--limit"),
+        (("timeline", "ORD-404"), "nobody has heard of an order 'ORD-404'"),
+        (("timeline", "Ω"), "an order's id should be"),
+        (("replay", "--to", "nobody"), "there is no service 'nobody'"),
+        (
+            ("replay", "--to", "loyalty", "--type", "order.shipped"),
+            "loyalty did not subscribe to order.shipped; it subscribes to order.cancelled",
+        ),
+        (("replay", "--to", "loyalty", "--since", "2w"), "'2w' is no time"),
+        (("rebuild", "nobody"), "there is no service 'nobody'"),
+        (("rebuild", "orders"), "orders publishes order.cancelled"),
+        (("rebuild", "email"), "email acts outside its database"),
+    ],
+    ids=lambda given: " ".join(given) if isinstance(given, tuple) else "",
+)
+def test_what_cannot_be_meant_is_refused_in_a_sentence(
+    shop: Shop, arguments: tuple[str, ...], sentence: str
+) -> None:
+    said = shop("events", *arguments)
+
+    assert said.code == 2
+    assert sentence in said.err
+    assert "Traceback" not in said.err
+
+
+def test_a_late_start_of_a_service_that_publishes_must_be_meant(shop: Shop) -> None:
+    said = shop("run", "orders", "--from-history")
+
+    assert said.code == 2
+    assert "as if each happened now" in said.err
+
+
+def test_the_same_by_a_setting_is_refused_too(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOP_INVENTORY_FROM_HISTORY", "true")
+
+    said = shop("run", "inventory")
+
+    assert said.code == 2
+    assert "shop run inventory --from-history --yes" in said.err
+
+
+def test_an_unreadable_event_in_the_middle_is_named_skipped_and_counted(
+    shop: Shop, broker: EmbeddedBroker
+) -> None:
+    events = [placed("ORD-1"), paid("ORD-1"), shipped("ORD-1")]
+    publish(broker, *events)
+    spoil(broker, 2)
+
+    said = shop("events", "history")
+
+    assert said.code == 0
+    assert len(said.out.splitlines()) == 2
+    assert f"{events[1].event_id} at place 1: the message is not JSON" in said.err
+    assert "1 unreadable message was skipped" in said.err
+
+
+def test_a_history_that_was_shortened_says_since_when_it_is_kept(
+    shop: Shop, broker: EmbeddedBroker
+) -> None:
+    publish(broker, *[placed(f"ORD-{number}") for number in range(5)])
+    drop(broker, 2)
+
+    everything = shop("events", "history", "--since", "2d")
+    recent = shop("events", "history", "--since", "0s")
+
+    assert "the history begins at" in everything.err
+    assert "SHOP_HISTORY_DAYS" in everything.err
+    assert len(everything.out.splitlines()) == 3
+    assert "the history begins at" not in recent.err
+
+
+def test_a_rebuild_asks_and_nothing_happens_without_a_yes(
+    shop: Shop, broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(broker, placed("ORD-1"))
+    monkeypatch.setattr("typer.confirm", _refuse)
+
+    said = shop("events", "rebuild", "loyalty")
+
+    assert said.code == 130
+    assert shop("loyalty", "balance", CUSTOMER, "--json").json["points"] == 0
+
+
+def _refuse(*_: object, **__: object) -> None:
+    import typer  # noqa: PLC0415 - what the prompt raises when a person says no
+
+    raise typer.Abort
+
+
+def test_a_rebuild_says_what_differs(shop: Shop, broker: EmbeddedBroker) -> None:
+    publish(broker, placed("ORD-1"), cancelled("ORD-1"), placed("ORD-2"))
+
+    said = shop("events", "rebuild", "loyalty", "--yes")
+
+    assert said.code == 0
+    assert "loyalty is rebuilt from 3 events." in said.out
+    assert "It differs: awards: 0 rows before, 2 rows now." in said.out
+    assert shop("loyalty", "balance", CUSTOMER, "--json").json["points"] == 99
+
+
+def test_a_rebuild_from_a_shortened_history_says_what_will_be_forgotten(
+    shop: Shop, broker: EmbeddedBroker
+) -> None:
+    publish(broker, *[placed(f"ORD-{number}") for number in range(3)])
+    drop(broker, 1)
+
+    said = shop("events", "rebuild", "loyalty", "--yes")
+
+    assert "loyalty will no longer know of it" in said.err
+
+
+def test_a_line_holds_no_personal_data_and_a_cloud_event_is_what_was_sent() -> None:
+    event = placed("ORD-1")
+    told = Told(recorded(event), event)
+
+    assert CUSTOMER not in as_line(told)
+    assert ADDRESS not in as_line(told)
+    assert as_cloud_event(told).encode() == told.record.body
+
+
+def test_a_cloud_event_that_was_sent_over_several_lines_is_printed_on_one() -> None:
+    event = placed("ORD-1")
+    record = recorded(event)
+    told = Told(replace(record, body=record.body.replace(b',"', b',\r\n"')), event)
+
+    assert len(as_cloud_event(told).splitlines()) == 1
+    assert from_json(as_cloud_event(told)) == from_json(record.body)
+
+
+def test_an_embedded_shop_that_nobody_set_up_has_no_history(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with only(home=tmp_path / "new"):
+        said = Shop(monkeypatch, capsys)("events", "history")
+
+    assert (said.code, said.out) == (0, "")
+    assert "nothing of that kind has happened" in said.err
