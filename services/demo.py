@@ -21,6 +21,7 @@ from rich.text import Text
 from services import registry
 from services.demo_ending import ANOTHER, CUSTOMER, STYLES, checks, print_checks
 from services.demo_mail import ReluctantMailer
+from services.demo_newcomer import Gifts
 from services.email.mailer import Mailer
 from services.email.refusals import MailRefused, MailRefusedForNow
 from services.email.service import email
@@ -37,6 +38,7 @@ from shared.runtime.dead_mending import retry
 from shared.runtime.logs import log_to
 from shared.runtime.process import ServiceGroup
 from shared.runtime.reacting import Reacted
+from shared.runtime.service import AnyService
 from shared.runtime.setting_up import set_up_embedded
 from shared.runtime.settings import only, settings_for
 from shared.storage.database import Database
@@ -100,24 +102,34 @@ class Play:
         self._services = {each.name: each for each in services}
         self.mailer = ReluctantMailer(Mailer.opened(settings))
         self._broker = broker_at(settings.broker_url_of("demo"))
-        self._group = ServiceGroup(
-            services,
-            log_to(log, settings),
-            listeners=[self.narrator.hear],
-            outside={"email": self.mailer},
+        self._log = log_to(log, settings)
+        first = ServiceGroup(
+            services, self._log, listeners=[self.narrator.hear], outside={"email": self.mailer}
         )
+        self._groups = [first]
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Run the services during the block."""
-        self._group.start()
+        self._groups[0].start()
         try:
             yield
         finally:
-            self._group.stop(PATIENCE)
+            for each in self._groups:
+                each.stop(PATIENCE)
             self._broker.close()
             for database in self.databases.values():
                 database.close()
+
+    def join(self, service: AnyService) -> None:
+        """Somebody new joins, and begins with the history."""
+        settings = settings_for(service.name)
+        self._services[service.name] = service
+        set_up_embedded(list(self._services.values()), settings)
+        self.databases[service.name] = Database(settings.database_url_of(service.name))
+        late = ServiceGroup([service], self._log, listeners=[self.narrator.hear], from_history=True)
+        self._groups.append(late)
+        late.start()
 
     def place(self, order_id: str, *, customer: str = CUSTOMER, **items: int) -> None:
         """A customer orders."""
@@ -197,7 +209,8 @@ def play(console: Console | None = None) -> int:
         stage = Play(console, log)
         with stage.running():
             _story(stage)
-            found = list(checks(stage.look))
+            gifts = _welcome_a_newcomer(stage)
+            found = [*checks(stage.look), *gifts.checks()]
     print_checks(console, found, seconds=time.monotonic() - began)
     return 0 if all(each.is_well for each in found) else 1
 
@@ -250,3 +263,13 @@ def _mend_what_died(stage: Play) -> None:
         done = retry(queue)
     say(f"retried {done.retried}, duplicates {done.duplicates}")
     stage.until_quiet()
+
+
+def _welcome_a_newcomer(stage: Play) -> Gifts:
+    gifts = Gifts()
+    stage.narrator.headline(
+        "gifts joins, which nobody has heard of, and hears it all: shop run NAME --from-history"
+    )
+    stage.join(gifts.service)
+    stage.until_quiet()
+    return gifts

@@ -1,0 +1,37 @@
+"""The demo's last guest: a consumer that was not there when it happened, and knows all of it."""
+
+from collections.abc import Iterator
+
+from services.demo_ending import Check
+from shared.events import OrderCancelled, OrderPlaced
+from shared.runtime.service import Service
+from shared.storage.unit_of_work import Store, UnitOfWork
+
+
+class Gifts:
+    """Wraps a gift for every order, and unwraps it when the order is cancelled.
+
+    It keeps them in memory, for as long as the demo lasts; `shop new` makes one with a table.
+    """
+
+    def __init__(self) -> None:
+        self._placed: dict[str, str] = {}
+        self._cancelled: set[str] = set()
+        self.service = Service("gifts", store=Store)
+        self.service.on(OrderPlaced, self._wrap)
+        self.service.on(OrderCancelled, self._unwrap)
+
+    def _wrap(self, event: OrderPlaced, work: UnitOfWork[Store]) -> None:
+        self._placed[event.order_id] = event.customer_email
+        work.did(f"gift for {event.order_id} wrapped")
+
+    def _unwrap(self, event: OrderCancelled, work: UnitOfWork[Store]) -> None:
+        self._cancelled.add(event.order_id)
+        work.did(f"gift for {event.order_id} unwrapped")
+
+    def checks(self) -> Iterator[Check]:
+        """What it must know, though it came last."""
+        known = tuple(sorted(self._placed.keys() - self._cancelled))
+        yield Check(
+            "gifts", "orders from before it joined", known, ("ORD-123", "ORD-124", "ORD-126")
+        )
