@@ -1,15 +1,17 @@
 """Consumers that come late and end as if they had been there from the start, on both brokers."""
 
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from functools import partial
 from pathlib import Path
+from subprocess import DEVNULL, Popen
 
 import pytest
 from sqlalchemy import func, select
 
 from services.loyalty.handlers import award_points, take_points_back
+from services.loyalty.service import loyalty
 from services.loyalty.store import LoyaltyStore
 from shared.events import DomainEvent, OrderCancelled, OrderPlaced
 from shared.messaging.connect import broker_at
@@ -25,6 +27,7 @@ from shared.runtime.tuning import queue_of
 from shared.storage import contents, places
 from shared.storage.contents import Contents
 from shared.storage.database import Database
+from shared.storage.places import Place
 from shared.storage.tables import inbox
 from tests.support.histories import cancelled, placed, shipped
 from tests.support.tape import message
@@ -113,10 +116,10 @@ class World:
         with self.database(service) as database, database.read() as connection:
             return connection.execute(select(func.count()).select_from(inbox)).scalar_one()
 
-    def is_caught_up(self, service: AnyService) -> bool:
+    def place(self, service: AnyService) -> Place:
+        """Where it is in the history; nowhere, before it has begun."""
         with self.database(service) as database, database.read() as connection:
-            place = places.find(connection)
-        return place is not None and place.is_done
+            return places.find(connection) or Place(0, 0, is_done=False)
 
     def state(self, service: AnyService) -> dict[str, Contents]:
         with self.database(service) as database, database.read() as connection:
@@ -147,7 +150,7 @@ def test_who_comes_late_ends_exactly_like_who_was_there_from_the_start(world: Wo
 
     with world.at_work(NEWCOMER, from_history=True):
         eventually(lambda: world.handled(NEWCOMER) == heard, within=PATIENCE)
-        eventually(partial(world.is_caught_up, NEWCOMER))
+        eventually(lambda: world.place(NEWCOMER).is_done)
 
     assert world.state(NEWCOMER) == world.state(VETERAN)
     assert world.state(NEWCOMER)["awards"].rows == EVENTS // 2
@@ -174,3 +177,25 @@ def test_every_live_event_is_applied_before_the_last_old_one(world: World) -> No
 
     assert order.count(True) == LIVE
     assert not any(order[-1000:])
+
+
+def test_killed_in_the_middle_it_goes_on_where_it_was(world: World) -> None:
+    heard = EVENTS // 4 * 3
+    world.make(VETERAN)
+    world.publish(story(EVENTS))
+    with world.at_work(VETERAN):
+        eventually(lambda: world.handled(VETERAN) == heard, within=PATIENCE)
+    world.make(VETERAN, loyalty)
+    command = [sys.executable, "-m", "services.shop", "run", "loyalty", "--from-history"]
+    with Popen(command, stdout=DEVNULL) as process:
+        eventually(lambda: world.place(loyalty).place > 0, within=PATIENCE)
+        process.kill()
+    reached = world.place(loyalty)
+    assert not reached.is_done
+
+    with world.at_work(loyalty):  # what was begun is ended, asked for or not
+        eventually(lambda: world.handled(loyalty) == heard, within=PATIENCE)
+        eventually(lambda: world.place(loyalty).is_done)
+
+    assert world.place(loyalty).place >= reached.place
+    assert world.state(loyalty) == world.state(VETERAN)

@@ -143,6 +143,16 @@ def test_the_operator_reads_the_history_and_nothing_else(users: Users) -> None:
         users.channel("operator").basic_get("email")
 
 
+@pytest.mark.parametrize("user", ["operator", "email"])
+def test_operator_and_services_read_the_history_to_its_end(users: Users, user: str) -> None:
+    users.broker("orders").publisher().publish([message := order_placed()])
+    history = users.broker(user).history()
+
+    read = list(history.read(end=history.end()))
+
+    assert [each.body for each in read] == [message.body]
+
+
 def test_the_operator_sees_the_queues_and_writes_nothing(users: Users) -> None:
     server = users.vhost.admin_url.rpartition("@")[2]
     quoted = users.url("operator").partition("://")[2].rpartition("@")[0]
