@@ -45,12 +45,14 @@ class World:
     Attributes:
         told: orders that a customer was told are placed.
         strangers: topic by id of what was published by nobody's outbox.
+        letters: service by id of what was sent to one service alone.
         restocked: pieces by product that were added.
         mails: Message-IDs that the mail server took, copies and all; None where nobody looked.
     """
 
     told: frozenset[str] = frozenset()
     strangers: Mapping[str, str] = field(default_factory=dict)
+    letters: Mapping[str, str] = field(default_factory=dict)
     restocked: Mapping[str, int] = field(default_factory=dict)
     mails: Sequence[str] | None = None
 

@@ -58,6 +58,7 @@ def nothing_is_dropped(evidence: Evidence) -> list[str]:
     breaches: list[str] = []
     for name, topics in evidence.topics.items():
         subscribed = {key for key, topic in published.items() if topics_matched(topics, topic)}
+        subscribed |= {key for key, only_to in evidence.world.letters.items() if only_to == name}
         known = evidence.inbox[name]
         dead = set(evidence.held.dead.get(name, ()))
         lost = subscribed - known.keys() - dead

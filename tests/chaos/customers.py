@@ -1,0 +1,91 @@
+"""Customers: a steady stream of orders, most of them paid, some cancelled.
+
+A program of its own. It tries again what the database did not answer for, and writes down each
+order that it was told is placed.
+"""
+
+import argparse
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import TypeVar
+
+from services.orders.cancelling import Cancellation, cancel_order
+from services.orders.order import OrderRefuses
+from services.orders.paying import Payment, pay_order
+from services.orders.placing import NewOrder, place_order
+from services.orders.service import orders
+from services.orders.simulating import CANCELLED, PAID, random_order
+from services.orders.store import OrdersStore
+from shared.runtime.settings import settings_for
+from shared.storage.database import DATABASE_ERRORS, Database, OutcomeUnknown
+from shared.storage.unit_of_work import UnitOfWork
+
+T = TypeVar("T")
+
+SKUS = ("product-1", "product-2", "product-3")
+
+
+class Customers:
+    """Those who order, until they are sent home."""
+
+    def __init__(self, told: Path, seed: int) -> None:
+        self._database = Database(settings_for("orders").database_url_of("orders"), app="customers")
+        self._mix = Random(seed)  # noqa: S311 - nobody gains by guessing it
+        self._told = told
+        self.sent_home = threading.Event()
+
+    def come(self, rate: float) -> None:
+        """Place orders at a rate."""
+        began = time.monotonic()
+        number = 0
+        while not self.sent_home.wait(max(0.0, began + number / rate - time.monotonic())):
+            number += 1
+            self._order(random_order(self._mix, SKUS), self._mix.random())
+        self._database.close()
+
+    def _order(self, new: NewOrder, fate: float) -> None:
+        order = self._insist(lambda work: place_order(new, work))
+        if order is None:
+            return
+        with self._told.open("a") as told:
+            told.write(f"{new.order_id}\n")
+        if fate < PAID:
+            payment = Payment(order_id=new.order_id, amount=order.total_amount)
+            self._insist(lambda work: pay_order(payment, work))
+        elif fate < PAID + CANCELLED:
+            wish = Cancellation(order_id=new.order_id, reason="changed my mind")
+            self._insist(lambda work: cancel_order(wish, work))
+
+    def _insist(self, wish: Callable[[UnitOfWork[OrdersStore]], T]) -> T | None:
+        """Until it is done, it is refused, or they are sent home."""
+        while not self.sent_home.is_set():
+            try:
+                with orders.unit_of_work(self._database) as work:
+                    return_value = wish(work)
+            except OrderRefuses:
+                return None
+            except (*DATABASE_ERRORS, OutcomeUnknown):
+                self.sent_home.wait(0.2)
+            else:
+                return return_value
+        return None
+
+
+def main() -> None:
+    """Order until SIGTERM."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("told", type=Path)
+    parser.add_argument("--rate", type=float, required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    arguments = parser.parse_args()
+    customers = Customers(arguments.told, arguments.seed)
+    signal.signal(signal.SIGTERM, lambda *_: customers.sent_home.set())
+    customers.come(arguments.rate)
+
+
+if __name__ == "__main__":
+    main()

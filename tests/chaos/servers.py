@@ -1,0 +1,139 @@
+"""A broker and a database server that are there to be killed: containers on ports that stay."""
+
+import contextlib
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import docker
+import psycopg
+from docker.models.containers import Container
+
+from shared.errors import BrokerUnavailable
+from shared.messaging.rabbitmq.management import Management
+from tests.support.waiting import eventually
+
+PASSWORD = "hush"  # noqa: S105 - of servers that live for minutes on this machine alone
+BOOT_SECONDS = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A container, and where it answers."""
+
+    container: Container
+    ports: Mapping[int, int]
+
+    def kill(self) -> None:
+        self.container.kill()
+
+    def start(self) -> None:
+        self.container.start()
+
+    def restart(self) -> None:
+        self.container.restart(timeout=20)
+
+    def freeze(self) -> None:
+        self.container.pause()
+
+    def thaw(self) -> None:
+        self.container.unpause()
+
+    def run(self, *command: str) -> str:
+        code, output = self.container.exec_run(list(command))
+        assert code == 0, output
+        assert isinstance(output, bytes)
+        return output.decode()
+
+
+@contextlib.contextmanager
+def rabbitmq() -> Iterator[Server]:
+    """A broker with figures fresh to half a second, which soon tries again what found no queue.
+
+    A dead letter without a dead queue is published again after 3 minutes by default:
+    https://www.rabbitmq.com/docs/quorum-queues#dead-lettering
+    """
+    arguments = {
+        "collect_statistics_interval": 500,
+        "quorum_tick_interval": 500,
+        "dead_letter_worker_publisher_confirm_timeout": 3000,
+    }
+    environment = {
+        "RABBITMQ_DEFAULT_USER": "chaos",
+        "RABBITMQ_DEFAULT_PASS": PASSWORD,
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": " ".join(
+            f"-rabbit {name} {value}" for name, value in arguments.items()
+        ),
+    }
+    with _running("rabbitmq:4.3-management", environment, (5672, 15672)) as server:
+        eventually(lambda: broker_answers(server), within=BOOT_SECONDS)
+        yield server
+
+
+@contextlib.contextmanager
+def postgres() -> Iterator[Server]:
+    """A database server."""
+    environment = {"POSTGRES_PASSWORD": PASSWORD}
+    command = ["postgres", "-c", "max_connections=200"]
+    with _running("postgres:18", environment, (5432,), command) as server:
+        eventually(lambda: database_answers(server), within=BOOT_SECONDS)
+        yield server
+
+
+def broker_answers(server: Server) -> bool:
+    try:
+        return Management(admin_url(server)).get("overview") is not None
+    except BrokerUnavailable:
+        return False
+
+
+def database_answers(server: Server) -> bool:
+    try:
+        with psycopg.connect(database_url(server), connect_timeout=2):
+            return True
+    except psycopg.OperationalError:
+        return False
+
+
+def admin_url(server: Server) -> str:
+    return f"http://chaos:{PASSWORD}@127.0.0.1:{server.ports[15672]}"
+
+
+def amqp_url(port: int) -> str:
+    return f"amqp://chaos:{PASSWORD}@127.0.0.1:{port}/%2F"
+
+
+def database_url(server: Server, database: str = "postgres") -> str:
+    """The administrator's."""
+    return f"postgresql://postgres:{PASSWORD}@127.0.0.1:{server.ports[5432]}/{database}"
+
+
+@contextlib.contextmanager
+def _running(
+    image: str,
+    environment: Mapping[str, str],
+    ports: Sequence[int],
+    command: Sequence[str] = (),
+) -> Iterator[Server]:
+    """A container; its ports are chosen here, since those that Docker draws change at a restart."""
+    client = docker.from_env()
+    chosen = {port: free_port() for port in ports}
+    container = client.containers.run(
+        image,
+        list(command),
+        detach=True,
+        environment=dict(environment),
+        ports={f"{port}/tcp": ("127.0.0.1", outside) for port, outside in chosen.items()},
+        labels={"past-tense": "chaos"},
+    )
+    try:
+        yield Server(container, chosen)
+    finally:
+        container.remove(force=True, v=True)
+        client.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
