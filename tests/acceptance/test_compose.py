@@ -162,6 +162,42 @@ def test_the_operator_finds_everything_well(system: Composition) -> None:
     assert [each for each in json.loads(found) if not each["ok"]] == []
 
 
+@pytest.mark.usefixtures("shipped")
+def test_the_operator_tells_an_orders_whole_story(system: Composition) -> None:
+    told = json.loads(_operator(system, "timeline", ORDER))
+
+    assert told["notes"] == []
+    placed = next(each for each in told["events"] if each["type"] == "order.placed.v1")
+    assert {each["service"]: each["outcome"] for each in placed["services"]} == {
+        name: "handled" for name in SERVICES if name != "orders"
+    }
+
+
+@pytest.mark.usefixtures("shipped")
+def test_a_services_container_reads_the_history_and_names_whom_it_cannot_see(
+    system: Composition,
+) -> None:
+    told = system("exec", "-T", "shipping", "shop", "events", "timeline", ORDER, "--json")
+
+    events = json.loads(told.stdout)["events"]
+    assert {"order.placed.v1", "order.shipped.v1"} <= {each["type"] for each in events}
+    for name in set(SERVICES) - {"shipping"}:
+        assert f"{name} cannot be seen" in told.stderr
+    assert "the history was read instead" in told.stderr
+
+
+@pytest.mark.usefixtures("shipped")
+def test_the_operator_brings_old_events_to_one_service_again(system: Composition) -> None:
+    sent = json.loads(_operator(system, "replay", "--to", "loyalty"))
+
+    assert sent["sent"] is True
+    assert sent["events"] >= 1
+
+
+def _operator(system: Composition, *arguments: str) -> str:
+    return system("run", "--rm", "-T", "operator", "events", *arguments, "--json").stdout
+
+
 def test_no_secret_is_in_what_docker_tells(system: Composition) -> None:
     told = json.dumps(system.containers()) + system("config").stdout
     secrets = [

@@ -72,7 +72,7 @@ def test_its_stanza_and_settings_are_added_and_nothing_else_of_the_composition_c
     )
     assert stanza in now
     settings = [line for line in now.splitlines() if line.startswith("  SHOP_GIFTS_")]
-    assert len(settings) == 5
+    assert len(settings) == 6
     left = now.replace(stanza, MARKER)
     for line in settings:
         left = left.replace(f"{line}\n", "")

@@ -1,0 +1,90 @@
+"""What only a real stream does: it loses connections, and drops its oldest segments."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import islice
+
+import pytest
+
+from shared.errors import BrokerRefused, BrokerUnavailable
+from shared.messaging.cloudevents import encode
+from shared.messaging.port import Message
+from shared.messaging.rabbitmq import RabbitBroker
+from shared.messaging.topology import History, Queue, Topology
+from shared.runtime.history import kept_since
+from tests.containers import Vhost
+from tests.contract.places import order_placed
+from tests.integration.test_rabbitmq_connections import close_connections, until
+from tests.support.histories import placed
+from tests.support.tape import message
+
+SMALL = History(days=30, max_bytes=300_000, segment_bytes=100_000)
+TOPOLOGY = Topology(queues=(Queue(name="email", topics=frozenset({"order.placed"})),))
+
+
+@pytest.fixture
+def broker(rabbitmq_vhost: Vhost, request: pytest.FixtureRequest) -> Iterator[RabbitBroker]:
+    broker = RabbitBroker(
+        rabbitmq_vhost.amqp_url, admin_url=rabbitmq_vhost.admin_url, app=rabbitmq_vhost.name
+    )
+    # A stream keeps the size of segments that it was made with.
+    assert broker.set_up(replace(TOPOLOGY, history=getattr(request, "param", History()))) == []
+    yield broker
+    broker.close()
+
+
+def test_a_reading_whose_connection_is_lost_goes_on_without_a_gap_or_a_copy(
+    broker: RabbitBroker, rabbitmq_vhost: Vhost
+) -> None:
+    messages = [order_placed() for _ in range(5_000)]
+    broker.publisher().publish(messages)
+    history = broker.history()
+    reading = history.read(end=history.end())
+    read = [each.body for each in islice(reading, 1_200)]
+
+    close_connections(rabbitmq_vhost, f"{rabbitmq_vhost.name} history")
+    read += [each.body for each in reading]
+
+    assert read == [each.body for each in messages]
+
+
+@pytest.mark.parametrize("broker", [SMALL], ids=["small"], indirect=True)
+def test_when_the_oldest_segments_are_dropped_the_history_says_since_when_it_is_kept(
+    broker: RabbitBroker,
+) -> None:
+    publisher, history = broker.publisher(), broker.history()
+    day = datetime(2026, 11, 20, tzinfo=UTC)
+
+    def window() -> list[Message]:
+        return [message(placed(f"ORD-{n}", occurred_at=day, reason="x" * 400)) for n in range(500)]
+
+    def shortened() -> datetime | None:
+        publisher.publish(window())
+        return kept_since(history)
+
+    assert until(shortened, seconds=60) == day
+    first = history.first()
+    assert first is not None
+    assert list(islice(history.read(end=history.end()), 1)) == [first]
+
+
+def test_a_stream_that_was_made_anew_ends_where_it_ends(broker: RabbitBroker) -> None:
+    event = placed("ORD-1")
+    broker.publisher().publish([message(event)])
+
+    read = list(broker.history().read(start=0, end=1_000))
+
+    assert [each.body for each in read] == [encode(event, source="orders")]
+
+
+def test_a_password_that_is_wrong_is_not_tried_again_and_again(rabbitmq_vhost: Vhost) -> None:
+    stranger = RabbitBroker(rabbitmq_vhost.as_user("nobody", "nothing"))
+
+    with pytest.raises(BrokerRefused, match="refuses the user"):
+        stranger.history().end()
+
+
+def test_before_set_up_it_says_what_to_do(rabbitmq_vhost: Vhost) -> None:
+    with pytest.raises(BrokerUnavailable, match="shop setup"):
+        RabbitBroker(rabbitmq_vhost.amqp_url).history().end()
