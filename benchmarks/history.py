@@ -18,9 +18,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from decimal import Decimal
+from functools import partial
 from subprocess import run
 
 from services import registry
+from services.analytics.service import analytics
 from services.loyalty.service import loyalty
 from shared.events import DomainEvent, OrderPlaced, OrderShipped, PaymentReceived, StockReserved
 from shared.messaging.cloudevents import encode
@@ -49,11 +51,15 @@ def main() -> int:
         _publish(broker, arguments.events)
         _read(broker)
         live = _consume("live", [loyalty], arguments.events // 4)
-        _consume("live", [registry.service("analytics")], arguments.events)
+        everything = _consume("live", [analytics], arguments.events)
         _timeline(services, broker, f"ORD-{arguments.events // 8}")
-        _forget(loyalty)
-        again = _consume("replayed", [loyalty], arguments.events // 4, meanwhile=_replay)
-    print(f"replay at {again / live:.2f} × of the live rate")
+        for service, number, before in (
+            (loyalty, arguments.events // 4, live),
+            (analytics, arguments.events, everything),
+        ):
+            _forget(service)
+            again = _consume("replayed", [service], number, meanwhile=partial(_replay, service))
+            print(f"    that is {again / before:.2f} × of the live rate")
     print(f"memory at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MiB")
     return 0
 
@@ -128,10 +134,10 @@ def _forget(service: AnyService) -> None:
         contents.empty(connection)
 
 
-def _replay() -> None:
+def _replay(service: AnyService) -> None:
     """As a person does it: in a process of its own, beside the service's."""
     with _timed("replay: read, and copied to its queue") as count:
-        command = [sys.executable, "-m", "services.shop", "events", "replay", "--to", "loyalty"]
+        command = [sys.executable, "-m", "services.shop", "events", "replay", "--to", service.name]
         done = run([*command, "--json"], check=True, capture_output=True)
         count(int(json.loads(done.stdout)["events"]))
 

@@ -87,7 +87,7 @@ class Wanted:
 
     def _fits(self, event_type: str) -> bool:
         return (not self.types or event_type in self.types) and (
-            not self.topics or topics_matched(self.topics, topic_of(event_type))
+            not self.topics or _lets_through(self.topics, event_type)
         )
 
 
@@ -163,10 +163,14 @@ class _Seen:
         return added.rowcount == 1
 
 
-@lru_cache(maxsize=256)
 def topic_of(event_type: str) -> str:
     """The routing key that a type is published with: `order.placed` of `order.placed.v1`."""
     return event_type.rpartition(".v")[0] or event_type
+
+
+@lru_cache(maxsize=1024)
+def _lets_through(topics: frozenset[str], event_type: str) -> bool:
+    return topics_matched(topics, topic_of(event_type))
 
 
 def earlier(since: datetime) -> datetime:
