@@ -1,33 +1,43 @@
 """Processes that are restarted, or die of a message, under a backlog."""
 
+import os
 import signal
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
 
+from services import registry
+from services.inventory.service import inventory
 from services.orders.paying import Payment, pay_order
 from services.orders.placing import NewOrder, place_order
 from services.orders.service import orders
+from shared.runtime.setting_up import set_up_embedded
+from shared.runtime.settings import only, settings_for
+from shared.storage.database import Database
 from shared.storage.tables import failures, inbox
-from tests.chaos import laws
+from tests.chaos import holdings, laws
+from tests.chaos.crew import Crew, Member
+from tests.chaos.evidence import Held, World, gathered
 from tests.chaos.failing import KILLS
-from tests.chaos.faults import order
-from tests.chaos.site import LIMITED, Site, site
+from tests.chaos.message_faults import order
+from tests.chaos.site import LIMITED, SHOP, site
 from tests.containers import _need_docker
 from tests.support.waiting import eventually
-
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
 
 RESTARTS = 25
 BACKLOG = 1500
 
+Databases = Mapping[str, Database]
 
-def fill(here: Site, count: int) -> None:
-    """A backlog for every service."""
+
+def fill(database: Database, count: int) -> None:
+    """A backlog for every service: so many orders, all of them paid."""
     for number in range(0, count, 100):
-        with orders.unit_of_work(here.databases["orders"]) as work:
-            for each in range(number, number + 100):
+        with orders.unit_of_work(database) as work:
+            for each in range(number, min(number + 100, count)):
                 new = NewOrder(
                     order_id=f"ORD-{each}",
                     customer_email="a@b.example",
@@ -40,54 +50,112 @@ def fill(here: Site, count: int) -> None:
                 pay_order(payment, work)
 
 
-def handled(here: Site, service: str) -> int:
-    with here.databases[service].read() as connection:
+def handled(databases: Databases, service: str) -> int:
+    with databases[service].read() as connection:
         return connection.execute(select(func.count()).select_from(inbox)).scalar_one()
 
 
-def failed(here: Site, service: str) -> list[tuple[str, str]]:
-    with here.databases[service].read() as connection:
-        rows = connection.execute(select(failures.c.event_id, failures.c.error)).all()
-    return [(row.event_id, row.error) for row in rows]
+def failed(databases: Databases) -> list[str]:
+    """Every failed attempt on record, in whatever service."""
+    found: list[str] = []
+    for name, database in databases.items():
+        with database.read() as connection:
+            errors = connection.execute(select(failures.c.event_id, failures.c.error))
+            found += [f"{name}: {row.event_id} {row.error}" for row in errors]
+    return found
 
 
+def roll(crew: Crew, members: Sequence[Member], times: int, look: Callable[[Member], bool]) -> int:
+    """Stop one after the other in good order; answers how often there was something to do."""
+    hit = 0
+    for number in range(times):
+        member = members[number % len(members)]
+        hit += look(member)
+        assert crew.end(member, signal.SIGTERM) == 0
+    return hit
+
+
+@pytest.mark.docker
+@pytest.mark.timeout(300)
 def test_twenty_five_rolling_restarts_burn_no_attempt(tmp_path: Path) -> None:
     _need_docker()
-    crew = [(name, False) for name in ("orders", "inventory-1", "inventory-2", "shipping", "email")]
-    with site(tmp_path, seed=1, crew=[*crew, ("analytics", False), ("loyalty", False)]) as here:
-        fill(here, BACKLOG)
+    names = ("orders", "inventory-1", "inventory-2", "shipping", "email", "analytics", "loyalty")
+    with site(tmp_path, seed=1, crew=[(name, False) for name in names]) as here:
+        fill(here.databases["orders"], BACKLOG)
         rolling = [each for each in here.crew.members.values() if each.name != "orders"]
-        eventually(lambda: all(handled(here, each.service) for each in rolling))
+        eventually(lambda: all(handled(here.databases, each.service) for each in rolling))
 
-        hit = 0
-        for number in range(RESTARTS):
-            member = rolling[number % len(rolling)]
-            hit += here.unacknowledged(member.service) > 0
-            assert here.crew.end(member, signal.SIGTERM) == 0
+        hit = roll(
+            here.crew, rolling, RESTARTS, lambda member: here.unacknowledged(member.service) > 0
+        )
 
         evidence = here.comes_to_rest()
         assert laws.breaches(evidence) == []
-        assert hit >= RESTARTS / 2  # a backlog there was
-        assert {name: failed(here, name) for name in here.databases if failed(here, name)} == {}
+        assert hit >= RESTARTS / 2  # there was a backlog
+        assert failed(here.databases) == []
         assert not any(evidence.held.dead.values())
 
 
+@pytest.mark.timeout(240)
+def test_rolling_restarts_of_the_embedded_shop_burn_no_attempt(tmp_path: Path) -> None:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("SHOP_")}
+    environment["SHOP_HOME"] = str(tmp_path)
+    with only(home=tmp_path):
+        settings = settings_for()
+        set_up_embedded(registry.all_services(), settings)
+    with ExitStack() as stack:
+        databases = {name: Database(settings.database_url_of(name)) for name in registry.names()}
+        for each in databases.values():
+            stack.callback(each.close)
+        with inventory.unit_of_work(databases["inventory"]) as work:
+            work.store.restock("product-1", BACKLOG)
+        fill(databases["orders"], BACKLOG // 3)
+        crew = Crew(
+            [
+                Member(
+                    name=name,
+                    service=name,
+                    command=[str(SHOP), "run", name],
+                    environment=environment,
+                    log=tmp_path / f"{name}.log",
+                )
+                for name in registry.names()
+            ]
+        )
+        crew.start()
+        stack.callback(crew.stop)
+        rolling = list(crew.members.values())
+        eventually(lambda: all(handled(databases, each.service) for each in rolling), within=60)
+
+        hit = roll(crew, rolling, len(rolling), lambda _: bool(_held(tmp_path, databases).left))
+
+        world = World(restocked={"product-1": BACKLOG})
+        eventually(
+            lambda: not laws.breaches(gathered(databases, _held(tmp_path, databases), world)),
+            within=90,
+        )
+        assert hit >= len(rolling) / 2  # there was a backlog
+        assert failed(databases) == []
+
+
+def _held(home: Path, databases: Databases) -> Held:
+    return holdings.embedded(home / "broker.db", databases)
+
+
+@pytest.mark.docker
+@pytest.mark.timeout(300)
 def test_a_message_that_kills_its_process_takes_no_neighbour_with_it(tmp_path: Path) -> None:
     _need_docker()
     with site(tmp_path, seed=1, crew=[("orders", False), (LIMITED, True)]) as here:
-        fill(here, 60)
+        fill(here.databases["orders"], 60)
         poisonous = order(here, f"{KILLS}{LIMITED}-1")
-        fill_more = order(here, "ORD-last")
+        last = order(here, "ORD-last")
 
-        eventually(lambda: handled(here, LIMITED) == 61, within=120)
-        eventually(lambda: _queue_is_empty(here), within=60)
+        eventually(lambda: handled(here.databases, LIMITED) == 61, within=120)
+        eventually(lambda: here.management.get("queues", "/", LIMITED)["messages"] == 0, within=60)
 
         evidence = here.evidence()
         assert evidence.held.dead[LIMITED] == [poisonous]
-        assert fill_more in evidence.inbox[LIMITED]
+        assert last in evidence.inbox[LIMITED]
         [member] = here.crew.of(LIMITED)
         assert member.codes.count(-signal.SIGKILL) >= 2
-
-
-def _queue_is_empty(here: Site) -> bool:
-    return bool(here.management.get("queues", "/", LIMITED)["messages"] == 0)
