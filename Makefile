@@ -7,10 +7,14 @@ IN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 ORDER ?= ORD-$(shell date +%s)
+SEED ?= 1
+SECONDS ?= 600
 ARGS ?=
+ONLY ?=
+PEERS := .venv-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint contracts docs setup up down logs order
+.PHONY: help demo test chaos lint contracts docs bench setup up down logs order
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +24,9 @@ demo: $(READY) ## Play the whole story in one process, in seconds
 
 test: $(READY) ## Run the tests; those with containers need Docker. ARGS="-k email" runs some
 	@$(IN)/pytest $(ARGS)
+
+chaos: $(READY) ## Break it for ten minutes, and check the laws. SEED=2 SECONDS=60 ARGS=--renew
+	@$(IN)/python -m tests.chaos --seed $(SEED) --seconds $(SECONDS) $(ARGS)
 
 lint: $(READY) ## Check formatting, lint, types and contracts
 	@$(IN)/ruff format --check
@@ -32,6 +39,9 @@ contracts: $(READY) ## Check that events keep what was promised. ARGS=--accept k
 
 docs: $(READY) ## Make what docs/ takes from the program: events.md and the demo's picture
 	@$(IN)/python docs/make.py
+
+bench: $(READY) $(PEERS)/.ready ## Measure, beside peers; needs Docker. ONLY=react for one, ARGS="--scale 0.1"
+	@$(IN)/python -m benchmarks $(ONLY) $(ARGS)
 
 setup: $(READY) ## Make the virtual environment; demo, test and lint do so by themselves
 
@@ -57,3 +67,10 @@ $(READY): requirements-dev.txt pyproject.toml
 	@$(IN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@$(IN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
+
+# What cannot be installed is not measured: its row says so.
+$(PEERS)/.ready: requirements-peers.txt | $(READY)
+	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	@echo "installing what requirements-peers.txt locks into $(PEERS)"
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-peers.txt \
+	  && touch $@ || echo "the peers could not be installed: their rows will say so"

@@ -1,0 +1,210 @@
+"""The real inventory service against peers that do the same effect, on a backlog of orders.
+
+Ours validates, keeps reservations, logs each reaction and says StockReserved besides; the peers
+keep the inbox and the stock alone. All effects are looked up in the database, and must be those
+of each order once, though one in a hundred was delivered twice.
+"""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import psycopg
+
+from benchmarks.children import (
+    PEERS,
+    clean_environment,
+    peers_python,
+    shop,
+    started,
+    wait_for,
+)
+from benchmarks.comparing import Bench, Comparison, Contestant, Role, WentWrong, rate_between
+from benchmarks.figures import Target
+from benchmarks.filling import (
+    DRAMATIQ,
+    QUEUE,
+    QUORUM,
+    Encode,
+    fill_ours,
+    fill_theirs,
+    for_celery,
+    for_dramatiq,
+    plain,
+)
+from benchmarks.sample import PIECES, Orders, sku
+from benchmarks.servers import Servers
+
+BACKLOG = 50_000
+AT_MOST = 20.0
+"""Seconds that a contestant is measured; a slow one then has done a part of the backlog."""
+_TO_START = 60.0
+
+TARGET = Target(
+    "≥ 3 × the best of FastStream, Celery and Dramatiq",
+    lambda result: (result.ratio_to_best_peer or 0) >= 3,
+)
+
+_TABLES = """
+    CREATE TABLE inbox (
+        event_id uuid PRIMARY KEY, handled_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    );
+    CREATE TABLE products (
+        sku text PRIMARY KEY,
+        available bigint NOT NULL CHECK (available >= 0),
+        reserved bigint NOT NULL CHECK (reserved >= 0)
+    );
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """One who does the same.
+
+    Attributes:
+        command: after the interpreter.
+        needs: modules that its environment must have; none for this one.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    encode: Encode = plain
+    arguments: Mapping[str, object] | None = None
+    needs: tuple[str, ...] = ()
+    role: Role = Role.PEER
+
+
+_CELERY = ("-m", "celery", "-A", "react_celery", "worker", "-P", "threads", "-c", "8")
+FRAMEWORKS = (
+    Peer("FastStream", ("react_faststream.py",), needs=("faststream", "asyncpg")),
+    Peer("Celery", _CELERY, for_celery, needs=("celery", "psycopg")),
+    Peer(
+        "Dramatiq",
+        ("-m", "dramatiq", "react_dramatiq", "-p", "1", "-t", "8"),
+        for_dramatiq,
+        DRAMATIQ,
+        needs=("dramatiq", "psycopg"),
+    ),
+)
+PLAIN = Peer("pika + psycopg", ("react_plain.py",))
+LIMIT = Peer("batches by hand", ("react_limit.py",), role=Role.LIMIT)
+
+
+def measure(bench: Bench, servers: Servers) -> None:
+    """Measure all in turn."""
+    orders = Orders(bench.size(BACKLOG, least=50))
+    others = [
+        Contestant(each.name, each.role, partial(theirs, servers, orders, each))
+        for each in (*FRAMEWORKS, PLAIN, LIMIT)
+    ]
+    ours_first = Contestant("inventory", Role.OURS, partial(ours, servers, orders))
+    bench.compare(
+        Comparison(name="react", unit="orders/s", target=TARGET, contestants=[ours_first, *others])
+    )
+
+
+def ours(servers: Servers, orders: Orders) -> float:
+    """The service as it is, from the queue to the confirmed outgoing event."""
+    with servers.shop("inventory") as place:
+        url = place.databases["inventory"]
+        _stock(url, orders)
+        fill_ours(place.amqp_url, orders, "inventory")
+        command = shop("run", "inventory")
+        with started(command, clean_environment(**place.environment)) as (_, check):
+            _until_done(url, orders, check)
+            wait_for(
+                lambda: _one(url, "SELECT count(*) FROM outbox WHERE sent_at IS NULL") == 0,
+                seconds=AT_MOST,
+                what="the outgoing events are sent",
+                check=check,
+            )
+        handled = _times(url, "SELECT handled_at FROM inbox")
+        sent = _times(url, "SELECT sent_at FROM outbox")
+        verify(url, orders)
+        _must(len(sent) == len(handled), f"{len(handled)} handled, {len(sent)} sent on")
+        reserved = _one(url, "SELECT count(*) FROM reservations WHERE state = 'reserved'")
+        _must(reserved == len(handled), f"{len(handled)} handled, {reserved} reserved")
+    # The slower of the two is the figure: an effect counts once its event has gone out too.
+    return min(rate_between(handled), rate_between(sent))
+
+
+def theirs(servers: Servers, orders: Orders, peer: Peer) -> float:
+    """A peer at the same orders."""
+    python = peers_python(*peer.needs) if peer.needs else sys.executable
+    with servers.place("peer") as place:
+        url = place.databases["peer"]
+        with psycopg.connect(url) as connection:
+            connection.execute(_TABLES)
+        _stock(url, orders)
+        fill_theirs(place.amqp_url, orders, peer.encode, peer.arguments or QUORUM)
+        environment = clean_environment(
+            BENCH_AMQP_URL=place.amqp_url, BENCH_DATABASE_URL=url, BENCH_QUEUE=QUEUE
+        )
+        with started([python, *peer.command], environment, cwd=PEERS) as (_, check):
+            _until_done(url, orders, check)
+        verify(url, orders)
+        return rate_between(_times(url, "SELECT handled_at FROM inbox"))
+
+
+def _stock(url: str, orders: Orders) -> None:
+    with psycopg.connect(url) as connection, connection.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO products (sku, available, reserved) VALUES (%s, %s, 0)",
+            [(sku(each), PIECES) for each in range(orders.products)],
+        )
+
+
+def _until_done(url: str, orders: Orders, check: Any) -> None:  # noqa: ANN401 - of `started`
+    """Until all is done, or has been at work for as long as it is measured."""
+    with psycopg.connect(url, autocommit=True) as connection:
+
+        def progress() -> tuple[int, float]:
+            query = "SELECT count(*), extract(epoch FROM now() - min(handled_at)) FROM inbox"
+            row = connection.execute(query).fetchone()
+            return (0, 0.0) if row is None else (row[0], float(row[1] or 0))
+
+        wait_for(lambda: progress()[0] > 0, seconds=_TO_START, what="the first effect", check=check)
+
+        def enough() -> bool:
+            done, seconds = progress()
+            return done >= orders.number or seconds > AT_MOST
+
+        wait_for(enough, seconds=2 * AT_MOST, what="the effects", check=check)
+
+
+def verify(url: str, orders: Orders) -> None:
+    """Each product must have put aside what the handled orders asked for, once.
+
+    Raises:
+        WentWrong: it has not.
+    """
+    with psycopg.connect(url) as connection:
+        handled = {row[0] for row in connection.execute("SELECT event_id FROM inbox")}
+        found: dict[str, int] = dict(
+            connection.execute("SELECT sku, reserved FROM products WHERE reserved > 0")
+        )
+        lost = connection.execute(
+            "SELECT count(*) FROM products WHERE sku LIKE 'sku-%%' AND available + reserved <> %s",
+            (PIECES,),
+        ).fetchone()
+    expected = dict(orders.reserved_by(handled))
+    _must(bool(handled), "it handled nothing")
+    _must(found == expected and lost == (0,), "its effects are not those of each order once")
+
+
+def _must(holds: bool, otherwise: str) -> None:  # noqa: FBT001 - reads like an assertion
+    if not holds:
+        raise WentWrong(otherwise)
+
+
+def _times(url: str, query: str) -> list[float]:
+    with psycopg.connect(url) as connection:
+        return [row[0].timestamp() for row in connection.execute(query.encode())]
+
+
+def _one(url: str, query: str) -> int:
+    with psycopg.connect(url) as connection:
+        row = connection.execute(query.encode()).fetchone()
+        return int(row[0]) if row else 0

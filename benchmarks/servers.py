@@ -1,0 +1,235 @@
+"""The broker and the database server of one run: containers of its own, removed at its end.
+
+Each measurement gets a virtual host and databases of its own. Both servers are as they come, so
+durable: `fsync` and `synchronous_commit` are on. Reached over loopback only.
+"""
+
+import os
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from typing import cast
+from urllib.parse import quote
+
+import docker
+import psycopg
+from docker.errors import DockerException, ImageNotFound
+from docker.models.containers import Container
+from psycopg import sql
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from services import registry
+from shared.errors import BrokerUnavailable
+from shared.messaging.connect import broker_at
+from shared.messaging.rabbitmq.management import Management
+from shared.runtime.settings import only, settings_for
+from shared.runtime.tuning import topology
+from shared.storage.database import Database
+from shared.storage.migrating import migrate
+
+RABBITMQ = "rabbitmq:4.3-management"
+POSTGRES = "postgres:18"
+LABEL = "past-tense.benchmark"
+
+_START = 120
+"""Seconds until a server that does not answer is given up."""
+
+
+class NoDocker(Exception):
+    """The servers cannot be had; the message is a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A virtual host and databases that one measurement has for itself.
+
+    Attributes:
+        environment: the SHOP_ variables that lead a service there.
+        databases: the URL for psycopg, by service; or by any name that was asked for.
+    """
+
+    amqp_url: str
+    environment: Mapping[str, str]
+    databases: Mapping[str, str]
+
+
+class Servers:
+    """Both servers, running.
+
+    Args:
+        amqp: the broker's URL without a virtual host, its administrator's.
+        admin_url: of the management API.
+        postgres: the database server's URL without a database, its administrator's.
+    """
+
+    def __init__(self, *, amqp: str, admin_url: str, postgres: str) -> None:
+        self._amqp = amqp
+        self._admin_url = admin_url
+        self._postgres = postgres
+        self._numbers = count(1)
+
+    def wait(self) -> None:
+        """Until both take work."""
+        _answering(self._admin_url, f"{self._amqp}/%2F", f"{self._postgres}/postgres")
+
+    def versions(self) -> dict[str, str]:
+        """What they are."""
+        overview = Management(self._admin_url).get("overview")
+        with psycopg.connect(f"{self._postgres}/postgres") as connection:
+            row = connection.execute("SHOW server_version").fetchone()
+        return {
+            "RabbitMQ": overview["rabbitmq_version"],
+            "PostgreSQL": str(row[0]).split()[0] if row else "",
+        }
+
+    @contextmanager
+    def place(self, *names: str) -> Iterator[Place]:
+        """A virtual host where every queue is a quorum queue, and an empty database for each."""
+        number = next(self._numbers)
+        vhost = f"bench-{number}"
+        management = Management(self._admin_url)
+        management.put("vhosts", vhost, content={"default_queue_type": "quorum"})
+        try:
+            databases = {name: self._database(f"{name}_{number}") for name in names}
+            amqp_url = f"{self._amqp}/{quote(vhost, safe='')}"
+            yield Place(
+                amqp_url,
+                {
+                    "SHOP_BROKER_URL": amqp_url,
+                    "SHOP_BROKER_ADMIN_URL": self._admin_url,
+                    "SHOP_DATABASE_URL": f"{self._postgres}/{{service}}_{number}",
+                },
+                databases,
+            )
+        finally:
+            management.delete("vhosts", vhost)
+            for name in names:
+                self._drop(f"{name}_{number}")
+
+    @contextmanager
+    def shop(self, *services: str) -> Iterator[Place]:
+        """The same, with the whole topology, and the tables of these services."""
+        with self.place(*services) as place:
+            values = {
+                name.removeprefix("SHOP_").lower(): value
+                for name, value in place.environment.items()
+            }
+            with only(**values):
+                _set_up(services)
+            yield place
+
+    def _database(self, name: str) -> str:
+        with psycopg.connect(f"{self._postgres}/postgres", autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return f"{self._postgres}/{name}"
+
+    def _drop(self, name: str) -> None:
+        with psycopg.connect(f"{self._postgres}/postgres", autocommit=True) as connection:
+            drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
+            connection.execute(drop.format(sql.Identifier(name)))
+
+
+def _set_up(services: Sequence[str]) -> None:
+    settings = settings_for()
+    broker = broker_at(settings.broker_url, admin_url=settings.broker_admin_url)
+    try:
+        broker.set_up(topology(registry.all_services(), settings))
+    finally:
+        broker.close()
+    for name in services:
+        database = Database(settings.database_url_of(name))
+        try:
+            migrate(database, registry.service(name).migrations)
+        finally:
+            database.close()
+
+
+@contextmanager
+def running() -> Iterator[Servers]:
+    """Start both; remove them at the end, whatever happens.
+
+    Raises:
+        NoDocker: there is no engine, or it has no such image and cannot get it.
+    """
+    try:
+        client = docker.from_env()
+        client.ping()
+    except (DockerException, OSError):
+        raise NoDocker("this needs a Docker engine, and none answers") from None
+    containers: list[Container] = []
+    password = secrets.token_hex(12)
+    try:
+        _remove_orphans(client)
+        rabbitmq = {"RABBITMQ_DEFAULT_USER": "admin", "RABBITMQ_DEFAULT_PASS": password}
+        containers.append(_start(client, RABBITMQ, [5672, 15672], rabbitmq))
+        containers.append(_start(client, POSTGRES, [5432], {"POSTGRES_PASSWORD": password}))
+        servers = _servers(*containers, password=password)
+        servers.wait()
+        yield servers
+    finally:
+        for container in containers:
+            container.remove(force=True, v=True)
+        client.close()
+
+
+def _servers(rabbitmq: Container, postgres: Container, *, password: str) -> Servers:
+    who, host = f"admin:{password}", "127.0.0.1"
+    return Servers(
+        amqp=f"amqp://{who}@{host}:{_port(rabbitmq, 5672)}",
+        admin_url=f"http://{who}@{host}:{_port(rabbitmq, 15672)}",
+        postgres=f"postgresql://postgres:{password}@{host}:{_port(postgres, 5432)}",
+    )
+
+
+def _start(
+    client: docker.DockerClient, image: str, ports: Sequence[int], environment: Mapping[str, str]
+) -> Container:
+    try:
+        container = client.containers.run(
+            image,
+            detach=True,
+            environment=dict(environment),
+            # A port of the engine's choice; the types know only chosen ones.
+            ports=dict.fromkeys(
+                (f"{port}/tcp" for port in ports), cast("int", ("127.0.0.1", None))
+            ),
+            labels={LABEL: str(os.getpid())},
+        )
+    except ImageNotFound as error:
+        raise NoDocker(f"there is no image {image}, and it cannot be pulled") from error
+    except DockerException as error:
+        raise NoDocker(f"the Docker engine cannot run {image}: {error}") from error
+    container.reload()
+    return container
+
+
+def _remove_orphans(client: docker.DockerClient) -> None:
+    """Remove what a run left that was killed without a chance to clean up."""
+    for container in client.containers.list(all=True, filters={"label": LABEL}):
+        if not os.path.exists(f"/proc/{container.labels[LABEL]}"):  # noqa: PTH110 - no file
+            container.remove(force=True, v=True)
+
+
+def _port(container: Container, inside: int) -> int:
+    bound = container.ports[f"{inside}/tcp"]
+    if not bound:
+        raise NoDocker(f"the Docker engine published no port {inside}")
+    return int(bound[0]["HostPort"])
+
+
+@retry(
+    retry=retry_if_exception_type((BrokerUnavailable, psycopg.OperationalError)),
+    stop=stop_after_delay(_START),
+    wait=wait_fixed(0.5),
+    reraise=True,
+)
+def _answering(admin_url: str, amqp_url: str, postgres_url: str) -> None:
+    Management(admin_url).get("overview")
+    broker = broker_at(amqp_url)
+    try:
+        broker.probe()
+    finally:
+        broker.close()
+    psycopg.connect(postgres_url, connect_timeout=5).close()
