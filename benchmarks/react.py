@@ -109,7 +109,7 @@ def ours(servers: Servers, orders: Orders) -> float:
     """The service as it is, from the queue to the confirmed outgoing event."""
     with servers.shop("inventory") as place:
         url = place.databases["inventory"]
-        _stock(url, orders)
+        stock(url, orders)
         fill_ours(place.amqp_url, orders, "inventory")
         command = shop("run", "inventory")
         with started(command, clean_environment(**place.environment)) as (_, check):
@@ -137,7 +137,7 @@ def theirs(servers: Servers, orders: Orders, peer: Peer) -> float:
         url = place.databases["peer"]
         with psycopg.connect(url) as connection:
             connection.execute(_TABLES)
-        _stock(url, orders)
+        stock(url, orders)
         fill_theirs(place.amqp_url, orders, peer.encode, peer.arguments or QUORUM)
         environment = clean_environment(
             BENCH_AMQP_URL=place.amqp_url, BENCH_DATABASE_URL=url, BENCH_QUEUE=QUEUE
@@ -148,7 +148,8 @@ def theirs(servers: Servers, orders: Orders, peer: Peer) -> float:
         return rate_between(_times(url, "SELECT handled_at FROM inbox"))
 
 
-def _stock(url: str, orders: Orders) -> None:
+def stock(url: str, orders: Orders) -> None:
+    """Put plenty of each product into stock."""
     with psycopg.connect(url) as connection, connection.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO products (sku, available, reserved) VALUES (%s, %s, 0)",
@@ -159,19 +160,25 @@ def _stock(url: str, orders: Orders) -> None:
 def _until_done(url: str, orders: Orders, check: Any) -> None:  # noqa: ANN401 - of `started`
     """Until all is done, or has been at work for as long as it is measured."""
     with psycopg.connect(url, autocommit=True) as connection:
-
-        def progress() -> tuple[int, float]:
-            query = "SELECT count(*), extract(epoch FROM now() - min(handled_at)) FROM inbox"
-            row = connection.execute(query).fetchone()
-            return (0, 0.0) if row is None else (row[0], float(row[1] or 0))
-
-        wait_for(lambda: progress()[0] > 0, seconds=_TO_START, what="the first effect", check=check)
+        wait_for(
+            lambda: handled_in(connection)[0] > 0,
+            seconds=_TO_START,
+            what="the first effect",
+            check=check,
+        )
 
         def enough() -> bool:
-            done, seconds = progress()
+            done, seconds = handled_in(connection)
             return done >= orders.number or seconds > AT_MOST
 
         wait_for(enough, seconds=2 * AT_MOST, what="the effects", check=check)
+
+
+def handled_in(connection: psycopg.Connection) -> tuple[int, float]:
+    """How many were handled so far, and the seconds since the first."""
+    query = "SELECT count(*), extract(epoch FROM now() - min(handled_at)) FROM inbox"
+    row = connection.execute(query).fetchone()
+    return (0, 0.0) if row is None else (row[0], float(row[1] or 0))
 
 
 def verify(url: str, orders: Orders) -> None:

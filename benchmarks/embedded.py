@@ -1,0 +1,158 @@
+"""The whole shop embedded, in one process: no server, SQLite files, durable.
+
+First all six services, from placing each order to the last reaction to it, a customer's mails in a
+Maildir; then analytics alone, on a backlog of events.
+"""
+
+import io
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from functools import partial
+
+from sqlalchemy import func, select
+
+from benchmarks.children import answer, clean_environment, wait_for
+from benchmarks.comparing import Bench, Comparison, Contestant, Role, WentWrong, rate_between
+from benchmarks.figures import Target
+from benchmarks.sample import Orders
+from benchmarks.servers import Servers
+from services import registry
+from services.inventory.tables import products
+from services.orders.paying import Payment, pay_order
+from services.orders.placing import NewOrder, place_order
+from services.orders.service import orders as orders_service
+from shared.messaging.connect import broker_at
+from shared.runtime.logs import log_to
+from shared.runtime.process import ServiceGroup
+from shared.runtime.service import AnyService
+from shared.runtime.setting_up import set_up_embedded
+from shared.runtime.settings import settings_for
+from shared.storage.database import Database
+from shared.storage.tables import inbox
+
+ORDERS = 2_000
+EVENTS = 20_000
+_PATIENCE = 300.0
+
+ALL = Target("≥ 150/s", lambda result: result.ours.median >= 150)
+ANALYTICS = Target("≥ 1,000/s", lambda result: result.ours.median >= 1_000)
+
+
+def measure(bench: Bench, servers: Servers) -> None:
+    """Measure both, each time in a new process and an empty shop."""
+    del servers
+    for name, what, unit, number, target in (
+        ("embedded", "all", "orders/s", bench.size(ORDERS, least=10), ALL),
+        ("embedded-analytics", "analytics", "events/s", bench.size(EVENTS, least=500), ANALYTICS),
+    ):
+        ours = Contestant(what, Role.OURS, partial(in_a_process, what, number))
+        bench.compare(Comparison(name=name, unit=unit, target=target, contestants=[ours]))
+
+
+def in_a_process(what: str, number: int) -> float:
+    """Events or orders a second, measured in a new process with a folder of its own."""
+    with tempfile.TemporaryDirectory() as home:
+        command = [sys.executable, "-m", "benchmarks.embedded", what, str(number)]
+        said = answer(command, clean_environment(SHOP_HOME=home), seconds=_PATIENCE)
+        return float(said["rate"])
+
+
+def main(what: str, number: int) -> None:
+    """Do it, here and now, in the shop that SHOP_HOME says."""
+    services = registry.all_services()
+    set_up_embedded(services, settings_for())
+    rate = all_six(services, number) if what == "all" else analytics_alone(number)
+    print(json.dumps({"rate": rate}))
+
+
+def all_six(services: Sequence[AnyService], number: int) -> float:
+    """Orders a second, each placed, paid, shipped and fully reacted to."""
+    _stock()
+    group = ServiceGroup(services, log_to(io.StringIO(), settings_for()))
+    began = time.monotonic()
+    group.start()
+    with closing(_database("orders")) as database:
+        for each in range(number):
+            _buy(database, f"ORD-{each}")
+    try:
+        wait_for(lambda: _all_done(number), seconds=_PATIENCE, what="all reactions", every=0.05)
+        took = time.monotonic() - began
+    finally:
+        group.stop(20)
+    return number / took
+
+
+def _stock() -> None:
+    with closing(_database("inventory")) as database, database.begin() as connection:
+        connection.execute(products.update().values(available=10_000_000))
+
+
+def _buy(database: Database, order_id: str) -> None:
+    """Place and pay, two transactions, as a customer does."""
+    new = NewOrder(
+        order_id=order_id,
+        customer_email="customer@example.com",
+        shipping_address="123 Main St, Springfield",
+        items={"product-1": 2, "product-2": 1},
+    )
+    with orders_service.unit_of_work(database) as work:
+        order = place_order(new, work)
+    payment = Payment(order_id=order_id, amount=order.total_amount, payment_method="card")
+    with orders_service.unit_of_work(database) as work:
+        pay_order(payment, work)
+
+
+_REACTIONS = {
+    "orders": 2,  # reserved, shipped
+    "inventory": 1,  # placed
+    "email": 2,  # placed, shipped
+    "shipping": 3,  # placed, paid, reserved
+    "loyalty": 1,  # placed
+    "analytics": 4,  # placed, paid, reserved, shipped
+}
+"""To an order that is placed, paid and shipped."""
+
+
+def _all_done(number: int) -> bool:
+    return all(_count(name, inbox) >= each * number for name, each in _REACTIONS.items())
+
+
+def _count(service: str, table: object) -> int:
+    with closing(_database(service)) as database, database.read() as connection:
+        return connection.execute(select(func.count()).select_from(table)).scalar_one()
+
+
+def analytics_alone(number: int) -> float:
+    """Events a second that analytics counts."""
+    events = Orders(number)
+    with closing(broker_at(settings_for().broker_url_of("benchmark"))) as broker:
+        publisher = broker.publisher()
+        for start in range(0, number, 500):
+            some = range(start, min(start + 500, number))
+            refused = publisher.publish(
+                [events.message(each, only_to="analytics") for each in some]
+            )
+            if any(refused):
+                raise WentWrong("the broker refused some")
+    analytics = registry.service("analytics")
+    group = ServiceGroup([analytics], log_to(io.StringIO(), settings_for()))
+    group.start()
+    try:
+        wait_for(lambda: _count("analytics", inbox) >= number, seconds=_PATIENCE, what="all")
+    finally:
+        group.stop(20)
+    with closing(_database("analytics")) as database, database.read() as connection:
+        times = connection.execute(select(inbox.c.handled_at)).scalars().all()
+    return rate_between([each.timestamp() for each in times])
+
+
+def _database(service: str) -> Database:
+    return Database(settings_for().database_url_of(service))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

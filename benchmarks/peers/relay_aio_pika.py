@@ -1,0 +1,34 @@
+"""aio-pika, each publish awaited; confirms are its default.
+
+Source: https://docs.aio-pika.com/quick-start.html
+"""
+
+import asyncio
+
+import aio_pika
+from publishing import EXCHANGE, KEY, URL, Clock, bodies
+
+
+async def main() -> None:
+    """Publish all."""
+    todo, number = bodies(), 0
+    connection = await aio_pika.connect_robust(URL)
+    async with connection:
+        channel = await connection.channel()
+        exchange = await channel.get_exchange(EXCHANGE)
+        clock = Clock()
+        for body in todo:
+            if clock.is_up():
+                break
+            message = aio_pika.Message(
+                body,
+                content_type="application/json",
+                delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+            )
+            await exchange.publish(message, KEY)
+            number += 1
+        clock.say(number)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,27 @@
+"""FastStream, each publish awaited; confirms are its default.
+
+Source: https://faststream.ag2.ai/latest/rabbit/publishing/
+"""
+
+import asyncio
+
+from faststream.rabbit import ExchangeType, RabbitBroker, RabbitExchange
+from publishing import EXCHANGE, KEY, URL, Clock, bodies
+
+
+async def main() -> None:
+    """Publish all."""
+    todo, number = bodies(), 0
+    exchange = RabbitExchange(EXCHANGE, ExchangeType.TOPIC, durable=True, declare=False)
+    async with RabbitBroker(URL, logger=None) as broker:
+        clock = Clock()
+        for body in todo:
+            if clock.is_up():
+                break
+            await broker.publish(body, routing_key=KEY, exchange=exchange, persist=True)
+            number += 1
+        clock.say(number)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
