@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 
-from sqlalchemy import func, select
+from sqlalchemy import Table, func, select
 
 from benchmarks.children import answer, clean_environment, wait_for
 from benchmarks.comparing import Bench, Comparison, Contestant, Role, WentWrong, rate_between
@@ -25,6 +25,7 @@ from services.inventory.tables import products
 from services.orders.paying import Payment, pay_order
 from services.orders.placing import NewOrder, place_order
 from services.orders.service import orders as orders_service
+from services.orders.tables import orders
 from shared.messaging.connect import broker_at
 from shared.runtime.logs import log_to
 from shared.runtime.process import ServiceGroup
@@ -83,6 +84,7 @@ def all_six(services: Sequence[AnyService], number: int) -> float:
         took = time.monotonic() - began
     finally:
         group.stop(20)
+    _verify(number)
     return number / took
 
 
@@ -121,7 +123,17 @@ def _all_done(number: int) -> bool:
     return all(_count(name, inbox) >= each * number for name, each in _REACTIONS.items())
 
 
-def _count(service: str, table: object) -> int:
+def _verify(number: int) -> None:
+    """Each order must be shipped, and its three pieces put aside, once."""
+    with closing(_database("orders")) as database, database.read() as connection:
+        shipped = connection.execute(select(func.count(orders.c.shipped_at))).scalar_one()
+    with closing(_database("inventory")) as database, database.read() as connection:
+        reserved = connection.execute(select(func.sum(products.c.reserved))).scalar_one()
+    if (shipped, reserved) != (number, 3 * number):
+        raise WentWrong(f"{shipped} of {number} shipped, {reserved} pieces put aside")
+
+
+def _count(service: str, table: Table) -> int:
     with closing(_database(service)) as database, database.read() as connection:
         return connection.execute(select(func.count()).select_from(table)).scalar_one()
 

@@ -44,7 +44,7 @@ from shared.messaging.connect import broker_at
 from shared.messaging.rabbitmq.publisher import WINDOW
 
 EVENTS = 50_000
-AT_MOST = 15.0
+AT_MOST = 10.0
 """Seconds that a peer publishes."""
 _PATIENCE = 120.0
 
