@@ -188,6 +188,7 @@ class Link:
         try:
             connection.ioloop.start()
         finally:
+            connection.let_go()
             connection.ioloop.close()
 
     def _connected(self, connection: pika.SelectConnection) -> None:

@@ -1,5 +1,6 @@
 """A connection of pika's that no message can break."""
 
+import contextlib
 import struct
 
 import pika
@@ -19,6 +20,12 @@ class ReadingConnection(pika.SelectConnection):
     One message with such a header would end the connection each time that it is delivered, with
     all that was delivered beside it, and could neither be handled nor shown nor removed.
     """
+
+    def let_go(self) -> None:
+        """Close the socket, where the loop ended before pika has."""
+        if self._transport is not None and not self.is_closed:
+            with contextlib.suppress(AssertionError):  # it has, and was about to tell
+                self._transport.abort()
 
     def _read_frame(self) -> tuple[int, frame.Frame | frame.ProtocolHeader | None]:
         try:
