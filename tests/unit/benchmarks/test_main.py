@@ -1,0 +1,74 @@
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import __main__ as program
+from benchmarks.children import started, wait_for
+from benchmarks.comparing import WentWrong
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_an_unknown_name_is_refused_with_those_there_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert program.main(["raect"]) == 2
+
+    said = capsys.readouterr().err
+    assert said.startswith("there is no benchmark 'raect'; there are relay, react,")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [["--scale", "0"], ["--rounds", "0"]], ids=str)
+def test_no_size_and_no_rounds_are_refused(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert program.main(arguments) == 2
+
+    assert "should be" in capsys.readouterr().err
+
+
+def test_without_docker_it_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
+
+    assert program.main(["react"]) == 1
+
+    assert capsys.readouterr().err.endswith("this needs a Docker engine, and none answers\n")
+
+
+def test_a_program_and_what_it_started_end_with_the_measurement(tmp_path: Path) -> None:
+    left = tmp_path / "left"
+    code = (
+        "import pathlib, subprocess, sys, time;"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(100)']);"
+        f"pathlib.Path({str(left)!r}).write_text(str(child.pid)); time.sleep(100)"
+    )
+
+    with started([sys.executable, "-c", code], {}) as (child, check):
+        wait_for(
+            lambda: left.exists() and bool(left.read_text()), seconds=20, what="it", check=check
+        )
+
+    assert child.returncode == -signal.SIGTERM
+    wait_for(lambda: not _lives(left.read_text()), seconds=20, what="its child ends")
+
+
+def test_a_program_that_ends_by_itself_is_quoted() -> None:
+    code = "import sys; sys.exit('no such broker')"
+
+    with (
+        started([sys.executable, "-c", code], {}) as (_, check),
+        pytest.raises(WentWrong, match=r"ended by itself \(1\): no such broker"),
+    ):
+        wait_for(lambda: False, seconds=20, what="never", check=check)
+
+
+def _lives(pid: str) -> bool:
+    # A zombie has ended: it only waits for the process that has adopted it.
+    state = subprocess.run(["ps", "-o", "stat=", "-p", pid], capture_output=True, check=False)
+    return state.stdout.strip()[:1] not in (b"", b"Z")
