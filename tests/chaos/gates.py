@@ -29,11 +29,19 @@ class Gate:
         self._servers: set[asyncio.StreamWriter] = set()
         self._forgotten: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._listening: asyncio.Server | None = None
         self.port = 0
 
     async def open(self) -> None:
-        server = await asyncio.start_server(self._begin, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
+        self._listening = await asyncio.start_server(self._begin, "127.0.0.1", 0)
+        self.port = self._listening.sockets[0].getsockname()[1]
+
+    async def close(self) -> None:
+        if self._listening is not None:
+            self._listening.close()
+        for each in self._tasks:
+            each.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.ensure_future(self._connected((reader, writer)))
@@ -93,12 +101,14 @@ class Gates:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        self._gates: list[Gate] = []
         self._thread = threading.Thread(target=self._loop.run_forever, name="gates", daemon=True)
         self._thread.start()
 
     def add(self, upstream: tuple[str, int]) -> Gate:
         gate = Gate(upstream)
         self._wait(gate.open())
+        self._gates.append(gate)
         return gate
 
     def cut(self, gate: Gate, *ways: Way) -> None:
@@ -114,16 +124,11 @@ class Gates:
         self._soon(gate.reopen)
 
     def close(self) -> None:
-        self._wait(self._cancelled())
+        for each in self._gates:
+            self._wait(each.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
         self._loop.close()
-
-    async def _cancelled(self) -> None:
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for each in tasks:
-            each.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _soon(self, work: Callable[[], None]) -> None:
         async def done() -> None:

@@ -9,9 +9,9 @@ from random import Random
 from typing import TypeVar
 
 import psycopg
-from pika.exceptions import AMQPError
 
 from shared.errors import BrokerUnavailable
+from shared.messaging.rabbitmq.session import FAILURES
 from tests.chaos import holdings
 from tests.chaos.crew import Member
 from tests.chaos.site import Site
@@ -29,13 +29,11 @@ MOMENT_SECONDS = 120.0
 
 UNREACHABLE = (
     psycopg.OperationalError,
-    AMQPError,
-    OSError,
     HTTPException,
     BrokerUnavailable,
-    ValueError,
+    *FAILURES,
 )
-"""What looking raises while another fault has the server; ValueError for half an answer."""
+"""What looking raises while another fault has the server."""
 
 
 class NothingInFlight(AssertionError):

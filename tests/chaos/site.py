@@ -20,6 +20,7 @@ from shared.errors import BrokerUnavailable
 from shared.messaging.connect import broker_at
 from shared.messaging.port import Message, Publisher
 from shared.messaging.rabbitmq.management import Management
+from shared.messaging.rabbitmq.session import FAILURES
 from shared.storage.database import DATABASE_ERRORS, Database
 from tests.chaos import holdings, laws, servers
 from tests.chaos.crew import Crew, Member
@@ -208,7 +209,7 @@ class Site:
                 if holdings.left_at(self.management.get("queues") or []):
                     return False
                 found.append(self.evidence())
-            except (BrokerUnavailable, *DATABASE_ERRORS):
+            except (BrokerUnavailable, *FAILURES, *DATABASE_ERRORS):
                 return False
             return laws.breaches(found[-1]) == []
 
