@@ -39,7 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _interruptible():
             return _measure(bench, wanted.only or NAMES)
     except KeyboardInterrupt:
-        return _fail("interrupted; what was measured is kept, and nothing is left running", 130)
+        return _fail(
+            "interrupted; what was measured is kept, and nothing is left running", INTERRUPTED
+        )
     except NoDocker as error:
         return _fail(str(error), 1)
 

@@ -56,14 +56,13 @@ def growth(servers: Servers, orders: Orders) -> float:
         url = place.databases["inventory"]
         stock(url, orders)
         command = shop("run", "inventory")
-        with started(command, clean_environment(**place.environment)) as (child, check):
-            _until_consuming(place, check)
-            rest = _megabytes(child, "VmRSS")
-        fill_ours(place.amqp_url, orders, "inventory")
         with (
             started(command, clean_environment(**place.environment)) as (child, check),
             psycopg.connect(url, autocommit=True) as connection,
         ):
+            _until_consuming(place, check)
+            rest = _megabytes(child, "VmRSS")
+            fill_ours(place.amqp_url, orders, "inventory")
 
             def enough() -> bool:
                 done, seconds = handled_in(connection)

@@ -6,6 +6,7 @@ durable: `fsync` and `synchronous_commit` are on. Reached over loopback only.
 
 import os
 import secrets
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -163,8 +164,12 @@ def running() -> Iterator[Servers]:
     try:
         _remove_orphans(client)
         rabbitmq = {"RABBITMQ_DEFAULT_USER": "admin", "RABBITMQ_DEFAULT_PASS": password}
-        containers.append(_start(client, RABBITMQ, [5672, 15672], rabbitmq))
-        containers.append(_start(client, POSTGRES, [5432], {"POSTGRES_PASSWORD": password}))
+        for image in (RABBITMQ, POSTGRES):
+            _have(client, image)
+        with _uninterrupted():
+            containers.append(_start(client, RABBITMQ, [5672, 15672], rabbitmq))
+        with _uninterrupted():
+            containers.append(_start(client, POSTGRES, [5432], {"POSTGRES_PASSWORD": password}))
         servers = _servers(*containers, password=password)
         servers.wait()
         yield servers
@@ -183,6 +188,26 @@ def _servers(rabbitmq: Container, postgres: Container, *, password: str) -> Serv
     )
 
 
+def _have(client: docker.DockerClient, image: str) -> None:
+    try:
+        client.images.get(image)
+    except ImageNotFound:
+        try:
+            client.images.pull(image)
+        except DockerException as error:
+            raise NoDocker(f"there is no image {image}, and it cannot be pulled") from error
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let a signal wait: between asking for a container and having it, nobody would remove it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _start(
     client: docker.DockerClient, image: str, ports: Sequence[int], environment: Mapping[str, str]
 ) -> Container:
@@ -197,8 +222,6 @@ def _start(
             ),
             labels={LABEL: str(os.getpid())},
         )
-    except ImageNotFound as error:
-        raise NoDocker(f"there is no image {image}, and it cannot be pulled") from error
     except DockerException as error:
         raise NoDocker(f"the Docker engine cannot run {image}: {error}") from error
     container.reload()

@@ -1,19 +1,27 @@
 """Benchmarks in small: what they measure is done, and checked. Times mean nothing here."""
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+import docker
 import psycopg
 import pytest
 
-from benchmarks import react, report
+from benchmarks import embedded, memory, react, relay, report, startup
+from benchmarks.__main__ import INTERRUPTED
+from benchmarks.children import wait_for
 from benchmarks.comparing import Bench, WentWrong
 from benchmarks.figures import Spread, read
 from benchmarks.sample import Orders
-from benchmarks.servers import Servers
+from benchmarks.servers import LABEL, Servers
 from tests.containers import RabbitServer
 
+ROOT = Path(__file__).parents[2]
 SHAPE = {
     "name",
     "ours",
@@ -54,6 +62,62 @@ def test_react_measures_ours_a_peer_and_the_limit(bench: Bench, servers: Servers
     report.write(bench.results, {"machine": "a test's"})
     assert "| react |" in (bench.results / "table.md").read_text()
     assert "<svg" in (bench.results / "figures.svg").read_text()
+
+
+def test_relay_measures_what_has_arrived(
+    bench: Bench, servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "PUBLISHERS", relay.PUBLISHERS[:1])
+
+    relay.measure(bench, servers)
+
+    result = read(bench.results / "relay.json")
+    assert result.ours.median > 0
+    assert isinstance(result.peers["pika, blocking"], Spread)
+    limit = result.limit["rabbitmq-c, window 500"]
+    assert isinstance(limit, Spread) or limit.missing.startswith("not built: ")
+
+
+def test_memory_is_that_of_the_service_itself(servers: Servers) -> None:
+    assert 20 < memory.at_rest(servers) < 500
+    assert 0 < memory.growth(servers, Orders(200)) < 500
+
+
+def test_starts_are_timed_of_commands_that_succeed(bench: Bench, servers: Servers) -> None:
+    startup.measure(bench, servers)
+
+    for name in ("startup", "startup-place"):
+        assert read(bench.results / f"{name}.json").ratio_to_limit
+
+
+def test_the_embedded_shop_does_all_that_it_is_timed_for(bench: Bench, servers: Servers) -> None:
+    embedded.measure(bench, servers)
+
+    assert read(bench.results / "embedded.json").ours.median > 0
+    assert read(bench.results / "embedded-analytics.json").ours.median > 0
+
+
+def test_interrupted_it_leaves_nothing_running(rabbitmq_server: RabbitServer) -> None:
+    del rabbitmq_server  # it says that there is a Docker engine
+    program = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks", "startup"], stderr=subprocess.PIPE, cwd=ROOT
+    )
+    with closing(docker.from_env()) as client, program:
+
+        def containers() -> int:
+            found = client.containers.list(all=True, filters={"label": f"{LABEL}={program.pid}"})
+            return len(found)
+
+        try:
+            wait_for(lambda: containers() > 0, seconds=30, what="a container")
+            program.send_signal(signal.SIGINT)
+            _, said = program.communicate(timeout=60)
+        finally:
+            program.kill()
+
+        assert program.returncode == INTERRUPTED
+        assert said.decode().endswith("nothing is left running\n")
+        assert containers() == 0
 
 
 def test_an_effect_done_twice_is_no_result(servers: Servers) -> None:

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -86,12 +87,14 @@ def test_where_less_is_better_the_best_peer_is_the_smallest(bench: Bench) -> Non
 def test_they_take_turns_so_that_all_meet_the_same_day(bench: Bench) -> None:
     turns: list[str] = []
 
-    def taking(name: str) -> Callable[[], float]:
-        return lambda: float(turns.append(name) is None)
+    def taking(name: str) -> float:
+        turns.append(name)
+        return 1.0
 
     bench.compare(
         comparison(
-            Contestant("we", Role.OURS, taking("we")), Contestant("a", Role.PEER, taking("a"))
+            Contestant("we", Role.OURS, partial(taking, "we")),
+            Contestant("a", Role.PEER, partial(taking, "a")),
         )
     )
 
@@ -115,10 +118,13 @@ def test_a_peer_that_is_not_there_says_so_in_its_row(bench: Bench, said: list[st
 def test_a_peer_whose_effects_are_wrong_has_no_figure(bench: Bench) -> None:
     tries = iter([values(5), raising(WentWrong("its effects are wrong"))])
 
+    def measure() -> float:
+        return next(tries)()
+
     result = bench.compare(
         comparison(
             Contestant("we", Role.OURS, values(1, 1, 1)),
-            Contestant("wrong", Role.PEER, lambda: next(tries)()),
+            Contestant("wrong", Role.PEER, measure),
         )
     )
 

@@ -1,5 +1,5 @@
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from benchmarks import report
 from benchmarks.figures import Missing, Result, Spread
@@ -19,14 +19,16 @@ ALONE = Result(name="memory", ours=Spread(85, 85, 85, "MB"), target="≤ 80 MB")
 
 def test_the_table_shows_each_figure_beside_its_target() -> None:
     assert report.table([FAST, ALONE]).splitlines()[2:] == [
-        "| react | **3,000 orders/s** (2,900 – 3,100) | A & B 1,000 (900 – 1,100)<br>"
-        "gone (not installed) | by hand 4,000 (4,000 – 4,000) | 3 | 0.75 | ≥ 3 × | yes |",
+        (
+            "| react | **3,000 orders/s** (2,900 – 3,100) | A & B 1,000 (900 – 1,100)<br>"
+            "gone (not installed) | by hand 4,000 (4,000 – 4,000) | 3 | 0.75 | ≥ 3 × | yes |"
+        ),
         "| memory | **85 MB** | – | – | – | – | ≤ 80 MB | **no** |",
     ]
 
 
 def test_the_picture_has_a_bar_for_each_that_was_measured() -> None:
-    drawn = ElementTree.fromstring(report.picture([FAST, ALONE]))  # noqa: S314 - our own
+    drawn = ET.fromstring(report.picture([FAST, ALONE]))  # noqa: S314 - our own
 
     bars = [each for each in drawn.iter() if each.get("height") == "14"]
     assert [float(each.get("width", 0)) for each in bars] == [285.0, 95.0, 380.0, 380.0]
