@@ -146,6 +146,16 @@ class Reactor:
         except DATABASE_ERRORS as error:
             raise EnvironmentFailed("what was held before could not be looked up") from error
 
+    def react_alone(self, suspect: Delivery) -> Reaction:
+        """Handle one that may end the process, after what came of it so far is on record."""
+        try:
+            suspicion.put_on_record(self.database, suspect)
+        except DATABASE_ERRORS as error:
+            away = EnvironmentFailed("what was held before could not be put on record")
+            away.__cause__ = error
+            return Reaction([Reacted(suspect, Outcome.HAND_BACK)], 0.0, away)
+        return self.react([suspect])
+
     def _react(self, deliveries: Sequence[Delivery], reacted: list[Reacted]) -> None:
         accepted = []
         for delivery in deliveries:

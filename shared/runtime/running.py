@@ -5,7 +5,7 @@ A third brings what happened before the service was there, where that is wanted,
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -13,11 +13,11 @@ from typing import Any
 from tenacity import Retrying, retry_if_exception, wait_random_exponential
 
 from shared.errors import BrokerRefused, BrokerUnavailable, EnvironmentFailed, ShopError
-from shared.messaging.port import Broker, Consumer, Delivery, Outcome
+from shared.messaging.port import Broker, Consumer, Outcome
 from shared.messaging.topology import Queue
 from shared.runtime.logs import Log, log_reaction
 from shared.runtime.metrics import Metrics
-from shared.runtime.reacting import Reacted, Reactor, Watch
+from shared.runtime.reacting import Reacted, Reaction, Reactor, Watch
 from shared.runtime.relay import Relay
 from shared.runtime.replaying import CatchUp
 from shared.runtime.service import AnyService
@@ -232,16 +232,15 @@ class Running:
                 suspects = self._reactor.suspects(deliveries)
                 calm = [each for each in deliveries if each not in suspects]
                 if calm:
-                    self._react(consumer, calm)
+                    self._settle(consumer, self._reactor.react(calm))
                 if suspects:
                     consumer.isolate(suspects[0])  # the other suspects come again
-                    self._react(consumer, suspects[:1])
+                    self._settle(consumer, self._reactor.react_alone(suspects[0]))
         finally:
             self._consumer = None
             consumer.close()
 
-    def _react(self, consumer: Consumer, deliveries: Sequence[Delivery]) -> None:
-        reaction = self._reactor.react(deliveries)
+    def _settle(self, consumer: Consumer, reaction: Reaction) -> None:
         for each in reaction.reacted:
             self._tell(each)
         # Only now, so that who watches reads of a cause before its consequences.

@@ -13,22 +13,36 @@ from shared.storage.database import Database
 
 
 def suspects(database: Database, deliveries: Sequence[Delivery]) -> list[Delivery]:
-    """The suspects among deliveries; what came of the attempts unknown so far goes on record."""
-    again = [each for each in deliveries if each.attempt > 1]
+    """The suspects among deliveries; each stays one until it is put on record."""
+    return [each for each, _ in _unexplained(database, deliveries)]
+
+
+def put_on_record(database: Database, suspect: Delivery) -> None:
+    """Keep what came of a suspect's attempts so far, now that it is handled alone.
+
+    Not earlier: the others of a batch are handed back, and must be suspects when they come again.
+    """
+    for each, known in _unexplained(database, [suspect]):
+        with database.begin() as connection:
+            for attempt in range(known + 1, each.attempt):
+                failures.record(connection, _ended(each, attempt))
+
+
+def _unexplained(database: Database, deliveries: Sequence[Delivery]) -> list[tuple[Delivery, int]]:
+    """Those neither handled nor failed as often as delivered, and how often they failed."""
+    again = [(printable(each.event_id), each) for each in deliveries if each.attempt > 1]
     if not again:
         return []
-    found = []
-    ids = [printable(each.event_id) for each in again]
-    with database.begin() as connection:
+    ids = [event_id for event_id, _ in again]
+    with database.read() as connection:
         handled = inbox.handled(connection, ids)
         recorded = failures.attempts(connection, ids)
-        for event_id, each in zip(ids, again, strict=True):
-            known = recorded.get((event_id, each.replays), 0)
-            if event_id not in handled and known < each.attempt - 1:
-                found.append(each)
-                for attempt in range(known + 1, each.attempt):
-                    failures.record(connection, _ended(each, attempt))
-    return found
+    return [
+        (each, known)
+        for event_id, each in again
+        if (known := recorded.get((event_id, each.replays), 0)) < each.attempt - 1
+        and event_id not in handled
+    ]
 
 
 def _ended(delivery: Delivery, attempt: int) -> failures.Failure:
