@@ -40,9 +40,9 @@ class NothingInFlight(AssertionError):
     """There was no moment at which the fault would have hit work in flight."""
 
 
-def caught(look: Callable[[], T | None]) -> T:
+def caught(look: Callable[[], T | None], *, within: float = MOMENT_SECONDS) -> T:
     """What it finds, at the moment when it finds something."""
-    until = time.monotonic() + MOMENT_SECONDS
+    until = time.monotonic() + within
     while time.monotonic() < until:
         try:
             if found := look():
