@@ -64,10 +64,19 @@ class Vhost(NamedTuple):
         return f"amqp://{user}:{quote(password, safe='')}@{server}"
 
 
+def need_docker() -> None:
+    """Skip the test where no engine answers; fail it where one must."""
+    if _docker_answers():
+        return
+    if os.environ.get("CI") == "true":
+        pytest.fail(NO_DOCKER, pytrace=False)
+    pytest.skip(NO_DOCKER)
+
+
 @pytest.fixture(scope="session")
 def rabbitmq_server() -> Iterator[RabbitServer]:
     """One broker for all tests; ask for `rabbitmq_vhost` unless a test needs the server itself."""
-    _need_docker()
+    need_docker()
     # A password that breaks whoever forgets to quote it in a URL.
     password = f"a/b@c:{secrets.token_hex(8)}%"
     container = RabbitMqContainer("rabbitmq:4.3-management", username="admin", password=password)
@@ -96,7 +105,7 @@ def rabbitmq_vhost(rabbitmq_server: RabbitServer) -> Iterator[Vhost]:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """One database server for all tests: the URL, for psycopg, of its administrator."""
-    _need_docker()
+    need_docker()
     # What is lost when the server is killed matters to no test that shares it.
     unsafe_but_fast = "postgres -c fsync=off -c max_connections=200"
     with PostgresContainer("postgres:18", driver=None).with_command(unsafe_but_fast) as running:
@@ -113,14 +122,6 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
     yield f"{server}/{name}"
     with psycopg.connect(postgres_server, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
-
-
-def _need_docker() -> None:
-    if _docker_answers():
-        return
-    if os.environ.get("CI") == "true":
-        pytest.fail(NO_DOCKER, pytrace=False)
-    pytest.skip(NO_DOCKER)
 
 
 def _docker_answers() -> bool:

@@ -10,7 +10,7 @@ import pytest
 
 from services import registry
 from tests.acceptance.compose import SERVICES, Composition, composed
-from tests.containers import _need_docker
+from tests.containers import need_docker
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
@@ -60,7 +60,7 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def system() -> Iterator[Composition]:
-    _need_docker()
+    need_docker()
     with composed() as composition:
         yield composition
 

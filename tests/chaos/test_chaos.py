@@ -8,14 +8,14 @@ import pytest
 from tests.chaos.__main__ import BEGIN, END, renew
 from tests.chaos.faults import PROCESSES, SERVERS
 from tests.chaos.run import chaos, short_of
-from tests.containers import _need_docker
+from tests.containers import need_docker
 
 
 @pytest.mark.chaos
 @pytest.mark.docker
 @pytest.mark.timeout(400)
 def test_the_laws_hold_after_one_fault_of_each_family(tmp_path: Path) -> None:
-    _need_docker()
+    need_docker()
 
     report = chaos(tmp_path, seed=1, seconds=None, say=lambda line: print(line, file=sys.stderr))  # noqa: T201 - the timeline, shown when it fails
 

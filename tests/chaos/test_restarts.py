@@ -26,7 +26,7 @@ from tests.chaos.failing import KILLS
 from tests.chaos.message_faults import order
 from tests.chaos.moments import dead_ids
 from tests.chaos.site import LIMITED, SHOP, site
-from tests.containers import _need_docker
+from tests.containers import need_docker
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.chaos
@@ -98,7 +98,7 @@ def roll(
 @pytest.mark.docker
 @pytest.mark.timeout(300)
 def test_twenty_five_rolling_restarts_burn_no_attempt(tmp_path: Path) -> None:
-    _need_docker()
+    need_docker()
     names = ("orders", "inventory-1", "inventory-2", "shipping", "email", "analytics", "loyalty")
     with site(tmp_path, seed=1, crew=[(name, False) for name in names]) as here:
         fill(here.databases["orders"], BACKLOG)
@@ -178,7 +178,7 @@ def _held(home: Path, databases: Databases) -> Held:
 @pytest.mark.docker
 @pytest.mark.timeout(300)
 def test_a_message_that_kills_its_process_takes_no_neighbour_with_it(tmp_path: Path) -> None:
-    _need_docker()
+    need_docker()
     with site(tmp_path, seed=1, crew=[("orders", False), (LIMITED, True)]) as here:
         fill(here.databases["orders"], 60)
         poisonous = order(here, f"{KILLS}{LIMITED}-1")

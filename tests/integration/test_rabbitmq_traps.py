@@ -14,7 +14,7 @@ from shared.messaging.rabbitmq.management import Management
 from shared.messaging.rabbitmq.session import talking_to
 from shared.messaging.topology import Queue, Retry, Topology
 from tests.chaos import servers
-from tests.containers import Vhost, _need_docker
+from tests.containers import Vhost, need_docker
 from tests.contract.places import order_placed, receive, send, settle_all
 from tests.support.waiting import eventually
 
@@ -38,7 +38,7 @@ def broker(rabbitmq_vhost: Vhost) -> Iterator[RabbitBroker]:
 @pytest.fixture(scope="module")
 def server() -> Iterator[servers.Server]:
     """A broker that may be killed."""
-    _need_docker()
+    need_docker()
     with servers.rabbitmq() as server:
         yield server
 
