@@ -31,11 +31,13 @@ class Held:
         dead: event ids in each service's dead queue, copies and all.
         history: event ids in the record of all events.
         left: what is ready, unacknowledged or delayed, a phrase each.
+        shown_applied: (service, event id) of dead letters that `shop dead show` calls applied.
     """
 
     dead: Mapping[str, Sequence[str]] = field(default_factory=dict)
     history: frozenset[str] = frozenset()
     left: Sequence[str] = ()
+    shown_applied: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,7 +52,10 @@ def _facts(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 
 def nothing_is_dropped(evidence: Evidence) -> list[str]:
-    """2. In every service applied, dead and discarded together are what it subscribed to."""
+    """2. In every service applied, dead and discarded together are what it subscribed to.
+
+    A dead letter that was applied, a second copy say, is shown as such to who looks at it.
+    """
     published = {each.event_id: each.topic for each in evidence.said}
     published |= evidence.world.strangers
     breaches: list[str] = []
@@ -66,7 +69,8 @@ def nothing_is_dropped(evidence: Evidence) -> list[str]:
         strange = (known.keys() | dead) - subscribed
         breaches += _each(strange, f"{{}} ended in {name}, which nobody sent there")
         applied = {key for key in dead if known.get(key) == HANDLED}
-        breaches += _each(applied, f"{{}} is a dead letter of {name}, which applied it")
+        shown = {key for service, key in evidence.held.shown_applied if service == name}
+        breaches += _each(applied - shown, f"{{}} is a dead letter of {name}, which applied it")
     return breaches
 
 

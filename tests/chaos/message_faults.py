@@ -14,7 +14,7 @@ from shared.messaging.topology import dead_queue
 from shared.storage.database import DATABASE_ERRORS, OutcomeUnknown
 from shared.storage.tables import outbox
 from tests.chaos.failing import HANGS, KILLS
-from tests.chaos.moments import caught, dead_ids, in_flight
+from tests.chaos.moments import caught, dead_ids, in_flight, insisted
 from tests.chaos.site import LIMITED, Site
 from tests.support.waiting import eventually
 
@@ -39,7 +39,7 @@ def repeat_and_reorder(site: Site, mix: Random) -> str:
         ]
     mix.shuffle(copies)
     hit = caught(lambda: in_flight(site))
-    site.publish(*copies)
+    insisted(lambda: site.publish(*copies))
     return f"{len(copies)} copies among {hit}"
 
 
@@ -67,7 +67,7 @@ def send_strangers(site: Site, mix: Random) -> str:
     mix.shuffle(strangers)
     hit = caught(lambda: in_flight(site))
     site.strangers.update({each.event_id: each.topic for each in strangers})
-    site.publish(*strangers)
+    insisted(lambda: site.publish(*strangers))
     return f"{len(strangers)} strangers among {hit}"
 
 
@@ -130,12 +130,12 @@ def remake_dead_queue(site: Site, mix: Random) -> str:
     assert thrown_away <= site.letters.keys()
     for each in thrown_away:
         del site.letters[each]
-    site.management.delete("queues", "/", dead_queue(service))
+    insisted(lambda: site.management.delete("queues", "/", dead_queue(service)))
     letter = _message(service, b"not even JSON", only_to=service)
     site.letters[letter.event_id] = service
-    site.publish(letter)
+    insisted(lambda: site.publish(letter))
     hit = caught(lambda: _on_its_way_to_the_dead(site, service))
-    site.shop("setup")
+    insisted(lambda: site.shop("setup"))
     caught(lambda: letter.event_id in dead_ids(site, service))
     return hit
 

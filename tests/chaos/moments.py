@@ -53,6 +53,19 @@ def caught(look: Callable[[], T | None], *, within: float = MOMENT_SECONDS) -> T
     raise NothingInFlight
 
 
+def insisted(act: Callable[[], object]) -> None:
+    """Do it, again until it succeeds: another fault may have the server."""
+
+    def is_done() -> bool:
+        try:
+            act()
+        except AssertionError:
+            return False
+        return True
+
+    caught(is_done)
+
+
 def hold(seconds: float) -> None:
     """Let a fault last."""
     threading.Event().wait(seconds)

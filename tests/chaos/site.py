@@ -7,9 +7,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -197,7 +197,16 @@ class Site:
         left = holdings.left_at(self.management.get("queues") or [])
         url = self.settings["SHOP_BROKER_URL"]
         held = holdings.rabbitmq(url, self.databases, expected=sent, left=left)
-        return gathered(self.databases, held, self.world())
+        shown = frozenset(self._shown_applied(held, before.inbox))
+        return gathered(self.databases, replace(held, shown_applied=shown), self.world())
+
+    def _shown_applied(
+        self, held: Held, inbox: Mapping[str, Mapping[str, str]]
+    ) -> Iterator[tuple[str, str]]:
+        for name, letters in held.dead.items():
+            for each in inbox[name].keys() & set(letters):
+                if json.loads(self.shop("dead", "show", name, each, "--json")).get("applied"):
+                    yield name, each
 
     def comes_to_rest(self) -> Evidence:
         """Wait until the laws hold; or what there is when nothing moves any more."""

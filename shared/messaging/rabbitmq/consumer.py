@@ -128,6 +128,9 @@ class RabbitConsumer(Link):
         if channel is None or not channel.is_open or isolating[0].generation != self._generation:
             self._alone()
             self._isolating = None
+        elif tag is not None and self._taken_at_once == 1:
+            self._alone()  # it is: the broker sends the next when this one has been settled
+            self._isolating = None
         elif tag is not None:
             self._consumer_tag = None
             channel.basic_cancel(tag, callback=lambda _: self._consume(channel))
