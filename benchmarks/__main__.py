@@ -16,7 +16,17 @@ from benchmarks.figures import RESULTS
 from benchmarks.servers import NoDocker, running
 from shared.errors import ShopError
 
-NAMES = ("relay", "react", "memory", "startup", "embedded")
+NAMES = (
+    "relay",
+    "react",
+    "latency",
+    "sustained",
+    "growth",
+    "memory",
+    "startup",
+    "embedded",
+    "scale",
+)
 """Each is a module here with `measure(bench, servers)`."""
 
 INTERRUPTED = 130

@@ -4,11 +4,12 @@ What was measured is kept whatever happens afterwards: an interruption, or a con
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.figures import Measured, Missing, Result, Spread, Target, best, ratio
 
@@ -29,13 +30,27 @@ class Role(Enum):
     LIMIT = "limit"
 
 
+class Figure(NamedTuple):
+    """A number and its unit."""
+
+    value: float
+    unit: str
+
+
+class Told(NamedTuple):
+    """What one turn showed: its figure, and others that belong to it, by name."""
+
+    value: float
+    besides: Mapping[str, Figure]
+
+
 @dataclass(frozen=True, slots=True)
 class Contestant:
     """One who is measured: `measure` does it once, and checks that the work was done."""
 
     name: str
     role: Role
-    measure: Callable[[], float]
+    measure: Callable[[], float | Told]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,6 +60,8 @@ class Comparison:
     Attributes:
         name: of the figure and its file.
         unit: such as `orders/s`.
+        contestants: the first of ours is the figure; others of ours stand beside it.
+        rounds: turns at most, where each takes long.
     """
 
     name: str
@@ -52,14 +69,16 @@ class Comparison:
     target: Target
     contestants: Sequence[Contestant]
     less_is_better: bool = False
+    rounds: int | None = None
     values: dict[str, list[float]] = field(default_factory=dict)
+    besides: dict[tuple[str, str], list[float]] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
 
     def result(self) -> Result | None:
         """The figure as far as it goes; None while ours has not been measured."""
         ours = self._measured(Role.OURS)
         peers, limit = self._measured(Role.PEER), self._measured(Role.LIMIT)
-        (spread,) = ours.values()
+        spread = next(iter(ours.values()))
         if isinstance(spread, Missing):
             return None
         measured = {
@@ -69,10 +88,24 @@ class Comparison:
             "limit": limit,
             "ratio_to_best_peer": ratio(spread, best(peers, less_is_better=self.less_is_better)),
             "ratio_to_limit": ratio(spread, best(limit, less_is_better=self.less_is_better)),
+            "figures": self._figures(ours),
             "target": self.target.words,
         }
         met = self.target.is_met(Result(**measured))  # type: ignore[arg-type]  # the fields above
         return Result(**measured, met=met)  # type: ignore[arg-type]  # the same
+
+    def take(self, contestant: Contestant, told: Told) -> None:
+        """Keep what a turn has shown."""
+        self.values.setdefault(contestant.name, []).append(told.value)
+        for name, (value, unit) in told.besides.items():
+            self.besides.setdefault((name, unit), []).append(value)
+
+    def _figures(self, ours: Mapping[str, Measured]) -> dict[str, Spread]:
+        """All of ours by name, where there is more than the one."""
+        found = {name: each for name, each in ours.items() if isinstance(each, Spread)}
+        for (name, unit), values in self.besides.items():
+            found[name] = Spread.of(values, unit)
+        return found if len(found) > 1 else {}
 
     def _measured(self, role: Role) -> dict[str, Measured]:
         found: dict[str, Measured] = {}
@@ -109,17 +142,20 @@ class Bench:
     def compare(self, comparison: Comparison) -> Result | None:
         """Measure all in turn, and keep it."""
         with self._keeping(comparison):
-            for number in range(self.rounds):
+            for number in range(self._rounds(comparison)):
                 for contestant in comparison.contestants:
                     if contestant.name not in comparison.missing:
                         self._turn(comparison, contestant, number + 1)
         return comparison.result()
 
+    def _rounds(self, comparison: Comparison) -> int:
+        return min(self.rounds, comparison.rounds or self.rounds)
+
     def _turn(self, comparison: Comparison, contestant: Contestant, number: int) -> None:
         began = time.monotonic()
-        where = f"{comparison.name} {number}/{self.rounds}  {contestant.name:<34}"
+        where = f"{comparison.name} {number}/{self._rounds(comparison)}  {contestant.name:<34}"
         try:
-            value = contestant.measure()
+            measured = contestant.measure()
         except (NotThere, WentWrong) as reason:
             if isinstance(reason, WentWrong) and contestant.role is Role.OURS:
                 raise
@@ -127,9 +163,14 @@ class Bench:
             comparison.values.pop(contestant.name, None)  # a wrong result has no speed
             self.say(f"{where} {reason}")
             return
-        comparison.values.setdefault(contestant.name, []).append(value)
+        told = measured if isinstance(measured, Told) else Told(measured, {})
+        comparison.take(contestant, told)
         took = time.monotonic() - began
-        self.say(f"{where} {value:>10,.4g} {comparison.unit}  (took {took:.0f} s)")
+        besides = ", ".join(f"{name} {each.value:,.4g}" for name, each in told.besides.items())
+        self.say(
+            f"{where} {told.value:>10,.4g} {comparison.unit}  {besides and besides + '  '}"
+            f"(took {took:.0f} s)"
+        )
 
     @contextmanager
     def _keeping(self, comparison: Comparison) -> Iterator[None]:

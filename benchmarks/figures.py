@@ -51,6 +51,7 @@ class Result:
     Attributes:
         ratio_to_best_peer: ours divided by theirs; None where there is none.
         ratio_to_limit: ours divided by it; likewise.
+        figures: what belongs to ours and stands beside it, by name.
         target: in words.
     """
 
@@ -60,6 +61,7 @@ class Result:
     limit: Mapping[str, Measured] = field(default_factory=dict)
     ratio_to_best_peer: float | None = None
     ratio_to_limit: float | None = None
+    figures: Mapping[str, Spread] = field(default_factory=dict)
     target: str = ""
     met: bool = False
 
@@ -76,6 +78,7 @@ def read(path: Path) -> Result:
     kept: dict[str, Any] = json.loads(path.read_text())
     for role in ("peers", "limit"):
         kept[role] = {name: _measured(each) for name, each in kept[role].items()}
+    kept["figures"] = {name: Spread(**each) for name, each in kept.get("figures", {}).items()}
     return Result(**(kept | {"ours": Spread(**kept["ours"])}))
 
 

@@ -6,10 +6,10 @@ of each order once, though one in a hundred was delivered twice.
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import psycopg
 
@@ -41,6 +41,10 @@ BACKLOG = 50_000
 AT_MOST = 20.0
 """Seconds that a contestant is measured; a slow one then has done a part of the backlog."""
 _TO_START = 60.0
+
+_HANDLED = "SELECT event_id FROM inbox"
+_HANDLED_NOW = f"{_HANDLED} WHERE event_type = 'order.placed.v1'"
+"""Not what `growth` has filled the inbox with."""
 
 TARGET = Target(
     "≥ 3 × the best of FastStream, Celery and Dramatiq",
@@ -105,24 +109,42 @@ def measure(bench: Bench, servers: Servers) -> None:
     )
 
 
-def ours(servers: Servers, orders: Orders) -> float:
-    """The service as it is, from the queue to the confirmed outgoing event."""
+def ours(
+    servers: Servers,
+    orders: Orders,
+    *,
+    processes: int = 1,
+    before: Callable[[str], None] = lambda _url: None,
+) -> float:
+    """The service as it is, from the queue to the confirmed outgoing event.
+
+    Args:
+        before: told the database's URL, to fill it with what there is already.
+    """
     with servers.shop("inventory") as place:
         url = place.databases["inventory"]
         stock(url, orders)
+        before(url)
         fill_ours(place.amqp_url, orders, "inventory")
-        command = shop("run", "inventory")
-        with started(command, clean_environment(**place.environment)) as (_, check):
-            _until_done(url, orders, check)
+        environment = clean_environment(**place.environment)
+        with ExitStack() as stack:
+            run = partial(started, shop("run", "inventory"), environment)
+            checks = [stack.enter_context(run())[1] for _ in range(processes)]
+
+            def check() -> None:
+                for each in checks:
+                    each()
+
+            _until_done(url, orders, check, published_in)
             wait_for(
                 lambda: _one(url, "SELECT count(*) FROM outbox WHERE sent_at IS NULL") == 0,
                 seconds=AT_MOST,
                 what="the outgoing events are sent",
                 check=check,
             )
-        handled = _times(url, "SELECT handled_at FROM inbox")
+        handled = _times(url, _HANDLED_NOW.replace("event_id", "handled_at"))
         sent = _times(url, "SELECT sent_at FROM outbox")
-        verify(url, orders)
+        verify(url, orders, _HANDLED_NOW)
         _must(len(sent) == len(handled), f"{len(handled)} handled, {len(sent)} sent on")
         reserved = _one(url, "SELECT count(*) FROM reservations WHERE state = 'reserved'")
         _must(reserved == len(handled), f"{len(handled)} handled, {reserved} reserved")
@@ -157,23 +179,6 @@ def stock(url: str, orders: Orders) -> None:
         )
 
 
-def _until_done(url: str, orders: Orders, check: Any) -> None:  # noqa: ANN401 - of `started`
-    """Until all is done, or has been at work for as long as it is measured."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        wait_for(
-            lambda: handled_in(connection)[0] > 0,
-            seconds=_TO_START,
-            what="the first effect",
-            check=check,
-        )
-
-        def enough() -> bool:
-            done, seconds = handled_in(connection)
-            return done >= orders.number or seconds > AT_MOST
-
-        wait_for(enough, seconds=2 * AT_MOST, what="the effects", check=check)
-
-
 def handled_in(connection: psycopg.Connection) -> tuple[int, float]:
     """How many were handled so far, and the seconds since the first."""
     query = "SELECT count(*), extract(epoch FROM now() - min(handled_at)) FROM inbox"
@@ -181,14 +186,43 @@ def handled_in(connection: psycopg.Connection) -> tuple[int, float]:
     return (0, 0.0) if row is None else (row[0], float(row[1] or 0))
 
 
-def verify(url: str, orders: Orders) -> None:
+def published_in(connection: psycopg.Connection) -> tuple[int, float]:
+    """The same of ours, told by what each leads to: its inbox may hold millions of others."""
+    query = "SELECT count(*), extract(epoch FROM now() - min(created_at)) FROM outbox"
+    row = connection.execute(query).fetchone()
+    return (0, 0.0) if row is None else (row[0], float(row[1] or 0))
+
+
+def _until_done(
+    url: str,
+    orders: Orders,
+    check: Callable[[], None],
+    progress: Callable[[psycopg.Connection], tuple[int, float]] = handled_in,
+) -> None:
+    """Until all is done, or has been at work for as long as it is measured."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        wait_for(
+            lambda: progress(connection)[0] > 0,
+            seconds=_TO_START,
+            what="the first effect",
+            check=check,
+        )
+
+        def enough() -> bool:
+            done, seconds = progress(connection)
+            return done >= orders.number or seconds > AT_MOST
+
+        wait_for(enough, seconds=2 * AT_MOST, what="the effects", check=check)
+
+
+def verify(url: str, orders: Orders, handled_query: str = _HANDLED) -> None:
     """Each product must have put aside what the handled orders asked for, once.
 
     Raises:
         WentWrong: it has not.
     """
     with psycopg.connect(url) as connection:
-        handled = {row[0] for row in connection.execute("SELECT event_id FROM inbox")}
+        handled = {row[0] for row in connection.execute(handled_query.encode())}
         found: dict[str, int] = dict(
             connection.execute("SELECT sku, reserved FROM products WHERE reserved > 0")
         )

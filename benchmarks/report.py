@@ -85,12 +85,18 @@ def table(results: Sequence[Result]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {each.name} | {_spread(each.ours)} | {_others(each.peers)} | {_others(each.limit)} "
+        f"| {each.name} | {_ours(each)} | {_others(each.peers)} | {_others(each.limit)} "
         f"| {_ratio(each.ratio_to_best_peer)} | {_ratio(each.ratio_to_limit)} | {each.target} "
         f"| {'yes' if each.met else '**no**'} |"
         for each in results
     ]
     return "\n".join(lines) + "\n"
+
+
+def _ours(result: Result) -> str:
+    """The figure; and under it those that belong to it, by name."""
+    besides = [f"{name} {each.median:,g} {each.unit}" for name, each in result.figures.items()]
+    return "<br>".join([_spread(result.ours), *besides])
 
 
 def _spread(value: Spread) -> str:

@@ -1,7 +1,8 @@
 """The broker and the database server of one run: containers of its own, removed at its end.
 
 Each measurement gets a virtual host and databases of its own. Both servers are as they come, so
-durable: `fsync` and `synchronous_commit` are on. Reached over loopback only.
+durable: `fsync` and `synchronous_commit` are on. PostgreSQL keeps the moments of commits besides,
+which `latency` asks for. Reached over loopback only.
 """
 
 import os
@@ -32,6 +33,7 @@ from shared.storage.migrating import migrate
 
 RABBITMQ = "rabbitmq:4.3-management"
 POSTGRES = "postgres:18"
+KEEPING_COMMIT_TIMES = ("postgres", "-c", "track_commit_timestamp=on")
 LABEL = "past-tense.benchmark"
 
 _START = 120
@@ -169,7 +171,8 @@ def running() -> Iterator[Servers]:
         with _uninterrupted():
             containers.append(_start(client, RABBITMQ, [5672, 15672], rabbitmq))
         with _uninterrupted():
-            containers.append(_start(client, POSTGRES, [5432], {"POSTGRES_PASSWORD": password}))
+            postgres = {"POSTGRES_PASSWORD": password}
+            containers.append(_start(client, POSTGRES, [5432], postgres, KEEPING_COMMIT_TIMES))
         servers = _servers(*containers, password=password)
         servers.wait()
         yield servers
@@ -209,11 +212,16 @@ def _uninterrupted() -> Iterator[None]:
 
 
 def _start(
-    client: docker.DockerClient, image: str, ports: Sequence[int], environment: Mapping[str, str]
+    client: docker.DockerClient,
+    image: str,
+    ports: Sequence[int],
+    environment: Mapping[str, str],
+    command: Sequence[str] = (),
 ) -> Container:
     try:
         container = client.containers.run(
             image,
+            list(command) or None,
             detach=True,
             environment=dict(environment),
             # A port of the engine's choice; the types know only chosen ones.

@@ -107,7 +107,8 @@ def postgres_server() -> Iterator[str]:
     """One database server for all tests: the URL, for psycopg, of its administrator."""
     need_docker()
     # What is lost when the server is killed matters to no test that shares it.
-    unsafe_but_fast = "postgres -c fsync=off -c max_connections=200"
+    # The moments of commits are for the benchmarks.
+    unsafe_but_fast = "postgres -c fsync=off -c max_connections=200 -c track_commit_timestamp=on"
     with PostgresContainer("postgres:18", driver=None).with_command(unsafe_but_fast) as running:
         yield running.get_connection_url()
 

@@ -12,7 +12,19 @@ import docker
 import psycopg
 import pytest
 
-from benchmarks import embedded, memory, react, relay, report, startup
+from benchmarks import (
+    embedded,
+    growth,
+    latency,
+    memory,
+    react,
+    relay,
+    report,
+    scale,
+    startup,
+    sustained,
+    whole,
+)
 from benchmarks.__main__ import INTERRUPTED
 from benchmarks.children import wait_for
 from benchmarks.comparing import Bench, WentWrong
@@ -29,6 +41,7 @@ SHAPE = {
     "limit",
     "ratio_to_best_peer",
     "ratio_to_limit",
+    "figures",
     "target",
     "met",
 }
@@ -76,6 +89,64 @@ def test_relay_measures_what_has_arrived(
     assert isinstance(result.peers["pika, blocking"], Spread)
     limit = result.limit["rabbitmq-c, window 500"]
     assert isinstance(limit, Spread) or limit.missing.startswith("not built: ")
+
+
+def test_latency_is_that_of_all_five_reactions(bench: Bench, servers: Servers) -> None:
+    latency.measure(bench, servers)
+
+    result = read(bench.results / "latency.json")
+    assert set(result.figures) == {"p50", "p99", "p50 to the commit", "p99 to the commit"}
+    assert 0 < result.ours.median <= result.figures["p99"].median
+    assert result.ours.median <= result.figures["p50 to the commit"].median
+
+
+def test_sustained_is_what_was_fully_reacted_to(
+    bench: Bench, servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sustained, "RATES", (5.0,))
+
+    sustained.measure(bench, servers)
+
+    result = read(bench.results / "sustained.json")
+    assert {"at 5/s", "rate that held", "growth"} <= set(result.figures)
+    assert result.ours == result.figures["at 5/s"]
+    assert not result.met, "5 a second are not enough"
+
+
+def test_an_order_is_told_from_its_commit_to_its_last_reaction(servers: Servers) -> None:
+    with whole.at_work(servers) as shop:
+        shop.serve(rate=10, seconds=1)
+        assert shop.finish(seconds=60)
+        shop.verify()
+        stories = shop.stories()
+        with psycopg.connect(shop.place.databases["email"]) as connection:
+            connection.execute("DELETE FROM sent_mails WHERE kind = 'shipping'")
+
+        with pytest.raises(WentWrong, match="of 10 orders 10 were shipped, 10 mails were sent"):
+            shop.verify()
+
+    assert len(stories) == 10
+    for each in stories:
+        assert (len(each.heard), len(each.committed), len(each.handled)) == (5, 5, 13)
+        assert each.placed < min(each.heard)
+
+
+def test_growth_compares_much_with_little(bench: Bench, servers: Servers) -> None:
+    growth.measure(bench, servers)
+
+    figures = read(bench.results / "growth.json").figures
+    for name in growth.PAIRS:
+        much, little = (figures[f"{name}, {each}"].median for each in ("much", "little"))
+        assert figures[name].median == pytest.approx(much / little, rel=0.01)
+
+
+def test_two_processes_share_the_work_and_do_it_once(bench: Bench, servers: Servers) -> None:
+    scale.measure(bench, servers)
+
+    figures = read(bench.results / "scale.json").figures
+    for name in (scale.MANY_PRODUCTS, scale.FEW_PRODUCTS):
+        one, two = (figures[f"{name}, {each}"].median for each in ("one process", "two processes"))
+        assert figures[name].median == pytest.approx(two / one, rel=0.01)
 
 
 def test_memory_is_that_of_the_service_itself(servers: Servers) -> None:

@@ -9,8 +9,10 @@ from benchmarks.comparing import (
     Bench,
     Comparison,
     Contestant,
+    Figure,
     NotThere,
     Role,
+    Told,
     WentWrong,
     rate_between,
 )
@@ -65,6 +67,7 @@ def test_the_median_is_compared_with_the_best_peer_and_the_limit(bench: Bench) -
         "limit": {"light": {"median": 40, "min": 40, "max": 40, "unit": "km/h"}},
         "ratio_to_best_peer": 2.0,
         "ratio_to_limit": 0.5,
+        "figures": {},
         "target": "≥ 2 × the best peer",
         "met": True,
     }
@@ -130,6 +133,56 @@ def test_a_peer_whose_effects_are_wrong_has_no_figure(bench: Bench) -> None:
 
     assert result is not None
     assert result.peers == {"wrong": Missing("its effects are wrong")}
+
+
+def test_what_belongs_to_a_figure_stands_beside_it(bench: Bench) -> None:
+    turns = iter([2.0, 4.0, 3.0])
+
+    def measure() -> Told:
+        value = next(turns)
+        return Told(value, {"at most": Figure(10 * value, "m")})
+
+    bench.compare(comparison(Contestant("half", Role.OURS, measure)))
+
+    result = read(bench.results / "speed.json")
+    assert result.ours == Spread(3, 2, 4, "km/h")
+    assert result.figures == {"half": result.ours, "at most": Spread(30, 20, 40, "m")}
+
+
+def test_several_of_ours_stand_beside_the_first(bench: Bench) -> None:
+    result = bench.compare(
+        comparison(
+            Contestant("uphill", Role.OURS, values(1, 1, 1)),
+            Contestant("downhill", Role.OURS, values(9, 9, 9)),
+        )
+    )
+
+    assert result is not None
+    assert result.ours.median == 1
+    assert {name: each.median for name, each in result.figures.items()} == {
+        "uphill": 1,
+        "downhill": 9,
+    }
+
+
+def test_what_takes_long_has_fewer_turns(bench: Bench) -> None:
+    long = comparison(Contestant("we", Role.OURS, values(7)))
+    long.rounds = 1
+
+    result = bench.compare(long)
+
+    assert result is not None
+    assert result.ours.median == 7
+
+
+def test_a_result_of_before_there_were_figures_is_read(bench: Bench) -> None:
+    bench.compare(comparison(Contestant("we", Role.OURS, values(1, 1, 1))))
+    path = bench.results / "speed.json"
+    kept = json.loads(path.read_text())
+    del kept["figures"]
+    path.write_text(json.dumps(kept))
+
+    assert read(path).figures == {}
 
 
 def test_ours_going_wrong_is_an_error(bench: Bench) -> None:

@@ -27,6 +27,16 @@ def test_the_table_shows_each_figure_beside_its_target() -> None:
     ]
 
 
+def test_what_belongs_to_a_figure_stands_under_it() -> None:
+    late = Result(
+        name="latency",
+        ours=Spread(20, 20, 20, "ms"),
+        figures={"p50": Spread(20, 20, 20, "ms"), "p99": Spread(90, 80, 100, "ms")},
+    )
+
+    assert "| latency | **20 ms**<br>p50 20 ms<br>p99 90 ms |" in report.table([late])
+
+
 def test_the_picture_has_a_bar_for_each_that_was_measured() -> None:
     drawn = ET.fromstring(report.picture([FAST, ALONE]))  # noqa: S314 - our own
 

@@ -1,0 +1,112 @@
+"""Whether we slow down with what there is already: `react` and `relay` with much and with little.
+
+Three pairs, each measured in turn; the figure is the speed with much divided by that with little.
+"""
+
+from functools import partial
+from statistics import median
+
+import psycopg
+
+from benchmarks import react, relay
+from benchmarks.comparing import Bench, Comparison, Contestant, Figure, Role, Told
+from benchmarks.figures import Result, Target
+from benchmarks.sample import Orders
+from benchmarks.servers import Servers
+
+ROWS = 5_000_000
+MANY, FEW = 500_000, 5_000
+ORDERS = 30_000
+"""For a pair whose backlog does not matter."""
+TURNS = 3
+"""With a small backlog, which is done in seconds."""
+ROUNDS = 1
+
+PAIRS = ("inbox", "backlog", "outbox")
+
+TARGET = Target(
+    "≥ 0.9 × each",
+    lambda result: all(_median(result, name) >= 0.9 for name in PAIRS),
+)
+
+_HANDLED = """
+    INSERT INTO inbox (event_id, event_type, subject, outcome, occurred_at, handled_at)
+    SELECT uuidv7(interval '-4 years' + number * interval '1 ms'), 'order.cancelled.v1',
+        'OLD-' || number, 'handled', now() - interval '4 years', now() - interval '4 years'
+    FROM generate_series(1, %s) AS number
+"""
+"""With ids older than those to come, as in life: a UUIDv7 sorts by time."""
+
+_SENT = """
+    INSERT INTO outbox (
+        event_id, topic, event_type, subject, correlation_id, occurred_at, body, created_at, sent_at
+    )
+    SELECT id, 'order.cancelled', 'order.cancelled.v1', 'OLD-' || number, id, moment,
+        repeat('x', 400), moment, moment
+    FROM (
+        SELECT number, uuidv7(interval '-4 years' + number * interval '1 ms') AS id,
+            now() - interval '6 days' + number * interval '0.1 s' AS moment
+        FROM generate_series(1, %s) AS number
+    )
+"""
+"""Not old enough to be pruned, and as large as events are."""
+
+
+def measure(bench: Bench, servers: Servers) -> None:
+    """Measure the three pairs."""
+    orders = Orders(bench.size(ORDERS, least=100))
+    rows = bench.size(ROWS, least=1_000)
+    pairs = (
+        partial(full_inbox, servers, orders, rows=rows),
+        partial(long_backlog, bench, servers),
+        partial(full_outbox, servers, orders, rows=rows),
+    )
+    bench.compare(
+        Comparison(
+            name="growth",
+            unit="×",
+            target=TARGET,
+            contestants=[
+                Contestant(name, Role.OURS, pair) for name, pair in zip(PAIRS, pairs, strict=True)
+            ],
+            rounds=ROUNDS,
+        )
+    )
+
+
+def full_inbox(servers: Servers, orders: Orders, *, rows: int) -> Told:
+    """Inventory with so many rows in its inbox, against an empty one."""
+    much = react.ours(servers, orders, before=partial(_fill, _HANDLED, rows))
+    return _pair("inbox", much, react.ours(servers, orders), unit="orders/s")
+
+
+def long_backlog(bench: Bench, servers: Servers) -> Told:
+    """Inventory with a long backlog, against a short one."""
+    few = Orders(bench.size(FEW, least=50))
+    much = react.ours(servers, Orders(bench.size(MANY, least=500)))
+    little = median(react.ours(servers, few) for _ in range(bench.size(TURNS)))
+    return _pair("backlog", much, little, unit="orders/s")
+
+
+def full_outbox(servers: Servers, events: Orders, *, rows: int) -> Told:
+    """The relay of orders with so many sent rows, against none."""
+    much = relay.ours(servers, events, before=partial(_fill, _SENT, rows))
+    return _pair("outbox", much, relay.ours(servers, events), unit="events/s")
+
+
+def _pair(name: str, much: float, little: float, *, unit: str) -> Told:
+    besides = {f"{name}, much": Figure(much, unit), f"{name}, little": Figure(little, unit)}
+    return Told(much / little, besides)
+
+
+def _fill(insert: str, rows: int, url: str) -> None:
+    """Write so many rows, and let the server come to rest."""
+    table = insert.split()[2]
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(insert.encode(), [rows])
+        connection.execute(f"VACUUM ANALYZE {table}".encode())
+        connection.execute("CHECKPOINT")
+
+
+def _median(result: Result, name: str) -> float:
+    return result.figures[name].median if name in result.figures else 0.0
