@@ -1,6 +1,6 @@
 """The demo's mail server, which now and then refuses a mail."""
 
-from email.message import EmailMessage
+from email.message import Message
 
 from services.email.mailer import Mailer
 from shared.errors import ShopError
@@ -18,7 +18,7 @@ class ReluctantMailer:
         """Refuse mails with this in their subject, once for each refusal."""
         self._refusals[subject_part] = list(refusals)
 
-    def send(self, message: EmailMessage) -> None:
+    def send(self, message: Message) -> None:
         """Refuse, or hand over."""
         for subject_part, refusals in self._refusals.items():
             if refusals and subject_part in str(message["Subject"]):

@@ -7,7 +7,7 @@ Source: https://cr.yp.to/proto/maildir.html
 
 import os
 import tempfile
-from email.message import EmailMessage
+from email.message import Message
 from hashlib import sha256
 from pathlib import Path
 
@@ -20,7 +20,7 @@ class Maildir:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def send(self, message: EmailMessage) -> None:
+    def send(self, message: Message) -> None:
         """Put a mail into the folder.
 
         Raises:

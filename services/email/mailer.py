@@ -1,7 +1,7 @@
 """Hands mails over: to a mail server where SHOP_SMTP_URL names one, else into a folder."""
 
 from email.headerregistry import Address
-from email.message import EmailMessage
+from email.message import Message
 from typing import Protocol, Self
 
 from pydantic import TypeAdapter, ValidationError
@@ -16,7 +16,7 @@ from shared.runtime.settings import Settings
 class Way(Protocol):
     """A way that mails go. For one thread at a time."""
 
-    def send(self, message: EmailMessage) -> None:
+    def send(self, message: Message) -> None:
         """Hand over a mail; once it returns, the mail is safe."""
 
     def probe(self) -> None:
@@ -49,7 +49,7 @@ class Mailer:
             return cls(MailServer(settings.smtp_url), sender=sender)
         return cls(Maildir(settings.home / "mail"), sender=sender)
 
-    def send(self, message: EmailMessage) -> None:
+    def send(self, message: Message) -> None:
         """Hand over a mail; once it returns, the mail is safe with whoever took it.
 
         Raises:

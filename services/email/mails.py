@@ -6,9 +6,13 @@ can be told from a second mail.
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.charset import QP, Charset
 from email.headerregistry import Address
-from email.message import EmailMessage
-from email.policy import SMTP
+from email.message import Message
+from email.mime.multipart import MIMEMultipart
+from email.mime.nonmultipart import MIMENonMultipart
+from email.policy import compat32
+from email.utils import format_datetime, formataddr
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -17,6 +21,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from services.email.refusals import MailRefused
 from shared.events import OrderCancelled, OrderPlaced, OrderShipped
+
+_AS_WRITTEN = compat32.clone(linesep="\r\n", max_line_length=None)
+"""Headers as they are given. EmailMessage would parse and fold each, for three quarters of the time
+that a mail takes; ours hold ids, checked addresses, and one name that `formataddr` encodes."""
+
+_QUOTED = Charset("utf-8")
+_QUOTED.body_encoding = QP  # quoted-printable, since a server need not take bytes above 127
 
 Kind = Literal["confirmation", "shipping", "cancellation"]
 
@@ -28,7 +39,7 @@ class Mail:
     order_id: str
     kind: Kind
     to: str
-    message: EmailMessage
+    message: Message
 
 
 def confirmation(event: OrderPlaced, *, sender: Address) -> Mail:
@@ -62,19 +73,25 @@ def _mail(
         # An address may not hold an encoded word (RFC 2047, section 5), and the email package,
         # which decodes one even there, would write to somebody else.
         raise MailRefused(f"order {event.order_id}: the address holds an encoded word")
-    message = EmailMessage(policy=SMTP)
-    message["From"] = sender
+    message = MIMEMultipart("alternative", policy=_AS_WRITTEN)
+    message["From"] = formataddr((sender.display_name, sender.addr_spec))
     message["To"] = to
     message["Subject"] = subject
-    message["Date"] = datetime.now(UTC)
+    message["Date"] = format_datetime(datetime.now(UTC))
     message["Message-ID"] = f"<{event.event_id}.{kind}@{sender.domain}>"
     # No answering machine should answer: RFC 3834, section 5.
     message["Auto-Submitted"] = "auto-generated"
-    # Quoted-printable, since a server need not take bytes above 127.
-    message.set_content(_rendered(f"{kind}.txt", event, **shown), cte="quoted-printable")
+    text = _rendered(f"{kind}.txt", event, **shown)
     html = _rendered(f"{kind}.html", event, subject=subject, shop=sender.display_name, **shown)
-    message.add_alternative(html, subtype="html", cte="quoted-printable")
+    message.attach(_part("plain", text))
+    message.attach(_part("html", html))
     return Mail(order_id=event.order_id, kind=kind, to=to, message=message)
+
+
+def _part(kind: str, text: str) -> Message:
+    part = MIMENonMultipart("text", kind, charset="utf-8")
+    part.set_payload(text, _QUOTED)
+    return part
 
 
 def _rendered(template: str, event: object, **shown: str) -> str:

@@ -8,8 +8,8 @@ import contextlib
 import smtplib
 import ssl
 from dataclasses import dataclass, field
-from email.headerregistry import AddressHeader
-from email.message import EmailMessage
+from email.message import Message
+from email.policy import SMTP
 from ipaddress import ip_address
 from urllib.parse import unquote, urlsplit
 
@@ -91,7 +91,7 @@ class MailServer:
         self._timeout = timeout
         self._connection: smtplib.SMTP | None = None
 
-    def send(self, message: EmailMessage) -> None:
+    def send(self, message: Message) -> None:
         """Hand over a mail.
 
         Raises:
@@ -101,7 +101,7 @@ class MailServer:
         """
         connection = self._ready()
         try:
-            connection.send_message(message, _one(message["From"]), [_one(message["To"])])
+            connection.send_message(message, _one(message, "From"), [_one(message, "To")])
         except smtplib.SMTPRecipientsRefused as error:
             trouble = self._refusal(next(iter(error.recipients.values()))[0])
         except smtplib.SMTPResponseException as error:
@@ -202,9 +202,10 @@ def _is_on_this_machine(connection: smtplib.SMTP) -> bool:
     return connection.sock is not None and ip_address(connection.sock.getpeername()[0]).is_loopback
 
 
-def _one(header: AddressHeader) -> str:
-    # As it stands in the header: smtplib would parse it once more, by other rules.
-    return header.addresses[0].addr_spec
+def _one(message: Message, header: str) -> str:
+    # As it stands in the header: smtplib would parse it by other rules.
+    found: str = SMTP.header_factory(header, message[header]).addresses[0].addr_spec
+    return found
 
 
 def _reason(error: OSError) -> str:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from email.message import EmailMessage
+from email.message import Message as Mail
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,7 @@ class RefusingMailer(Mailer):
 
     refuses = True
 
-    def send(self, message: EmailMessage) -> None:
+    def send(self, message: Mail) -> None:
         if self.refuses:
             raise MailRefused("the mail server answered 550")
         super().send(message)

@@ -1,7 +1,7 @@
 from collections.abc import Iterator
 from decimal import Decimal
 from email.headerregistry import Address
-from email.message import EmailMessage
+from email.message import Message
 from pathlib import Path
 
 import pytest
@@ -22,10 +22,10 @@ class Outbasket:
     """A way for mails that keeps them, and refuses as often as it is told to."""
 
     def __init__(self) -> None:
-        self.mails: list[EmailMessage] = []
+        self.mails: list[Message] = []
         self.troubles: list[Exception] = []
 
-    def send(self, message: EmailMessage) -> None:
+    def send(self, message: Message) -> None:
         if self.troubles:
             raise self.troubles.pop(0)
         self.mails.append(message)

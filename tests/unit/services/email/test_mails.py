@@ -169,6 +169,15 @@ def test_an_address_that_would_be_decoded_into_another_is_refused_without_naming
     assert "canary" not in str(refused.value)
 
 
+def test_a_sender_s_name_may_hold_any_letter() -> None:
+    sender = Address("Grüße, 東京", "orders", "shop.example")
+
+    received, _, _ = parts(confirmation(placed(), sender=sender))
+
+    assert received["From"].addresses[0].display_name == "Grüße, 東京"
+    assert received["From"].addresses[0].addr_spec == "orders@shop.example"
+
+
 def test_a_sender_without_a_name_can_write() -> None:
     sender = Address("", "orders", "shop.example")
 
