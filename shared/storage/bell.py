@@ -1,7 +1,7 @@
 """What wakes a relay at once, whoever committed: its own process, or one without a relay.
 
 In the process it is a socket; from another it is NOTIFY on PostgreSQL, and on SQLite the file's
-data version, which every commit of another connection changes.
+data version, which every commit of another connection changes, with something in the outbox.
 """
 
 import contextlib
@@ -17,6 +17,8 @@ from shared.storage.outbox import CHANNEL
 
 GLANCE_EVERY = 0.05
 """Seconds between two looks at a SQLite file's data version; a look costs some microseconds."""
+
+_SOMETHING_WAITS = "SELECT 1 FROM outbox WHERE sent_at IS NULL AND refused IS NULL LIMIT 1"
 
 
 class Bell:
@@ -73,7 +75,7 @@ class Bell:
             self._hears.recv(65_536)
         if self._listening in ready:
             self._hear_notifications()
-        return bool(ready) or self._file_changed()
+        return bool(ready) or self._is_told_by_the_file()
 
     def _hear_notifications(self) -> None:
         try:
@@ -82,12 +84,13 @@ class Bell:
         except psycopg.Error:
             self._hang_up()  # `listen` will call again
 
-    def _file_changed(self) -> bool:
+    def _is_told_by_the_file(self) -> bool:
         if self._file is None:
             return False
         (version,) = self._file.execute("PRAGMA data_version").fetchone()
         changed, self._version = version != self._version, version
-        return bool(changed)
+        # Most commits are reactions that publish nothing, and the relay's own.
+        return changed and self._file.execute(_SOMETHING_WAITS).fetchone() is not None
 
     def _hang_up(self) -> None:
         if self._listening is not None:

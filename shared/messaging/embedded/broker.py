@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from threading import Condition
 from weakref import WeakSet
 
 from shared.errors import BrokerUnavailable
 from shared.messaging.cloudevents import LARGEST_EVENT_BYTES
+from shared.messaging.embedded.bell import Bell
 from shared.messaging.embedded.consumer import EmbeddedConsumer
-from shared.messaging.embedded.file import BrokerFile, writing
+from shared.messaging.embedded.file import BrokerFile
 from shared.messaging.embedded.history import EmbeddedHistory
 from shared.messaging.embedded.messages import count_ready, no_queue
 from shared.messaging.port import Depth, Message
@@ -61,12 +61,12 @@ class EmbeddedBroker:
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
         self._file = BrokerFile(path.absolute())
         self._clock = clock
-        self._bell = Condition()
+        self._bell = Bell()
         self._open: WeakSet[EmbeddedPublisher | EmbeddedConsumer] = WeakSet()
 
     def set_up(self, topology: Topology) -> list[str]:
         """Make queues and bindings as the topology says; drop history that is too old."""
-        with self._file.opened() as connection, writing(connection):
+        with self._file.opened() as connection, self._file.writing(connection):
             connection.executemany(_QUEUE, chain(*map(_rows, topology.queues)))
             names = [(queue.name,) for queue in topology.queues]
             connection.executemany("DELETE FROM bindings WHERE queue = ?", names)
@@ -95,7 +95,7 @@ class EmbeddedBroker:
 
     def probe(self) -> str:
         """Name and version, if the file can be written."""
-        with self._file.opened() as connection, writing(connection):
+        with self._file.opened() as connection, self._file.writing(connection):
             return f"embedded broker (SQLite {sqlite3.sqlite_version})"
 
     def depth(self, queue: str) -> Depth:
@@ -110,7 +110,7 @@ class EmbeddedBroker:
 
     def bind(self, queue: Queue) -> None:
         """Bind a queue that has been set up to what it subscribes to."""
-        with self._file.opened() as connection, writing(connection):
+        with self._file.opened() as connection, self._file.writing(connection):
             if queue.name not in _subscriptions(connection):
                 raise no_queue(queue.name)
             connection.executemany(
@@ -149,7 +149,7 @@ class EmbeddedBroker:
 class EmbeddedPublisher:
     """A way in, on a connection of its own."""
 
-    def __init__(self, file: BrokerFile, *, clock: Callable[[], float], bell: Condition) -> None:
+    def __init__(self, file: BrokerFile, *, clock: Callable[[], float], bell: Bell) -> None:
         self._file = file
         self._clock = clock
         self._bell = bell
@@ -161,10 +161,9 @@ class EmbeddedPublisher:
             return []
         if self._connection is None:
             self._connection = self._file.open()
-        with self._file.in_words(), writing(self._connection):
-            refused = _write(self._connection, messages, now=self._clock())
-        with self._bell:
-            self._bell.notify_all()
+        with self._file.in_words(), self._file.writing(self._connection):
+            refused, reached = _write(self._connection, messages, now=self._clock())
+        self._bell.ring(reached)
         return refused
 
     def close(self) -> None:
@@ -176,7 +175,8 @@ class EmbeddedPublisher:
 
 def _write(
     connection: sqlite3.Connection, messages: Sequence[Message], *, now: float
-) -> list[str | None]:
+) -> tuple[list[str | None], set[str]]:
+    """Write what can be taken; answers why each is refused or None, and the queues reached."""
     subscriptions = _subscriptions(connection)
     if not subscriptions:
         raise BrokerUnavailable("the broker has no queues yet; make them with: shop setup")
@@ -185,8 +185,9 @@ def _write(
     connection.executemany(
         _INTO_HISTORY, [_history_row(each, now) for each in taken if each.only_to is None]
     )
-    connection.executemany(_INTO_QUEUE, _copies(taken, subscriptions))
-    return refused
+    copies = list(_copies(taken, subscriptions))
+    connection.executemany(_INTO_QUEUE, copies)
+    return refused, {str(each["queue"]) for each in copies}
 
 
 def _why_not(message: Message, subscriptions: Mapping[str, set[str]]) -> str | None:

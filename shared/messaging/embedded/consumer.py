@@ -7,16 +7,19 @@ dead one held comes back as a failed attempt, as RabbitMQ does it.
 
 import sqlite3
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import count
-from threading import Condition, RLock
+from threading import RLock
 from uuid import uuid4
 
 from filelock import Timeout
 
 from shared.messaging.embedded import messages
-from shared.messaging.embedded.file import BrokerFile, writing
+from shared.messaging.embedded.bell import Bell
+from shared.messaging.embedded.file import BrokerFile
 from shared.messaging.port import PROVEN_AFTER, Delivery, Outcome, Verdict
+from shared.messaging.topology import dead_queue
 
 _LOOK_EVERY = 0.02
 """Seconds after which another process's change, or a turned clock, is noticed."""
@@ -43,17 +46,19 @@ class EmbeddedConsumer:
         prefetch: int,
         cautious: bool,
         clock: Callable[[], float],
-        bell: Condition,
+        bell: Bell,
     ) -> None:
         self._file = file
         self._queue = queue
         self._prefetch = prefetch
         self._clock = clock
         self._bell = bell
+        self._waiting = bell.of(queue)
         self._id = uuid4().hex
         self._alive = file.lock_of(self._id)
         self._tags = count(1)
         self._held: dict[object, int] = {}  # the tag of a delivery, and its message's number
+        self._ahead: deque[Delivery] = deque()  # held, and not taken yet
         self._done = 0 if cautious else PROVEN_AFTER
         self._guard = RLock()  # `close` may come from another thread
         self._connection: sqlite3.Connection | None = None
@@ -77,26 +82,32 @@ class EmbeddedConsumer:
                 connection = self._connection or self._register()
                 seen = _data_version(connection)  # before looking, so that no change is missed
                 self._return_what_the_dead_held(connection)
-                taken = self._claim(connection, min(most, self._room()))
+                taken = self._next(connection, most)
             if taken or not self._wait(seen, deadline):
                 return taken
 
     def settle(self, verdicts: Sequence[Verdict]) -> None:
-        """Write all outcomes, in one transaction."""
+        """Write all outcomes and claim what comes next, in one transaction."""
         with self._guard, self._file.in_words():
             if self._connection is None:
                 return  # closing has handed them back
+            settled = {tag for delivery, _ in verdicts if (tag := delivery.token) in self._held}
             numbers: dict[Outcome, list[int]] = {outcome: [] for outcome in Outcome}
             for delivery, outcome in verdicts:
-                if delivery.token in self._held:
+                if delivery.token in settled:
                     numbers[outcome].append(self._held[delivery.token])
-            with writing(self._connection):
+            done = len(numbers[Outcome.DONE])
+            ready: list[messages.Ready] = []
+            with self._file.writing(self._connection):
                 self._write(self._connection, numbers)
-            for delivery, _ in verdicts:
-                self._held.pop(delivery.token, None)
-            self._done += len(numbers[Outcome.DONE])
-        with self._bell:
-            self._bell.notify_all()
+                if not numbers[Outcome.HAND_BACK]:  # or it would come straight back
+                    ready = self._claimed(self._connection, done=done, settled=len(settled))
+            for tag in settled:
+                del self._held[tag]
+            self._done += done
+            self._keep(ready)
+        if len(verdicts) > done:
+            self._bell.ring({self._queue, dead_queue(self._queue)})
 
     def isolate(self, delivery: Delivery) -> None:
         """Hold this one alone."""
@@ -105,25 +116,27 @@ class EmbeddedConsumer:
             if self._connection is None:
                 return
             others = {tag: number for tag, number in self._held.items() if tag != delivery.token}
-            with writing(self._connection):
+            with self._file.writing(self._connection):
                 messages.hand_back(self._connection, others.values(), holder=self._id)
             for tag in others:
                 del self._held[tag]
+            self._ahead.clear()
 
     def wake(self) -> None:
         """Make a waiting `take` answer now."""
-        with self._bell:
+        with self._waiting:
             self._woken = True
-            self._bell.notify_all()
+            self._waiting.notify_all()
 
     def close(self) -> None:
         """Hand back what is held, and let go of the file."""
         with self._guard:
             self._closed = True
+            self._ahead.clear()
             connection, self._connection = self._connection, None
             if connection is not None:
                 try:
-                    with self._file.in_words(), writing(connection):
+                    with self._file.in_words(), self._file.writing(connection):
                         messages.hand_back(connection, self._held.values(), holder=self._id)
                         messages.unregister(connection, self._id)
                 finally:
@@ -134,7 +147,7 @@ class EmbeddedConsumer:
         connection = self._file.open()
         try:
             self._alive.acquire(blocking=False)
-            with writing(connection):
+            with self._file.writing(connection):
                 messages.register(connection, self._id, queue=self._queue)
         except BaseException:
             self._let_go(connection)
@@ -147,21 +160,34 @@ class EmbeddedConsumer:
         self._alive.release()
         self._file.remove_lock_of(self._id)
 
-    def _room(self) -> int:
-        at_once = self._prefetch if self._done >= PROVEN_AFTER else 1
-        return at_once - len(self._held)
-
-    def _claim(self, connection: sqlite3.Connection, most: int) -> list[Delivery]:
+    def _next(self, connection: sqlite3.Connection, most: int) -> list[Delivery]:
         self._next_ready = float("inf")
+        if not self._ahead and self._room() > 0:
+            if messages.is_any_ready(connection, self._queue, now=self._clock()):
+                with self._file.writing(connection):
+                    ready = self._claimed(connection)
+                self._keep(ready)
+            else:
+                self._next_ready = messages.next_ready(connection, self._queue)
+        return [self._ahead.popleft() for _ in range(min(most, len(self._ahead)))]
+
+    def _room(self, *, done: int = 0, settled: int = 0) -> int:
+        at_once = self._prefetch if self._done + done >= PROVEN_AFTER else 1
+        return at_once - len(self._held) + settled
+
+    def _claimed(
+        self, connection: sqlite3.Connection, *, done: int = 0, settled: int = 0
+    ) -> list[messages.Ready]:
+        """What it holds from now on: as much as there is room for, once so many are settled."""
+        most = self._room(done=done, settled=settled)
         if most <= 0:
             return []
         now = self._clock()
-        if not messages.is_any_ready(connection, self._queue, now=now):
-            self._next_ready = messages.next_ready(connection, self._queue)
-            return []
-        with writing(connection):
-            ready = messages.claim(connection, self._queue, most=most, holder=self._id, now=now)
-        return [self._delivery(each) for each in ready]
+        return messages.claim(connection, self._queue, most=most, holder=self._id, now=now)
+
+    def _keep(self, ready: Sequence[messages.Ready]) -> None:
+        """Remember what was claimed, now that the claim is written."""
+        self._ahead.extend(map(self._delivery, ready))
 
     def _delivery(self, ready: messages.Ready) -> Delivery:
         tag = next(self._tags)
@@ -199,7 +225,7 @@ class EmbeddedConsumer:
                 its_lock = self._file.lock_of(other).acquire(blocking=False)
             except Timeout:
                 continue  # it lives, or another consumer is returning what it held
-            with its_lock, writing(connection):
+            with its_lock, self._file.writing(connection):
                 held = messages.held_by(connection, other)
                 messages.fail(connection, held, holder=other, now=self._clock())
                 messages.unregister(connection, other)
@@ -208,17 +234,17 @@ class EmbeddedConsumer:
     def _wait(self, seen: int, deadline: float) -> bool:
         """Whether there is reason to look again; if not, time is up or somebody called."""
         while True:
-            changed = self._has_changed(seen)
-            with self._bell:
+            with self._waiting:
                 if self._woken:
                     self._woken = False
                     return False
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return False
-                if changed:
+                # Asked under the bell's lock, or it could be rung between looking and waiting.
+                if self._has_changed(seen):
                     return True
-                self._bell.wait(min(left, _LOOK_EVERY))
+                self._waiting.wait(min(left, _LOOK_EVERY))
 
     def _has_changed(self, seen: int) -> bool:
         with self._guard, self._file.in_words():

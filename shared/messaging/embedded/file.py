@@ -8,15 +8,14 @@ sentence.
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import RLock
 
 from filelock import FileLock, Timeout
 
 from shared.errors import BrokerUnavailable
-
-LONGEST_WAIT = 30.0
-"""Seconds that a writer waits for the others."""
+from shared.turns import LONGEST_WAIT, begin_writing
 
 _MIGRATIONS = (
     """
@@ -76,6 +75,7 @@ class BrokerFile:
     """
 
     path: Path
+    _turn: RLock = field(default_factory=RLock, init=False, repr=False, compare=False)
 
     def open(self) -> sqlite3.Connection:
         """A new connection, for one thread at a time; the tables are there.
@@ -111,6 +111,19 @@ class BrokerFile:
                 f"the embedded broker cannot use its file {self.path}: {said}; "
                 "it needs a local disk with space, and a file and folder that may be written"
             ) from error
+
+    @contextmanager
+    def writing(self, connection: sqlite3.Connection) -> Iterator[None]:
+        """One transaction, all or nothing; it waits for its turn before it reads anything."""
+        with self._turn:
+            begin_writing(connection)
+            try:
+                yield
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:  # a full disk has rolled it back already
+                    connection.execute("ROLLBACK")
+                raise
 
     def lock_of(self, consumer: str) -> FileLock:
         """The lock that a consumer holds for as long as its process lives."""
@@ -159,19 +172,6 @@ class BrokerFile:
                 connection.executescript(
                     f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;"
                 )
-
-
-@contextmanager
-def writing(connection: sqlite3.Connection) -> Iterator[None]:
-    """One transaction, all or nothing; it waits for its turn before it reads anything."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:  # a full disk has rolled it back already
-            connection.execute("ROLLBACK")
-        raise
 
 
 def _version(connection: sqlite3.Connection) -> int:

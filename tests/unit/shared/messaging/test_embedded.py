@@ -198,6 +198,59 @@ def test_a_consumer_that_vanished_without_closing_fails_what_it_held(
     assert [each.attempt for each in receive(broker.consumer("inventory", prefetch=1))] == [2]
 
 
+def test_settling_holds_what_comes_next_as_a_prefetch_does(broker: EmbeddedBroker) -> None:
+    consumer = proven_consumer(broker, "inventory", prefetch=1)
+    send(broker, *[order_placed() for _ in range(3)])
+    taken = receive(consumer)
+    assert broker.depth("inventory").ready == 2
+
+    settle_all(consumer, taken, Outcome.DONE)
+
+    assert broker.depth("inventory").ready == 1
+
+
+def test_what_is_handed_back_is_not_held_again_by_that(broker: EmbeddedBroker) -> None:
+    consumer = proven_consumer(broker, "inventory", prefetch=1)
+    send(broker, order_placed())
+
+    settle_all(consumer, receive(consumer), Outcome.HAND_BACK)
+
+    assert broker.depth("inventory").ready == 1
+
+
+def test_what_was_held_ahead_is_not_delivered_after_isolating_another(
+    broker: EmbeddedBroker,
+) -> None:
+    consumer = proven_consumer(broker, "inventory", prefetch=3)
+    send(broker, *[order_placed() for _ in range(3)])
+    [suspect] = consumer.take(1, wait=5)
+
+    consumer.isolate(suspect)
+
+    assert consumer.take(1, wait=0) == []
+    others = receive(broker.consumer("inventory", prefetch=3, cautious=False), 2)
+    assert suspect.event_id not in {each.event_id for each in others}
+
+
+def test_what_could_not_be_settled_can_be_settled_again(
+    broker: EmbeddedBroker, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consumer = broker.consumer("inventory", prefetch=2, cautious=False)
+    send(broker, order_placed(), order_placed(), order_placed())
+    taken = receive(consumer, 2)
+    connection = broker._file.open()
+    connection.execute("BEGIN IMMEDIATE")
+    monkeypatch.setattr("shared.turns.LONGEST_WAIT", 0.0)
+
+    with pytest.raises(BrokerUnavailable, match="locked"):
+        settle_all(consumer, taken, Outcome.DONE)
+
+    connection.execute("ROLLBACK")
+    settle_all(consumer, taken, Outcome.DONE)
+    assert len(consumer.take(2, wait=0)) == 1
+    assert _rows(file, "SELECT count(*) FROM messages WHERE queue = 'inventory'") == [(1,)]
+
+
 def test_new_retry_numbers_hold_for_messages_that_wait_already(
     broker: EmbeddedBroker, clock: TurnedClock
 ) -> None:

@@ -4,14 +4,16 @@ from contextlib import suppress
 from threading import Thread
 
 import pytest
-from sqlalchemy import update
 
+from shared.storage import outbox
 from shared.storage.bell import GLANCE_EVERY, Bell
 from shared.storage.database import Database
-from tests.support.counting import counts
+from tests.support.counting import ThingHappened, counts
 
 LONG = 30.0
 """Seconds; whoever waits as long was not woken."""
+
+EVENT = ThingHappened(name="a")
 
 
 @pytest.fixture
@@ -33,8 +35,7 @@ def rang(bell: Bell, *, within: float = LONG, done: Callable[[], object] = lambd
 
 def commit(database: Database) -> None:
     with database.begin() as connection:
-        connection.execute(update(counts).values(times=1))
-        connection.execute(counts.insert(), [{"name": str(time.monotonic_ns()), "times": 1}])
+        outbox.write(connection, [outbox.Outgoing(EVENT, b"{}")])
 
 
 def test_it_wakes_who_waits(bell: Bell) -> None:
@@ -76,11 +77,20 @@ def test_a_commit_while_nobody_waits_is_heard_afterwards(bell: Bell, database: D
     assert rang(bell)
 
 
+def test_a_commit_that_leaves_nothing_to_send_does_not_ring(bell: Bell, database: Database) -> None:
+    bell.listen(database)
+    bell.wait(GLANCE_EVERY)
+    with database.begin() as connection:
+        connection.execute(counts.insert(), [{"name": "a", "times": 1}])
+
+    assert not rang(bell, within=3 * GLANCE_EVERY)
+
+
 def test_what_is_rolled_back_does_not_ring(bell: Bell, database: Database) -> None:
     bell.listen(database)
     bell.wait(GLANCE_EVERY)
     with suppress(ZeroDivisionError), database.begin() as connection:
-        connection.execute(counts.insert(), [{"name": "a", "times": 1}])
+        outbox.write(connection, [outbox.Outgoing(EVENT, b"{}")])
         raise ZeroDivisionError
 
     assert not rang(bell, within=3 * GLANCE_EVERY)
