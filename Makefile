@@ -25,8 +25,8 @@ demo: $(READY) ## Play the whole story in one process, in seconds
 test: $(READY) ## Run the tests; those with containers need Docker. ARGS="-k email" runs some
 	@$(IN)/pytest $(ARGS)
 
-chaos: $(READY) ## Break it for ten minutes, and check the laws. SEED=2 SECONDS=60 ARGS=--renew
-	@$(IN)/python -m tests.chaos --seed $(SEED) --seconds $(SECONDS) $(ARGS)
+chaos: $(READY) ## Break it for ten minutes, and check the laws. SEED="1 2 3" SECONDS=60 ARGS=--renew
+	@$(IN)/python -m tests.chaos $(addprefix --seed ,$(SEED)) --seconds $(SECONDS) $(ARGS)
 
 lint: $(READY) ## Check formatting, lint, types and contracts
 	@$(IN)/ruff format --check

@@ -33,7 +33,7 @@ from tests.chaos.servers import PASSWORD, Server
 from tests.support.waiting import eventually
 
 SHOP = Path(sys.executable).with_name("shop")
-RESTOCKED = {"product-1": 1_000_000, "product-2": 1_000_000, "product-3": 100}
+RESTOCKED = {"product-1": 1_000_000, "product-2": 1_000_000, "product-3": 1_000}
 QUIET_SECONDS = 90.0
 """Without anything handled, until the laws must hold: a lost connection waits for up to 30 s."""
 
