@@ -39,6 +39,14 @@ def test_everything_is_read_once_in_its_order(broker: Broker) -> None:
     assert [each.offset for each in read] == sorted({each.offset for each in read})
 
 
+def test_a_message_of_any_size_is_read_whole(broker: Broker) -> None:
+    messages = [order_placed(body=bytes([size % 251]) * size) for size in (0, 1, 131_064, 2**20)]
+    send(broker, *messages)
+    history = broker.history()
+
+    assert bodies(history.read(end=history.end())) == [each.body for each in messages]
+
+
 def test_the_first_stands_at_place_0_until_older_ones_are_dropped(broker: Broker) -> None:
     messages = [order_placed() for _ in range(3)]
     send(broker, *messages)

@@ -1,17 +1,22 @@
 """What only a real stream does: it loses connections, and drops its oldest segments."""
 
+import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 
 import pytest
+from pika import spec
 
 from shared.errors import BrokerRefused, BrokerUnavailable
 from shared.messaging.cloudevents import encode
 from shared.messaging.port import Message
 from shared.messaging.rabbitmq import RabbitBroker
-from shared.messaging.topology import History, Queue, Topology
+from shared.messaging.rabbitmq.address import parse
+from shared.messaging.rabbitmq.management import Management
+from shared.messaging.rabbitmq.session import talking_to
+from shared.messaging.topology import EVENTS, HISTORY, History, Queue, Topology
 from shared.runtime.history import kept_since
 from tests.containers import Vhost
 from tests.contract.places import order_placed
@@ -47,6 +52,45 @@ def test_a_reading_whose_connection_is_lost_goes_on_without_a_gap_or_a_copy(
     read += [each.body for each in reading]
 
     assert read == [each.body for each in messages]
+
+
+def test_a_header_that_pika_cannot_hold_is_in_nobodys_way(
+    broker: RabbitBroker, rabbitmq_vhost: Vhost
+) -> None:
+    messages = [order_placed() for _ in range(2)]
+    broker.publisher().publish(messages[:1])
+    with talking_to(parse(rabbitmq_vhost.amqp_url)) as session:
+        late = TimeTenThousand()  # type: ignore[no-untyped-call]
+        session.channel.basic_publish(EVENTS, "order.placed", b"late", late)
+    broker.publisher().publish(messages[1:])
+    history = broker.history()
+
+    read = [each.body for each in history.read(end=history.end())]
+
+    assert read == [messages[0].body, b"late", messages[1].body]
+
+
+class TimeTenThousand(spec.BasicProperties):
+    """A header holds the first second after the year 9999, where Python's times end."""
+
+    def encode(self) -> list[bytes]:
+        table = b"\x01aT" + struct.pack(">Q", 253_402_300_800)
+        flags = struct.pack(">H", spec.BasicProperties.FLAG_HEADERS)
+        return [flags, struct.pack(">I", len(table)), table]
+
+
+def test_a_stream_that_is_deleted_under_a_reading_is_not_its_end(
+    broker: RabbitBroker, rabbitmq_vhost: Vhost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.messaging.rabbitmq.history._TRIES", 2)
+    broker.publisher().publish([order_placed()])
+    reading = broker.history().read(end=100)
+    next(reading)
+
+    Management(rabbitmq_vhost.admin_url).delete("queues", rabbitmq_vhost.name, HISTORY)
+
+    with pytest.raises(BrokerUnavailable, match="shop setup"):
+        next(reading)
 
 
 @pytest.mark.parametrize("broker", [SMALL], ids=["small"], indirect=True)

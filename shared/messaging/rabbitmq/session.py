@@ -36,14 +36,19 @@ class Session:
 
 
 @contextmanager
-def talking_to(address: Address) -> Iterator[Session]:
+def talking_to(
+    address: Address, kind: type[pika.SelectConnection] | None = None
+) -> Iterator[Session]:
     """A session, closed at the end.
+
+    Args:
+        kind: what pika's connection is made of; by default of its own.
 
     Raises:
         BrokerUnavailable: it does not answer, refuses, or is too old.
     """
     try:
-        connection = pika.BlockingConnection(address.parameters)
+        connection = pika.BlockingConnection(address.parameters, _impl_class=kind)  # type: ignore[arg-type] # it says an instance
         try:
             server = connection._impl.server_properties  # noqa: SLF001 - the blocking one hides it
             yield Session(connection, version=version(server))

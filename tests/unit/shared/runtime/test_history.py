@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -6,7 +7,7 @@ from shared.errors import WrongInput
 from shared.events import DomainEvent
 from shared.runtime.history import Reading, Unreadable, Wanted, kept_since, moment, types_named
 from tests.support.histories import cancelled, paid, placed, shipped
-from tests.support.tape import Tape, garbage
+from tests.support.tape import Tape, garbage, recorded
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -72,6 +73,19 @@ def test_a_filter_by_topics_takes_what_a_queue_bound_to_them_gets() -> None:
 
     assert told(Tape(events), Wanted(topics=frozenset({"order.*"}))) == [events[0], events[2]]
     assert told(Tape(events), Wanted(topics=frozenset({"#"}))) == events
+
+
+def test_what_no_queue_bound_to_the_topics_gets_is_not_looked_into() -> None:
+    event = placed("ORD-1")
+    sent_as_another = replace(recorded(event), topic="stock.reserved")
+    sent_as_it = replace(recorded(paid("ORD-1")), topic="order.placed")
+    tape = Tape([replace(garbage(), topic="stock.reserved"), sent_as_another, sent_as_it, event])
+    reading = Reading(tape, Wanted(topics=frozenset({"order.placed"})), end=tape.end())
+
+    types = [each.event.type for each in reading]
+
+    assert types == ["payment.received.v1", "order.placed.v1"]
+    assert reading.unreadable == 0
 
 
 @pytest.mark.parametrize(
