@@ -1,6 +1,10 @@
+import os
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 import pika
@@ -143,6 +147,26 @@ def test_a_wrong_password_is_told_in_one_sentence_that_hides_it(rabbitmq_vhost: 
         broker.consumer("email", prefetch=1).take(1, wait=15)
 
     assert not any(SECRET in str(each.value) for each in (probed, published, taken))
+
+
+def test_a_process_with_a_wrong_password_ends_and_says_why(
+    rabbitmq_vhost: Vhost, tmp_path: Path
+) -> None:
+    url = rabbitmq_vhost.as_user("admin", SECRET)
+    environment = os.environ | {"SHOP_HOME": str(tmp_path), "SHOP_BROKER_URL": url}
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "services.shop", "run", "email"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert ended.returncode == 1
+    assert "refuses the user 'admin' or its password" in ended.stdout + ended.stderr
+    assert SECRET not in ended.stdout + ended.stderr
 
 
 def test_a_missing_virtual_host_is_told_by_name(rabbitmq_vhost: Vhost) -> None:

@@ -94,6 +94,14 @@ def test_a_service_may_replay_to_itself_alone(users: Users) -> None:
     assert "ACCESS_REFUSED" in foreign
 
 
+def test_a_service_reaches_no_queue_by_the_default_exchange(users: Users) -> None:
+    channel = users.channel("orders")
+    channel.confirm_delivery()
+
+    with pytest.raises(ChannelClosedByBroker, match="ACCESS_REFUSED"):
+        channel.basic_publish("", "email", b"forged")
+
+
 @pytest.mark.parametrize("queue", ["orders", "orders.dead"])
 def test_a_service_cannot_read_a_neighbours_queue(users: Users, queue: str) -> None:
     consumer = users.broker("email").consumer(queue, prefetch=1)

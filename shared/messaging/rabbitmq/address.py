@@ -11,6 +11,9 @@ from shared.errors import WrongInput
 HEARTBEAT = 12
 """Seconds. A frozen broker is noticed after 2 × (heartbeat + 5)."""
 
+CONNECT_SECONDS = 10.0
+"""A frozen broker takes a connection, and then says nothing."""
+
 _SHOULD_BE = "the broker's URL should look like amqp://user:password@host:5672/vhost"
 
 
@@ -67,6 +70,6 @@ def _parameters(
         # Alarms block publishing connections until somebody frees memory or disk.
         blocked_connection_timeout=60,
         socket_timeout=5,
-        stack_timeout=10,
+        stack_timeout=CONNECT_SECONDS,
         client_properties={"connection_name": connection},
     )

@@ -24,7 +24,6 @@ from shared.messaging.rabbitmq.wire import delivery
 _ALONE_SECONDS = 10.0
 """How long `isolate` waits for the broker; past that, its connection is as good as lost."""
 
-
 _MOST_UNTAKEN_BYTES = 16 * 1024 * 1024
 """What has arrived and waits to be taken; the rest stays in the socket, and with the broker."""
 
@@ -178,9 +177,8 @@ class RabbitConsumer(Link):
         properties: spec.BasicProperties,
         body: bytes,
     ) -> None:
-        tag = method.delivery_tag
-        self._unsettled[tag] = None
-        token = _Token(self._generation, tag)
+        token = _Token(self._generation, method.delivery_tag)
+        self._unsettled[token.tag] = None
         arrived = delivery(self._queue, properties, body, token=token)
         with self._changed:
             self._arrived.append(arrived)
@@ -198,10 +196,14 @@ class RabbitConsumer(Link):
             )
         self._stops_reading = has_room and not self._stopping.is_set()
 
-    def _cancelled_by_broker(self, _frame: frame.Method[spec.Basic.Cancel]) -> None:
+    def _cancelled_by_broker(self, ended: frame.Method[spec.Basic.Cancel]) -> None:
         """The consumer timed out, or the queue is gone; the channel is of no more use."""
         channel = self._channel
         if channel is not None and channel.is_open:
+            # Settling alone revives one that timed out, and all that it then gets fails with the
+            # channel; pika has forgotten it. Source: rabbitmq-server's issue 17317.
+            cancel = spec.Basic.Cancel(ended.method.consumer_tag, nowait=True)  # type: ignore[no-untyped-call]
+            channel._send_method(cancel)  # noqa: SLF001
             channel.basic_nack(0, multiple=True, requeue=True)
         self.drop(ChannelClosed(404, f"the broker has ended the consumer of {self._queue}"))
 

@@ -78,7 +78,10 @@ _SENTENCES: tuple[tuple[type[BaseException] | UnionType, str], ...] = (
     (amqp.IncompatibleProtocolError, "{at} is still starting, or is no AMQP broker"),
     (amqp.ConnectionBlockedTimeout, "{at} takes no messages: its memory or disk is full"),
     (socket.gaierror, "the broker's host name {host!r} is not known"),
-    (workflow.AMQPConnectorStackTimeout | TimeoutError, "{at} does not answer"),
+    (
+        workflow.AMQPConnectorStackTimeout | TimeoutError | amqp.ConnectionOpenAborted,
+        "{at} does not answer",
+    ),
     (ConnectionRefusedError, "{at} cannot be reached: the connection is refused"),
 )
 """The first whose class fits."""

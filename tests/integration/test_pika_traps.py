@@ -1,0 +1,175 @@
+"""What is known to go wrong with pika; each test fails without its remedy."""
+
+import socket
+import socketserver
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from types import SimpleNamespace
+
+import pytest
+from pika import frame, spec
+
+from shared.errors import BrokerRefused, BrokerUnavailable
+from shared.messaging.port import PROVEN_AFTER, Outcome
+from shared.messaging.rabbitmq import RabbitBroker, address, publisher
+from shared.messaging.rabbitmq.batch import Batch
+from shared.messaging.rabbitmq.management import Management
+from shared.messaging.rabbitmq.session import talking_to
+from shared.messaging.topology import Queue, Retry, Topology
+from tests.containers import Vhost
+from tests.contract.places import PATIENCE, order_placed, receive, send, settle_all
+from tests.support.waiting import eventually
+
+EMAIL = Queue(name="email", topics=frozenset({"order.placed"}), retry=Retry(step=0.1))
+
+
+@pytest.fixture
+def broker(rabbitmq_vhost: Vhost) -> Iterator[RabbitBroker]:
+    # The name at the broker is the virtual host's, so that a test finds its own connections.
+    broker = RabbitBroker(
+        rabbitmq_vhost.amqp_url, admin_url=rabbitmq_vhost.admin_url, app=rabbitmq_vhost.name
+    )
+    assert broker.set_up(Topology(queues=(EMAIL,))) == []
+    yield broker
+    broker.close()
+
+
+class HangUp(socketserver.BaseRequestHandler):
+    """As a broker that is still starting: it hears the first word, and hangs up."""
+
+    def handle(self) -> None:
+        self.request.recv(8)
+
+
+@contextmanager
+def frozen() -> Iterator[tuple[int, str]]:
+    """A port on which all connect and nobody answers; and what that is called."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1], "does not answer"
+
+
+@contextmanager
+def starting() -> Iterator[tuple[int, str]]:
+    """A port on which everybody is hung up on; and what that is called."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), HangUp) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1], "is still starting"
+        server.shutdown()
+
+
+def test_a_handler_slower_than_the_heartbeat_keeps_its_connection(
+    broker: RabbitBroker, rabbitmq_vhost: Vhost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """https://github.com/pika/pika/issues/1104."""
+    messages = [order_placed(), order_placed()]
+    send(broker, *messages)
+    monkeypatch.setattr(address, "HEARTBEAT", 1)
+    impatient = RabbitBroker(rabbitmq_vhost.amqp_url)
+    consumer = impatient.consumer("email", prefetch=1)
+    taken = receive(consumer)
+
+    threading.Event().wait(4)  # the broker hangs up on who is silent for two or three heartbeats
+    settle_all(consumer, taken, Outcome.DONE)
+
+    taken += receive(consumer)
+    assert [(each.body, each.attempt) for each in taken] == [(each.body, 1) for each in messages]
+    impatient.close()
+
+
+def test_a_silent_broker_is_noticed_within_a_minute(
+    broker: RabbitBroker, rabbitmq_vhost: Vhost
+) -> None:
+    """That is 2 × (heartbeat + 5); the broker's own proposal would make it two."""
+    send(broker, order_placed())
+    receive(broker.consumer("email", prefetch=1))
+    management, name = (
+        Management(rabbitmq_vhost.admin_url),
+        f"{rabbitmq_vhost.name} consumer of email",
+    )
+
+    def heartbeats() -> list[int]:
+        listed = management.get("connections") or []
+        return [each["timeout"] for each in listed if each.get("user_provided_name") == name]
+
+    eventually(heartbeats)
+
+    assert all(10 <= each <= 15 for each in heartbeats())
+
+
+def test_proving_itself_costs_a_consumer_no_attempt(broker: RabbitBroker) -> None:
+    """To hold more it is cancelled first, and pika rejects what arrives meanwhile."""
+    send(broker, *[order_placed() for _ in range(PROVEN_AFTER + 10)])
+    consumer = broker.consumer("email", prefetch=10)
+    for _ in range(PROVEN_AFTER):
+        settle_all(consumer, receive(consumer), Outcome.DONE)
+
+    rest = receive(consumer, 10)
+
+    assert [each.attempt for each in rest] == [1] * 10
+
+
+@pytest.mark.parametrize("trouble", [frozen, starting])
+def test_who_connects_when_the_broker_cannot_is_told_and_gets_through_later(
+    broker: RabbitBroker,
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: Callable[[], AbstractContextManager[tuple[int, str]]],
+) -> None:
+    monkeypatch.setattr(address, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(publisher, "_PATIENCE", 1.0)
+    with trouble() as (port, told), closing(RabbitBroker(f"amqp://a:b@127.0.0.1:{port}")) as away:
+        consumer, sending = away.consumer("email", prefetch=1), away.publisher()
+
+        with pytest.raises(BrokerUnavailable, match=told) as raised:
+            away.probe()
+        with pytest.raises(BrokerUnavailable, match=told):
+            sending.publish([order_placed()])
+        assert not isinstance(raised.value, BrokerRefused)
+        assert consumer.take(1, wait=0) == []
+        consumer.address = sending.address = broker._address  # it is there after all
+        monkeypatch.setattr(publisher, "_PATIENCE", PATIENCE)
+
+        assert sending.publish([order_placed()]) == [None]
+        assert len(receive(consumer)) == 1
+
+
+def test_a_host_that_nobody_knows_is_told_by_name() -> None:
+    with pytest.raises(BrokerUnavailable, match=r"host name 'nowhere\.invalid' is not known"):
+        RabbitBroker("amqp://a:b@nowhere.invalid").probe()
+
+
+def test_what_pika_raises_after_a_loss_is_an_unavailable_broker(rabbitmq_vhost: Vhost) -> None:
+    """https://github.com/pika/pika/issues/1291."""
+    with pytest.raises(BrokerUnavailable), talking_to(address.parse(rabbitmq_vhost.amqp_url)):
+        raise ValueError("Timeout closed before call")
+
+
+class Wire:
+    """What a publisher needs of a channel."""
+
+    channel_number = 1
+    params = SimpleNamespace(frame_max=131_072)
+
+    def __init__(self) -> None:
+        self.connection = self
+        self.writes: list[list[bytes]] = []
+        self._output_marshaled_frames = self.writes.append
+
+
+def test_many_are_sent_at_once_and_confirmed_in_any_order() -> None:
+    """Waiting for each confirm would cost a round trip and a sync to disk each."""
+    sending = publisher.RabbitPublisher(address.parse("amqp://a:b@nowhere.invalid"), name="some")
+    batch = sending._batch = Batch([order_placed() for _ in range(publisher.WINDOW)])
+    wire = Wire()
+    sending._channel, sending._ready = wire, True  # type: ignore[assignment]
+    unconfirmed = []
+
+    sending._pump()
+    for tag, multiple in ((400, False), (200, True), (500, False), (499, True)):
+        answer = spec.Basic.Ack(tag, multiple=multiple)  # type: ignore[no-untyped-call]
+        sending._answered(frame.Method(1, answer))
+        unconfirmed.append(len(batch.unconfirmed))
+
+    assert len(wire.writes) == 1
+    assert unconfirmed == [499, 299, 298, 0]
+    assert batch.finished.is_set()
