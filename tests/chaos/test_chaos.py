@@ -11,7 +11,6 @@ from tests.chaos.run import chaos, short_of
 from tests.containers import need_docker
 
 
-@pytest.mark.chaos
 @pytest.mark.docker
 @pytest.mark.timeout(400)
 def test_the_laws_hold_after_one_fault_of_each_family(tmp_path: Path) -> None:

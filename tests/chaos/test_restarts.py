@@ -29,8 +29,6 @@ from tests.chaos.site import LIMITED, SHOP, site
 from tests.containers import need_docker
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.chaos
-
 RESTARTS = 25
 BACKLOG, MORE = 100, 20
 """Orders at first, and before each restart."""
