@@ -6,6 +6,7 @@ skipped and counted; memory does not grow with what is read.
 
 import re
 import sqlite3
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
 _EARLIER = timedelta(minutes=1)
 """How much further back a reading begins than was asked for: clocks of machines differ."""
+
+_PART = 1_000
+"""Places that are read at first, backwards."""
 
 
 class Told(NamedTuple):
@@ -139,6 +143,61 @@ class Reading:
                     continue
                 if self._wanted.fits(event) and seen.is_new(event.event_id):
                     yield Told(record, event)
+
+
+class Newest:
+    """The newest that are wanted of a history, the oldest of them first.
+
+    It is read backwards, part by part, no further than it takes. Of an event that was sent twice
+    a late copy may be told, where the first is further back.
+
+    Args:
+        most: how many.
+        tell: told of each message that is no event, in the parts that were read.
+
+    Attributes:
+        unreadable: how many these were.
+    """
+
+    def __init__(
+        self,
+        history: HistoryReader,
+        wanted: Wanted,
+        most: int,
+        *,
+        tell: Callable[[Unreadable], None] = lambda _: None,
+    ) -> None:
+        self.unreadable = 0
+        self._history = history
+        self._wanted = wanted
+        self._most = most
+        self._tell = tell
+
+    def __iter__(self) -> Iterator[Told]:
+        found: dict[UUID, Told] = {}
+        end = self._history.end()
+        start, size = self._beginning(end), max(_PART, self._most)
+        while start < end and len(found) < self._most:
+            part = max(start, end - size)
+            found = {
+                each: told for each, told in self._part(part, end) if each not in found
+            } | found
+            end, size = part, size * 4
+        yield from list(found.values())[-self._most :]
+
+    def _beginning(self, end: int) -> int:
+        if self._wanted.since is None:
+            first = self._history.first()
+        else:
+            with closing(self._history.read(start=earlier(self._wanted.since), end=end)) as read:
+                first = next(read, None)
+        return end if first is None else first.offset
+
+    def _part(self, start: int, end: int) -> list[tuple[UUID, Told]]:
+        reading = Reading(self._history, self._wanted, start=start, end=end, tell=self._tell)
+        found = [(each.event.event_id, each) for each in deque(reading, self._most)]
+        self.unreadable += reading.unreadable
+        return found
 
 
 class _Seen:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shared.messaging.port import Broker, HistoryReader
-    from shared.runtime.history import Reading, Told, Unreadable, Wanted
+    from shared.runtime.history import Newest, Reading, Told, Unreadable, Wanted
     from shared.runtime.rebuilding import Rebuilt
     from shared.runtime.service import AnyService
 
@@ -58,16 +58,19 @@ def show_history(  # noqa: PLR0913 - its options
     as_json: AsJson = False,
 ) -> None:
     """Show what has happened, oldest first; with --json a CloudEvent a line, as it was sent."""
-    from collections import deque
-
     from shared.errors import WrongInput
+    from shared.runtime.history import Newest
 
     services = services_of(context)
     wanted = _wanted(since=since, of_type=of_type, order=order)
     with _history(services) as history:
         _say_what_is_not_kept(history, wanted)
-        reading = _reading(history, wanted, end=history.end())
-        shown = _print(deque(reading, limit) if limit else reading, as_json=as_json)
+        reading = (
+            Newest(history, wanted, limit, tell=_complain)
+            if limit
+            else _reading(history, wanted, end=history.end())
+        )
+        shown = _print(reading, as_json=as_json)
     _say_unreadable(reading)
     if shown == 0 and order and not since and not of_type:
         raise WrongInput(f"the history has no event of the order {order!r}")
@@ -360,7 +363,7 @@ def _say_what_is_lost(history: "HistoryReader", service: "AnyService") -> None:
         )
 
 
-def _say_unreadable(reading: "Reading") -> None:
+def _say_unreadable(reading: "Reading | Newest") -> None:
     if reading.unreadable:
         number = reading.unreadable
         _say(f"{number} unreadable {'message was' if number == 1 else 'messages were'} skipped")

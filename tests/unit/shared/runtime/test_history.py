@@ -5,7 +5,15 @@ import pytest
 
 from shared.errors import WrongInput
 from shared.events import DomainEvent
-from shared.runtime.history import Reading, Unreadable, Wanted, kept_since, moment, types_named
+from shared.runtime.history import (
+    Newest,
+    Reading,
+    Unreadable,
+    Wanted,
+    kept_since,
+    moment,
+    types_named,
+)
 from tests.support.histories import cancelled, paid, placed, shipped
 from tests.support.tape import Tape, garbage, recorded
 
@@ -115,6 +123,62 @@ def test_a_filter_by_time_takes_what_occurred_since_though_it_was_published_late
     assert events == [late]
     # A publisher's clock may be ahead of the broker's.
     assert tape.started == [NOW - timedelta(minutes=1)]
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.runtime.history._PART", 4)
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_of_the_newest_no_more_is_read_than_it_takes() -> None:
+    tape = Tape([placed(f"ORD-{number}") for number in range(1000)], dropped=50)
+
+    events = [each.event for each in Newest(tape, Wanted(), 6)]
+
+    assert events == tape.messages[-6:]
+    assert tape.started == [1050 - 6]
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("most", [1, 4, 5, 30, 1000])
+def test_the_newest_are_those_that_a_whole_reading_ends_with(most: int) -> None:
+    kinds = (placed, paid, shipped)
+    tape = Tape([kinds[number % 3](f"ORD-{number}") for number in range(100)], dropped=7)
+    wanted = Wanted(types=frozenset({"order.placed.v1"}))
+
+    assert [each.event for each in Newest(tape, wanted, most)] == told(tape, wanted)[-most:]
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_of_the_newest_one_that_was_sent_twice_is_told_once() -> None:
+    events = [placed(f"ORD-{number}") for number in range(20)]
+    tape = Tape([*events, events[12], events[3], events[12]])
+
+    newest = [each.event for each in Newest(tape, Wanted(), 4)]
+
+    assert newest == [events[18], events[19], events[12], events[3]]
+
+
+def test_the_newest_since_a_time_begin_where_it_does() -> None:
+    early, late = placed("ORD-1", occurred_at=NOW - timedelta(hours=1)), placed("ORD-2")
+    tape = Tape([early, late])
+
+    events = [each.event for each in Newest(tape, Wanted(since=NOW), 10)]
+
+    assert events == [late]
+    assert tape.started[0] == NOW - timedelta(minutes=1)
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_of_the_newest_what_is_unreadable_is_named_where_it_was_read() -> None:
+    skipped: list[Unreadable] = []
+    tape = Tape([garbage("far"), *(placed(f"ORD-{each}") for each in range(9)), garbage("near")])
+    newest = Newest(tape, Wanted(), 3, tell=skipped.append)
+
+    assert len(list(newest)) == 3
+    assert [each.which for each in skipped] == ["near at place 10"]
+    assert newest.unreadable == 1
 
 
 def test_the_place_is_after_all_that_was_looked_at() -> None:
