@@ -1,6 +1,7 @@
 """The program `shop`, run as a person would, within the test's process."""
 
 import json
+import logging
 from typing import Any, NamedTuple
 
 import pytest
@@ -26,6 +27,8 @@ class Shop:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self._monkeypatch = monkeypatch
         self._capsys = capsys
+        # Logs of a later test must not go where this one's were captured.
+        monkeypatch.setattr(logging.getLogger(), "handlers", [*logging.getLogger().handlers])
 
     def __call__(self, *arguments: str) -> Said:
         self._monkeypatch.setattr("sys.argv", ["shop", *arguments])
