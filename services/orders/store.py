@@ -5,11 +5,12 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, select
 
 from services.orders.order import STATUSES, Order, Product
 from services.orders.tables import order_lines, orders, products
 from shared.events import DomainEvent, OrderEvent
+from shared.storage import sets
 from shared.storage.database import Database
 from shared.storage.unit_of_work import Store
 
@@ -54,10 +55,10 @@ class OrdersStore(Store):
         if not self._changed:
             return
         rows = [
-            {"key": key} | {name: getattr(self._locked[key], name) for name in _CHANGING}
+            {name: getattr(self._locked[key], name) for name in ("order_id", *_CHANGING)}
             for key in sorted(self._changed)
         ]
-        self.connection.execute(update(orders).where(orders.c.order_id == bindparam("key")), rows)
+        sets.update_many(self.connection, orders, rows)
         self._changed.clear()
 
     def add(self, order: Order, unit_prices: Mapping[str, Decimal]) -> bool:
@@ -81,7 +82,7 @@ class OrdersStore(Store):
             }
             for sku, quantity in order.items.items()
         ]
-        self.connection.execute(order_lines.insert(), lines)
+        sets.insert_many(self.connection, order_lines, lines)
         return True
 
     def find(self, order_id: str) -> Order | None:

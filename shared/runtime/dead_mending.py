@@ -187,7 +187,7 @@ def discard(queue: DeadQueue, name: str, *, reason: str, who: str) -> Letter:
     with queue.database.begin() as connection:
         if letter.is_event:
             event = cloudevents.decode(body, {})
-            inbox.enter(connection, queue.database, [event], outcome=inbox.DISCARDED)
+            inbox.enter(connection, [event], outcome=inbox.DISCARDED)
             # It may have been applied since, or all along.
             if inbox.handled(connection, [letter.id])[letter.id] != inbox.DISCARDED:
                 raise WrongInput(

@@ -190,7 +190,7 @@ class Reactor:
     def _apply(self, accepted: list[Accepted]) -> list[Reacted]:
         reacted = []
         with self.database.begin() as connection:
-            new = inbox.enter(connection, self.database, {each.event for each in accepted})
+            new = inbox.enter(connection, {each.event for each in accepted})
             store = self.service.store(connection, self.database)
             store.prepare([each.event for each in accepted if each.event.event_id in new])
             outgoing: list[outbox.Outgoing] = []

@@ -1,13 +1,13 @@
 """What a service has handled, so that nothing happens twice."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, Executable, Table, delete, select
 
 from shared.events import DomainEvent
-from shared.storage.database import Database
+from shared.storage import sets
 from shared.storage.tables import inbox
 
 HANDLED = "handled"
@@ -15,11 +15,7 @@ DISCARDED = "discarded"
 
 
 def enter(
-    connection: Connection,
-    database: Database,
-    events: Iterable[DomainEvent],
-    *,
-    outcome: str = HANDLED,
+    connection: Connection, events: Collection[DomainEvent], *, outcome: str = HANDLED
 ) -> set[UUID]:
     """Write events into the inbox, in one statement.
 
@@ -37,8 +33,11 @@ def enter(
         }
         for event in sorted(events, key=lambda event: event.event_id)
     ]
-    statement = database.insert(inbox).on_conflict_do_nothing().returning(inbox.c.event_id)
-    return set(connection.execute(statement, rows).scalars())
+    return set(sets.insert_many(connection, inbox, rows, how=_unless_known).scalars())
+
+
+def _unless_known(_table: Table, insert: sets.Insert) -> Executable:
+    return insert.on_conflict_do_nothing().returning(inbox.c.event_id)
 
 
 def prune(connection: Connection, *, occurred_before: datetime) -> int:

@@ -4,12 +4,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from filelock import FileLock, Timeout
-from sqlalchemy import Connection, Row, delete, func, select, text, type_coerce, update
+from sqlalchemy import Connection, Row, Update, delete, func, select, text, type_coerce, update
 
 from shared.events import DomainEvent
+from shared.storage import sets
 from shared.storage.columns import UtcTime
 from shared.storage.database import Database
 from shared.storage.tables import DatabaseClock, outbox
@@ -32,21 +34,19 @@ def write(connection: Connection, outgoing: Sequence[Outgoing]) -> None:
     """Put events into the outbox, in one statement."""
     if not outgoing:
         return
-    connection.execute(
-        outbox.insert(),
-        [
-            {
-                "event_id": each.event.event_id,
-                "topic": each.event.topic,
-                "event_type": each.event.type,
-                "subject": each.event.subject,
-                "correlation_id": each.event.correlation_id,
-                "occurred_at": each.event.occurred_at,
-                "body": each.body.decode(),
-            }
-            for each in outgoing
-        ],
-    )
+    rows = [
+        {
+            "event_id": each.event.event_id,
+            "topic": each.event.topic,
+            "event_type": each.event.type,
+            "subject": each.event.subject,
+            "correlation_id": each.event.correlation_id,
+            "occurred_at": each.event.occurred_at,
+            "body": each.body.decode(),
+        }
+        for each in outgoing
+    ]
+    sets.insert_many(connection, outbox, rows)
 
 
 def notify(connection: Connection, database: Database) -> None:
@@ -116,11 +116,16 @@ def _oldest(most: int) -> Any:  # noqa: ANN401 - a SELECT of six columns
 
 def _mark(connection: Connection, claimed: Claim) -> None:
     if claimed.sent:
-        connection.execute(
-            update(outbox).where(outbox.c.number.in_(claimed.sent)).values(sent_at=DatabaseClock())
-        )
+        marking = _marking(is_sqlite=sets.is_sqlite(connection))
+        connection.execute(marking, {sets.KEYS: claimed.sent})
     for number, reason in claimed.refused.items():
         connection.execute(update(outbox).where(outbox.c.number == number).values(refused=reason))
+
+
+@cache
+def _marking(*, is_sqlite: bool) -> Update:
+    those = sets.among(outbox.c.number, is_sqlite=is_sqlite)
+    return update(outbox).where(those).values(sent_at=DatabaseClock())
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,12 @@ events it holds, and an event sees what those before it did to the same row.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
-from sqlalchemy import RowMapping, Table, bindparam, select, update
+from sqlalchemy import Executable, RowMapping, Select, Table, select
 
+from shared.storage import sets
 from shared.storage.unit_of_work import Store
 
 R = TypeVar("R")
@@ -35,10 +37,11 @@ class Rows(Mapping[str, R]):
 
         The same order in every process is what keeps them from deadlock.
         """
-        wanted = set(keys)
+        wanted = sorted(set(keys))
         if wanted:
-            statement = select(self._table).where(self._key.in_(wanted)).order_by(self._key)
-            found = self._store.connection.execute(statement.with_for_update())
+            connection = self._store.connection
+            locking = _locking(self._table, is_sqlite=sets.is_sqlite(connection))
+            found = connection.execute(locking, {sets.KEYS: wanted})
             self._keep(found.mappings().all())
 
     def lock_or_make(self, keys: Iterable[str]) -> None:
@@ -49,24 +52,14 @@ class Rows(Mapping[str, R]):
         """
         rows = [{self._key.name: key} for key in sorted(set(keys))]
         if rows:
-            insert = self._store.insert(self._table)
-            upsert = insert.on_conflict_do_update(
-                index_elements=[self._key],
-                set_={self._key.name: insert.excluded[self._key.name]},
-            ).returning(*self._table.c)
-            self._keep(self._store.connection.execute(upsert, rows).mappings().all())
+            found = sets.insert_many(self._store.connection, self._table, rows, how=_or_held)
+            self._keep(found.mappings().all())
 
     def write(self) -> None:
         """Write the rows that have changed."""
-        changed = [
-            {"locked": key}
-            | {name: value for name, value in vars(row).items() if name != self._key.name}
-            for key, row in self._rows.items()
-            if vars(row) != self._read[key]
-        ]
+        changed = [vars(row) for key, row in self._rows.items() if vars(row) != self._read[key]]
         if changed:
-            statement = update(self._table).where(self._key == bindparam("locked"))
-            self._store.connection.execute(statement, changed)
+            sets.update_many(self._store.connection, self._table, changed)
 
     def _keep(self, found: Sequence[RowMapping]) -> None:
         for row in found:
@@ -81,3 +74,20 @@ class Rows(Mapping[str, R]):
 
     def __len__(self) -> int:
         return len(self._rows)
+
+
+@cache
+def _locking(table: Table, *, is_sqlite: bool) -> Select[Any]:
+    """Rows by key, locked in the order of keys."""
+    (key,) = table.primary_key.columns
+    wanted = select(table).where(sets.among(key, is_sqlite=is_sqlite))
+    return wanted.order_by(key).with_for_update()
+
+
+def _or_held(table: Table, insert: sets.Insert) -> Executable:
+    """An INSERT that holds, and answers, what is there already."""
+    (key,) = table.primary_key.columns
+    held = insert.on_conflict_do_update(
+        index_elements=[key], set_={key.name: insert.excluded[key.name]}
+    )
+    return held.returning(*table.c)

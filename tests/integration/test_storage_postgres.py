@@ -335,7 +335,7 @@ def test_a_refused_constraint_is_still_named(database: Database) -> None:
 def test_what_was_handled_is_stamped_by_the_databases_clock(database: Database) -> None:
     with database.begin() as connection:
         before = connection.execute(select(DatabaseClock())).scalar_one()
-        inbox.enter(connection, database, [ThingHappened(name="a")])
+        inbox.enter(connection, [ThingHappened(name="a")])
         after = connection.execute(select(DatabaseClock())).scalar_one()
         stamped = connection.execute(select(inbox_table.c.handled_at)).scalar_one()
 

@@ -149,7 +149,7 @@ def test_what_was_published_and_not_settled_is_a_duplicate_when_done_again(
         killed.setattr(DeadQueue, "settle", lambda *_: None)  # the process ends before it
         assert retry(dead).retried == 1
     with dead.database.begin() as connection:  # the service handles the copy
-        inbox.enter(connection, dead.database, [event])
+        inbox.enter(connection, [event])
 
     assert retry(dead) == Retried(duplicates=1)
 

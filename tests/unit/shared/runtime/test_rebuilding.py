@@ -124,7 +124,7 @@ def test_what_waits_in_the_queue_is_a_duplicate_after_a_rebuild(stage: Stage) ->
 def test_what_was_discarded_stays_discarded(stage: Stage) -> None:
     event = placed("ORD-1")
     with stage.databases["moody"].begin() as connection:
-        inbox.enter(connection, stage.databases["moody"], [event], outcome=inbox.DISCARDED)
+        inbox.enter(connection, [event], outcome=inbox.DISCARDED)
     stage.publish(event, placed("ORD-2"))
     stage.play()
 

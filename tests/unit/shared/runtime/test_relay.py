@@ -192,7 +192,7 @@ def test_the_inbox_forgets_only_what_would_be_refused_as_too_old(
     ages = (timedelta(days=42), timedelta(days=40, hours=12), timedelta(days=1))
     with database.begin() as connection:
         events = [ThingHappened(name="a", occurred_at=now - age) for age in ages]
-        inbox.enter(connection, database, events)
+        inbox.enter(connection, events)
 
     relaying.thread.start()
 

@@ -189,7 +189,7 @@ def test_what_is_dead_says_of_what(stage: Stage, moody: Moody) -> None:
 def test_what_a_person_discarded_is_told_as_discarded(stage: Stage) -> None:
     event = placed("ORD-1")
     with stage.databases["odd"].begin() as connection:
-        inbox.enter(connection, stage.databases["odd"], [event], outcome=inbox.DISCARDED)
+        inbox.enter(connection, [event], outcome=inbox.DISCARDED)
     stage.publish(event)
     stage.play()
 

@@ -19,7 +19,7 @@ def entered(database: Database, *events: ThingHappened, outcome: str = inbox.HAN
     """The names of those that were new."""
     names = {event.event_id: event.name for event in events}
     with database.begin() as connection:
-        new = inbox.enter(connection, database, events, outcome=outcome)
+        new = inbox.enter(connection, events, outcome=outcome)
     return {names[each] for each in new}
 
 
@@ -34,7 +34,7 @@ def test_what_is_new_is_told_from_what_was_there(database: Database) -> None:
 def test_what_is_rolled_back_is_new_again(database: Database) -> None:
     event = happened()
     with suppress(ZeroDivisionError), database.begin() as connection:
-        inbox.enter(connection, database, [event])
+        inbox.enter(connection, [event])
         raise ZeroDivisionError
 
     assert entered(database, event) == {"a"}

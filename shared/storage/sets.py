@@ -1,0 +1,132 @@
+"""Many rows in one statement: on PostgreSQL an array for each column, on SQLite row by row.
+
+The text of such a statement does not depend on how many rows there are, so it is built, compiled
+and prepared once. Rows are taken in their order, which is what keeps processes from deadlock that
+take the same ones.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Connection,
+    CursorResult,
+    Executable,
+    Table,
+    TableValuedAlias,
+    any_,
+    bindparam,
+    column,
+    func,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+Insert = postgresql.Insert | sqlite.Insert
+Row = Mapping[str, Any]
+How = Callable[[Table, Insert], Executable]
+"""What becomes of an INSERT into a table: of its conflicts, and of what it returns."""
+
+KEYS = "keys_"
+"""The parameter of `among`."""
+
+
+def as_it_is(_table: Table, insert: Insert) -> Executable:
+    """An INSERT without more ado."""
+    return insert
+
+
+def unless_there(_table: Table, insert: Insert) -> Executable:
+    """An INSERT that leaves out what is there already."""
+    return insert.on_conflict_do_nothing()
+
+
+def insert_many(
+    connection: Connection,
+    table: Table,
+    rows: Sequence[Row],
+    *,
+    how: How = as_it_is,
+) -> CursorResult[Any]:
+    """Insert at least one row, all with the same columns.
+
+    Args:
+        how: a function of a module, which is asked once.
+    """
+    names = tuple(rows[0])
+    if is_sqlite(connection):
+        return connection.execute(_insert_of_rows(table, how), [dict(each) for each in rows])
+    return connection.execute(_insert_of_arrays(table, how, names), _arrays(names, rows))
+
+
+def update_many(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+    """Update at least one row by its primary key, one column, which each row holds too."""
+    names = tuple(rows[0])
+    if is_sqlite(connection):
+        parameters = [_suffixed(each) for each in rows]
+        connection.execute(_update_of_rows(table, names), parameters)
+    else:
+        connection.execute(_update_of_arrays(table, names), _arrays(names, rows))
+
+
+def among(wanted: ColumnElement[Any], *, is_sqlite: bool) -> ColumnElement[bool]:
+    """Whether a column's value is in the list that the parameter KEYS holds."""
+    if is_sqlite:
+        return wanted.in_(bindparam(KEYS, expanding=True))
+    return wanted == any_(bindparam(KEYS, type_=ARRAY(wanted.type)))
+
+
+def is_sqlite(connection: Connection) -> bool:
+    """Whether this is a file, not a server."""
+    return connection.dialect.name == "sqlite"
+
+
+@cache
+def _insert_of_rows(table: Table, how: How) -> Executable:
+    return how(table, sqlite.insert(table))
+
+
+@cache
+def _insert_of_arrays(table: Table, how: How, names: tuple[str, ...]) -> Executable:
+    rows = _unnested(table, names)
+    return how(table, postgresql.insert(table).from_select(names, select(*rows.c)))
+
+
+@cache
+def _update_of_rows(table: Table, names: tuple[str, ...]) -> Executable:
+    (key,) = table.primary_key.columns
+    values: dict[str, Any] = {
+        name: bindparam(_parameter(name)) for name in names if name != key.name
+    }
+    return update(table).where(key == bindparam(_parameter(key.name))).values(values)
+
+
+@cache
+def _update_of_arrays(table: Table, names: tuple[str, ...]) -> Executable:
+    (key,) = table.primary_key.columns
+    rows = _unnested(table, names)
+    values = {name: rows.c[name] for name in names if name != key.name}
+    return update(table).where(key == rows.c[key.name]).values(values)
+
+
+def _unnested(table: Table, names: tuple[str, ...]) -> TableValuedAlias:
+    arrays = [bindparam(_parameter(name), type_=ARRAY(table.c[name].type)) for name in names]
+    columns = [column(name, table.c[name].type) for name in names]
+    return func.unnest(*arrays).table_valued(*columns).render_derived()
+
+
+def _arrays(names: tuple[str, ...], rows: Sequence[Row]) -> dict[str, list[Any]]:
+    return {_parameter(name): [each[name] for each in rows] for name in names}
+
+
+def _suffixed(row: Row) -> dict[str, Any]:
+    return {_parameter(name): value for name, value in row.items()}
+
+
+def _parameter(name: str) -> str:
+    # SQLAlchemy keeps a column's own name for its value in SET and VALUES.
+    return f"{name}_"

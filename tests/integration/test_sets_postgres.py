@@ -1,0 +1,90 @@
+"""Many rows in one statement on PostgreSQL, where an array stands for each column."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sqlalchemy import JSON, Column, Integer, MetaData, Table, Text, event, select
+
+from shared.storage import sets
+from shared.storage.columns import MoneyAmount, UtcTime
+from shared.storage.database import Database
+from shared.storage.rows import Rows
+from shared.storage.unit_of_work import Store
+
+metadata = MetaData()
+jars = Table(
+    "jars",
+    metadata,
+    Column("label", Text, primary_key=True),
+    Column("coins", Integer, nullable=False, server_default="0"),
+    Column("worth", MoneyAmount, nullable=True),
+    Column("opened_at", UtcTime, nullable=True),
+    Column("inside", JSON, nullable=False, server_default="{}"),
+)
+OPENED = datetime(2026, 11, 24, 12, 30, tzinfo=UTC)
+FULL = {"label": "a", "coins": 3, "worth": Decimal("1.50"), "opened_at": OPENED}
+EMPTY = {"label": 'b"{},\\', "coins": 0, "worth": None, "opened_at": None}
+
+
+@dataclass
+class Jar:
+    label: str
+    coins: int
+    worth: Decimal | None
+    opened_at: datetime | None
+    inside: dict[str, Any]
+
+
+@pytest.fixture
+def database(postgres_url: str) -> Iterator[Database]:
+    database = Database(postgres_url)
+    metadata.create_all(database.engine)
+    yield database
+    database.close()
+
+
+def kept(database: Database) -> list[dict[str, Any]]:
+    with database.read() as connection:
+        found = connection.execute(select(jars).order_by(jars.c.label)).mappings()
+        return [dict(each) for each in found]
+
+
+def test_every_kind_of_column_arrives_as_it_was(database: Database) -> None:
+    inside = {"coin": ["penny", None], "none": {}}
+
+    with database.begin() as connection:
+        sets.insert_many(connection, jars, [FULL | {"inside": {}}, EMPTY | {"inside": inside}])
+        sets.update_many(connection, jars, [{"label": "a", "inside": inside, "worth": None}])
+
+    assert kept(database) == [FULL | {"inside": inside, "worth": None}, EMPTY | {"inside": inside}]
+
+
+def test_what_is_there_already_is_left_out(database: Database) -> None:
+    with database.begin() as connection:
+        sets.insert_many(connection, jars, [FULL])
+        sets.insert_many(connection, jars, [EMPTY, FULL | {"coins": 9}], how=sets.unless_there)
+
+    assert [each["coins"] for each in kept(database)] == [3, 0]
+
+
+def test_a_statement_is_the_same_however_many_rows(database: Database) -> None:
+    statements: list[str] = []
+    for labels in (["a"], ["a", "b", "c"]):
+        with database.begin() as connection:
+            event.listen(
+                connection, "before_cursor_execute", lambda *seen: statements.append(seen[2])
+            )
+            rows = Rows(Store(connection, database), jars, Jar)
+            rows.lock(labels)
+            rows.lock_or_make(labels)
+            for each in rows.values():
+                each.coins += 1
+            rows.write()
+
+    assert len(statements) == 6
+    assert statements[:3] == statements[3:]
+    assert [each["coins"] for each in kept(database)] == [2, 1, 1]
