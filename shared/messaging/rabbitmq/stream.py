@@ -1,4 +1,10 @@
-"""A consumer of a stream: what is there, as fast as it can be read."""
+"""A consumer of a stream: what is there, as fast as it can be read.
+
+`x-stream-filter` would not help: it passes over chunks that hold none of a value, and when a shop is
+so busy that it matters, a chunk holds events of every type.
+
+Source: https://www.rabbitmq.com/docs/stream-filtering
+"""
 
 import time
 from collections.abc import Callable
