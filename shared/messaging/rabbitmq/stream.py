@@ -1,7 +1,7 @@
 """A consumer of a stream: what is there, as fast as it can be read.
 
-`x-stream-filter` would not help: it passes over chunks that hold none of a value, and when a shop is
-so busy that it matters, a chunk holds events of every type.
+`x-stream-filter` would not help: it passes over chunks that hold none of a value, and where a shop
+is so busy that it matters, a chunk holds events of every type.
 
 Source: https://www.rabbitmq.com/docs/stream-filtering
 """
