@@ -33,11 +33,23 @@ _COLUMNS = {
     "example": "Example",
 }
 
+_DISCARDED = {
+    "service": "Service",
+    "event_type": "Event",
+    "id": "Id",
+    "reason": "Reason",
+    "discarded_by": "By",
+    "discarded_at": "At",
+}
+
 
 @app.command("list")
 def list_(
     service: Annotated[str | None, typer.Argument(help="Only this service's.")] = None,
     *,
+    was_discarded: Annotated[
+        bool, typer.Option("--discarded", help="What was discarded instead, by whom and why.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Group dead letters by service, event type and error; looking changes nothing.
@@ -47,15 +59,21 @@ def list_(
     """
     from dataclasses import asdict
 
-    from shared.runtime.dead_looking import grouped
+    from shared.runtime.dead_looking import discarded, grouped
 
     rows = []
     for each in [registry.service(service)] if service else visible(registry.all_services()):
         with _opened(each) as queue:
-            rows += [asdict(group) for group in grouped(queue)]
+            if was_discarded:
+                rows += discarded(queue)
+            else:
+                rows += [asdict(group) for group in grouped(queue)]
     if not as_json:
         rows = [_for_people(row) for row in rows]
-    show(rows, as_json=as_json, columns=_COLUMNS, empty="No dead letters.")
+    if was_discarded:
+        show(rows, as_json=as_json, columns=_DISCARDED, empty="Nothing was discarded.")
+    else:
+        show(rows, as_json=as_json, columns=_COLUMNS, empty="No dead letters.")
 
 
 @app.command("show")
@@ -128,7 +146,8 @@ def discard(
 ) -> None:
     """Take a letter out of the dead queue for good; who, when and why is kept.
 
-    The service will never handle that event. `shop dead show` still shows the record.
+    The service will never handle that event. `shop dead list --discarded` and `shop dead show`
+    still show the record.
     """
     from shared.errors import WrongInput
     from shared.runtime import dead_mending
@@ -177,10 +196,12 @@ def _progress() -> "Iterator[Progress]":
 def _for_people(row: dict[str, Any]) -> dict[str, Any]:
     """As a terminal of 100 columns can show it: the end of an id will do for the whole."""
     times = {
-        name: row[name] and f"{row[name].astimezone():%m-%d %H:%M}" for name in ("first", "last")
+        name: row[name] and f"{row[name].astimezone():%m-%d %H:%M}"
+        for name in ("first", "last")
+        if name in row  # a record of what was discarded is kept for years, and tells the year
     }
-    example = row["example"][-8:] if is_terminal() else row["example"]
-    return row | times | {"example": example}
+    ids = {name: row[name][-8:] for name in ("example", "id") if name in row and is_terminal()}
+    return row | times | ids
 
 
 def is_terminal() -> bool:

@@ -98,11 +98,21 @@ def examined(queue: DeadQueue, name: str) -> dict[str, Any]:
     }
 
 
+def discarded(queue: DeadQueue) -> list[dict[str, Any]]:
+    """What was discarded in a service, by whom and why, newest first; the broker may be away."""
+    with queue.database.read() as connection:
+        return [_record(queue, each) for each in discards.everything(connection)]
+
+
 def _discarded(queue: DeadQueue, name: str) -> dict[str, Any] | None:
     with queue.database.read() as connection:
         found = discards.find(connection, name)
     if found is None:
         return None
+    return _record(queue, found) | {"attempts": _attempts(queue, (found.letter_id,))}
+
+
+def _record(queue: DeadQueue, found: discards.Discard) -> dict[str, Any]:
     return {
         "service": queue.service.name,
         "id": found.letter_id,
@@ -112,7 +122,6 @@ def _discarded(queue: DeadQueue, name: str) -> dict[str, Any] | None:
         "reason": found.reason,
         "discarded_by": found.discarded_by,
         "discarded_at": found.discarded_at,
-        "attempts": _attempts(queue, (found.letter_id,)),
     }
 
 

@@ -38,3 +38,9 @@ def find(connection: Connection, letter_id: str) -> Discard | None:
     wanted = select(discards).where(discards.c.letter_id.endswith(letter_id, autoescape=True))
     rows = connection.execute(wanted.limit(2)).mappings().all()
     return Discard(**rows[0]) if len(rows) == 1 else None
+
+
+def everything(connection: Connection) -> list[Discard]:
+    """All records, newest first: each was a person's decision, so there are not many."""
+    wanted = select(discards).order_by(discards.c.discarded_at.desc(), discards.c.letter_id)
+    return [Discard(**row) for row in connection.execute(wanted).mappings()]

@@ -185,6 +185,21 @@ def test_what_nobody_can_mend_is_left_by_all_and_discarded_by_name(
     assert "@" in shown["discarded_by"]
 
 
+def test_what_was_discarded_is_listed_also_while_the_broker_is_away(
+    shop: Shop, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken(stage, event_id="note-1")
+    settle(stage)
+    shop("dead", "discard", "email", "note-1", "--reason", "noise from a test")
+    monkeypatch.setenv("SHOP_BROKER_URL", "amqp://guest:guest@127.0.0.1:1/")
+
+    [row] = shop("dead", "list", "--discarded", "--json").json
+
+    assert (row["service"], row["id"], row["reason"]) == ("email", "note-1", "noise from a test")
+    assert "noise from a test" in shop("dead", "list", "email", "--discarded").out
+    assert shop("dead", "list", "orders", "--discarded").out == "Nothing was discarded.\n"
+
+
 def test_a_broken_letter_can_be_retried_by_name_and_dies_again(shop: Shop, stage: Stage) -> None:
     broken(stage, event_id="note-1")
     settle(stage)
