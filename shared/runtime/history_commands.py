@@ -227,7 +227,7 @@ def _print_rebuilt(name: str, rebuilt: "Rebuilt") -> None:
             "again when it runs."
         )
     if rebuilt.unreadable:
-        typer.echo(f"{rebuilt.unreadable} unreadable messages were skipped.")
+        typer.echo(f"{_skipped(rebuilt.unreadable)}.")
     if rebuilt.is_as_it_was:
         typer.echo("It is exactly as it was.")
     for each in rebuilt.differences:
@@ -365,8 +365,11 @@ def _say_what_is_lost(history: "HistoryReader", service: "AnyService") -> None:
 
 def _say_unreadable(reading: "Reading | Newest") -> None:
     if reading.unreadable:
-        number = reading.unreadable
-        _say(f"{number} unreadable {'message was' if number == 1 else 'messages were'} skipped")
+        _say(_skipped(reading.unreadable))
+
+
+def _skipped(number: int) -> str:
+    return f"{number:,} unreadable {'message was' if number == 1 else 'messages were'} skipped"
 
 
 def _complain(message: "Unreadable") -> None:

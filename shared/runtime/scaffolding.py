@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -87,6 +88,8 @@ def must_be_free(name: str, root: Path, *, commands: Iterable[str], users: Seque
         raise WrongInput(f"{name} would shadow Python's own {name}: choose another name")
     if name in _RESERVED | _ours(root) | set(commands) or name.startswith("pg_"):
         raise WrongInput(f"{name} has a meaning here already: choose another name")
+    if find_spec(name) is not None:
+        raise WrongInput(f"{name} would shadow the installed {name}: choose another name")
     if users:
         raise WrongInput(f"{name} would run as the same user as {users[0]}: choose another name")
 

@@ -48,10 +48,9 @@ def print_timeline(told: Timeline) -> None:
     first, last = told.happenings[0].envelope, told.happenings[-1].envelope
     took = _seconds((last.occurred_at - first.occurred_at).total_seconds())
     number = len(told.happenings)
-    console.print(
-        f"[bold]{told.order_id}[/]: {number} {'event' if number == 1 else 'events'} in {took}, "
-        f"from {_local(first.occurred_at):%Y-%m-%d %H:%M:%S %Z}"
-    )
+    length = "1 event, at" if number == 1 else f"{number} events in {took}, from"
+    began = f"{_local(first.occurred_at):%Y-%m-%d %H:%M:%S %Z}"
+    console.print(f"[bold]{told.order_id}[/]: {length} {began}")
     for each in told.happenings:
         console.print()
         for line in _lines(each):

@@ -127,6 +127,7 @@ def test_what_cannot_be_finished_leaves_nothing(
         ("orders", "there is a service orders already"),
         ("json", "json would shadow Python's own json"),
         ("print", "print would shadow Python's own print"),
+        ("pika", "pika would shadow the installed pika"),
         ("registry", "registry has a meaning here already"),
         ("testing", "testing has a meaning here already"),
         ("shared", "shared has a meaning here already"),
