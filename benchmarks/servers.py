@@ -2,12 +2,14 @@
 
 Each measurement gets a virtual host and databases of its own. Both servers are as they come, so
 durable: `fsync` and `synchronous_commit` are on. PostgreSQL keeps the moments of commits besides,
-which `latency` asks for. Reached over loopback only.
+which `latency` asks for. They are reached at their own addresses, as composed services reach them,
+or, where the engine's network is not this machine's, at published ports on loopback.
 """
 
 import os
 import secrets
 import signal
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -183,12 +185,32 @@ def running() -> Iterator[Servers]:
 
 
 def _servers(rabbitmq: Container, postgres: Container, *, password: str) -> Servers:
-    who, host = f"admin:{password}", "127.0.0.1"
+    who = f"admin:{password}"
     return Servers(
-        amqp=f"amqp://{who}@{host}:{_port(rabbitmq, 5672)}",
-        admin_url=f"http://{who}@{host}:{_port(rabbitmq, 15672)}",
-        postgres=f"postgresql://postgres:{password}@{host}:{_port(postgres, 5432)}",
+        amqp=f"amqp://{who}@{_reached(rabbitmq, 5672)}",
+        admin_url=f"http://{who}@{_reached(rabbitmq, 15672)}",
+        postgres=f"postgresql://postgres:{password}@{_reached(postgres, 5432)}",
     )
+
+
+def _reached(container: Container, port: int) -> str:
+    """Where a server is reached: a published port would have a proxy copy every byte."""
+    networks = container.attrs["NetworkSettings"]["Networks"].values()
+    for address in (each["IPAddress"] for each in networks if each["IPAddress"]):
+        if _has_a_way_to(address):
+            return f"{address}:{port}"
+    return f"127.0.0.1:{_port(container, port)}"
+
+
+def _has_a_way_to(address: str) -> bool:
+    """Whether a machine answers there, be it by refusing."""
+    try:
+        socket.create_connection((address, 9), timeout=1).close()
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def _have(client: docker.DockerClient, image: str) -> None:
