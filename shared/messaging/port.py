@@ -235,7 +235,8 @@ class Broker(Protocol):
 
         Args:
             prefetch: how many unsettled deliveries the broker sends ahead, at most.
-            cautious: only one, until `PROVEN_AFTER` are done; for whoever handles them.
+            cautious: only one, until `PROVEN_AFTER` are done; for whoever handles them. Who does
+                not, only looks: it ends with its connection, and so sees nothing twice.
         """
 
     def history(self) -> HistoryReader:

@@ -7,7 +7,7 @@ one is done. Memory stays bounded: of a letter only a summary is kept, its body 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from shared.errors import WrongInput
+from shared.errors import BrokerUnavailable, WrongInput
 from shared.messaging.connect import broker_at
 from shared.messaging.port import Broker, Consumer, Delivery, Outcome
 from shared.messaging.topology import dead_queue
@@ -123,12 +123,21 @@ class DeadQueue:
         return f"no dead letter of {service} died of that; there are {', '.join(sorted(errors))}"
 
     def settle(self, letters: Iterable[Letter]) -> None:
-        """Take these out of the queue."""
+        """Take these out of the queue.
+
+        Raises:
+            BrokerUnavailable: they are there again, since the connection that held them is lost.
+        """
         by_consumer: dict[Consumer, list[Delivery]] = {}
         for each in letters:
             by_consumer.setdefault(each.held.consumer, []).append(each.held.delivery)
         for consumer, deliveries in by_consumer.items():
             consumer.settle([(each, Outcome.DONE) for each in deliveries])
+            if not consumer.is_consuming:
+                raise BrokerUnavailable(
+                    "the connection to the broker was lost; what was done is kept, but letters of "
+                    f"{self.service.name} lie in its dead queue again: do it again"
+                )
 
     def _hand_back(self) -> None:
         while self._consumers:

@@ -11,7 +11,7 @@ import pytest
 from pika import frame, spec
 
 from shared.errors import BrokerRefused, BrokerUnavailable
-from shared.messaging.port import PROVEN_AFTER, Outcome
+from shared.messaging.port import Outcome
 from shared.messaging.rabbitmq import RabbitBroker, address, publisher
 from shared.messaging.rabbitmq.batch import Batch
 from shared.messaging.rabbitmq.management import Management
@@ -97,16 +97,25 @@ def test_a_silent_broker_is_noticed_within_a_minute(
     assert all(10 <= each <= 15 for each in heartbeats())
 
 
-def test_proving_itself_costs_a_consumer_no_attempt(broker: RabbitBroker) -> None:
-    """To hold more it is cancelled first, and pika rejects what arrives meanwhile."""
-    send(broker, *[order_placed() for _ in range(PROVEN_AFTER + 10)])
-    consumer = broker.consumer("email", prefetch=10)
-    for _ in range(PROVEN_AFTER):
-        settle_all(consumer, receive(consumer), Outcome.DONE)
+def test_what_arrives_while_the_prefetch_is_raised_counts_no_attempt(broker: RabbitBroker) -> None:
+    """The consumer is cancelled for it, and meanwhile pika rejects what arrives."""
+    consumer = broker.consumer("email", prefetch=20, cautious=False)
+    send(broker, order_placed())
+    taken = receive(consumer)
+    reading = threading.Event()
 
-    rest = receive(consumer, 10)
+    def read_nothing() -> None:
+        reading.wait(PATIENCE)
 
-    assert [each.attempt for each in rest] == [1] * 10
+    consumer.call(read_nothing)
+    send(broker, *[order_placed() for _ in range(10)])
+    eventually(lambda: broker.depth("email").ready == 0)  # they are on their way
+
+    consumer._taken_at_once = 1  # as of one that was cautious until now
+    settle_all(consumer, taken, Outcome.DONE)
+    reading.set()
+
+    assert [each.attempt for each in receive(consumer, 10)] == [1] * 10
 
 
 @pytest.mark.parametrize("trouble", [frozen, starting])

@@ -3,11 +3,14 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import pika
 import pytest
 
+from shared.errors import BrokerUnavailable
 from shared.messaging.cloudevents import encode
 from shared.messaging.port import Message, Outcome
 from shared.messaging.rabbitmq import RabbitBroker, consumer, grant
@@ -103,6 +106,41 @@ def test_what_nobody_takes_is_left_with_the_broker(
     assert len({each.event_id for each in [*first, *rest]}) == 40
     looking.close()
     eventually(lambda: ready(dead, "counting.dead") == 40)
+
+
+def lose_the_connection(dead: DeadQueue) -> None:
+    """The one that holds the letters."""
+    [holding] = dead._consumers
+    assert isinstance(holding, consumer.RabbitConsumer)
+    holding.call(partial(holding.drop, ConnectionResetError()))
+    eventually(lambda: not holding.is_consuming)
+
+
+def test_a_look_whose_connection_is_lost_says_so_and_counts_nothing_twice(dead: DeadQueue) -> None:
+    bury(dead, letters(120))
+    look = dead.letters()
+    list(islice(look, 60))
+
+    lose_the_connection(dead)
+
+    with pytest.raises(BrokerUnavailable, match="was lost; try again"):
+        list(look)
+    assert [each.count for each in grouped(dead)] == [120]
+
+
+def test_a_retry_whose_connection_is_lost_says_so_and_loses_nothing(dead: DeadQueue) -> None:
+    messages = letters(150)
+    bury(dead, messages)
+
+    with pytest.raises(BrokerUnavailable, match="do it again"):
+        retry(dead, progress=lambda _done, _all: lose_the_connection(dead))
+    done = retry(dead)
+
+    assert done == Retried(retried=50)  # once more; the inbox will know them
+    eventually(lambda: ready(dead, "counting") == 200)
+    again = receive(dead.broker.consumer("counting", prefetch=200, cautious=False), 200)
+    assert {each.event_id for each in again} == {each.event_id for each in messages}
+    assert ready(dead, "counting.dead") == 0
 
 
 def test_closing_does_not_wait_for_room(dead: DeadQueue, monkeypatch: pytest.MonkeyPatch) -> None:

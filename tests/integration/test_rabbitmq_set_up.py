@@ -121,6 +121,19 @@ def test_a_queue_made_otherwise_is_named(
         broker.set_up(TOPOLOGY)
 
 
+def test_without_its_policy_no_queue_is_made(
+    broker: RabbitBroker, rabbitmq_vhost: Vhost, management: Management
+) -> None:
+    """Else the first message could fail without a delay, and without a limit."""
+    stranger = rabbitmq_vhost.admin_url.replace("admin:", "stranger:")
+
+    with pytest.raises(BrokerRefused, match="refuses the user"):
+        RabbitBroker(rabbitmq_vhost.amqp_url, admin_url=stranger).set_up(TOPOLOGY)
+
+    assert management.get("queues", rabbitmq_vhost.name) == []
+    assert broker.set_up(TOPOLOGY) == []
+
+
 def test_without_the_management_api_set_up_says_what_it_left(rabbitmq_vhost: Vhost) -> None:
     left = RabbitBroker(rabbitmq_vhost.amqp_url).set_up(TOPOLOGY)
 

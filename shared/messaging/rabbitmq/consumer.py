@@ -45,6 +45,7 @@ class RabbitConsumer(Link):
         super().__init__(address, name=name)
         self._queue = queue
         self._prefetch = prefetch
+        self._comes_back = cautious
         self._handled_well = 0 if cautious else PROVEN_AFTER
         self._generation = 0
         self._unsettled: dict[int, None] = {}  # tags of this channel, in order of delivery

@@ -52,6 +52,9 @@ class Link:
         self.trouble: BrokerUnavailable | None = None
         self.refused: BrokerUnavailable | None = None
 
+    _comes_back = True
+    """Whether it does, once its connection is lost; otherwise it is given up."""
+
     def _opened(self, channel: Channel) -> None:
         raise NotImplementedError
 
@@ -122,6 +125,10 @@ class Link:
                 )(self._session)
             except BrokerUnavailable as error:
                 self._give_up(error)
+                return
+            if not self._comes_back:
+                lost = f"the connection to the broker at {self.address} was lost; try again"
+                self._give_up(BrokerUnavailable(lost))
                 return
             # It was up: the broker restarts, and everyone else comes back at this moment too.
             self._stopping.wait(random.uniform(0.05, 0.5))  # noqa: S311 - no secret

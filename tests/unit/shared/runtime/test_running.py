@@ -5,6 +5,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +248,18 @@ def test_a_queue_that_is_not_there_is_waited_for_and_said(tmp_path: Path) -> Non
     eventually(lambda: any("shop setup" in str(each.get("reason")) for each in at.lines()))
 
     at.broker.set_up(Topology(queues=(counting().queue(),)))
+    at.send(ThingHappened(name="a"))
+
+    eventually(lambda: at.counted() == {"a": 1})
+    at.end()
+
+
+def test_a_service_binds_its_queue_when_it_starts(tmp_path: Path) -> None:
+    at = Play(tmp_path)
+    at.broker.set_up(Topology(queues=(replace(counting().queue(), topics=frozenset()),)))
+
+    at.running.start()
+    eventually(lambda: at.running.is_consuming)
     at.send(ThingHappened(name="a"))
 
     eventually(lambda: at.counted() == {"a": 1})
