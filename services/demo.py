@@ -266,9 +266,10 @@ def _mend_what_died(stage: Play) -> None:
 
 
 def _welcome_a_newcomer(stage: Play) -> Gifts:
-    gifts = Gifts()
+    gifts = Gifts(registry.names())
     stage.narrator.headline(
-        "gifts joins, which nobody has heard of, and hears it all: shop run NAME --from-history"
+        f"{gifts.service.name} joins, which nobody has heard of, and hears it all: "
+        "shop run NAME --from-history"
     )
     stage.join(gifts.service)
     stage.until_quiet()

@@ -102,7 +102,10 @@ def print_checks(console: Console, checks: Sequence[Check], *, seconds: float) -
         table.add_row(service, each.what, _plain(each.found), verdict)
     console.print(table)
     wrong = sum(not each.is_well for each in checks)
-    ending = f"[red]{wrong} things are not as they should be[/]" if wrong else "All as it should be"
+    ending = "All as it should be"
+    if wrong:
+        what = "1 thing is not as it" if wrong == 1 else f"{wrong} things are not as they"
+        ending = f"[red]{what} should be[/]"
     console.print(f"{ending}, after {seconds:.1f} s.")
     console.print(
         "Yours: [bold]shop up[/], and in another terminal [bold]shop orders place --help[/]"

@@ -1,6 +1,7 @@
 """The demo's last guest: a consumer that was not there when it happened, and knows all of it."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from itertools import count
 
 from services.demo_ending import Check
 from shared.events import OrderCancelled, OrderPlaced
@@ -12,12 +13,16 @@ class Gifts:
     """Wraps a gift for every order, and unwraps it when the order is cancelled.
 
     It keeps them in memory, for as long as the demo lasts; `shop new` makes one with a table.
+
+    Args:
+        taken: names of services that there are; whoever followed the README has `gifts`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, taken: Collection[str]) -> None:
         self._placed: dict[str, str] = {}
         self._cancelled: set[str] = set()
-        self.service = Service("gifts", store=Store)
+        names = (f"{'more_' * number}gifts" for number in count())
+        self.service = Service(next(each for each in names if each not in taken), store=Store)
         self.service.on(OrderPlaced, self._wrap)
         self.service.on(OrderCancelled, self._unwrap)
 
@@ -32,6 +37,5 @@ class Gifts:
     def checks(self) -> Iterator[Check]:
         """What it must know, though it came last."""
         known = tuple(sorted(self._placed.keys() - self._cancelled))
-        yield Check(
-            "gifts", "orders from before it joined", known, ("ORD-123", "ORD-124", "ORD-126")
-        )
+        expected = "ORD-123", "ORD-124", "ORD-126"
+        yield Check(self.service.name, "orders from before it joined", known, expected)

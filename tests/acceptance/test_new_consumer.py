@@ -146,6 +146,14 @@ def test_an_order_that_is_placed_is_seen_by_it(checkout: Checkout) -> None:
     assert "gifts" in checkout.shop("events", "catalog")
 
 
+def test_the_demo_still_ends_as_it_should(checkout: Checkout) -> None:
+    said = checkout.shop("demo")
+
+    assert "gifts     order.placed     noted" in said
+    assert "more_gifts" in said
+    assert "All as it should be" in said
+
+
 def test_the_composition_has_it_with_its_own_user(checkout: Checkout) -> None:
     compose = (checkout.folder / "docker-compose.yml").read_text()
     user = registry.user_id("gifts")
