@@ -29,6 +29,7 @@ class Maildir:
         # Not mailbox.Maildir.add: its names hold the time, so a second copy would be a second file.
         name = sha256(str(message["Message-ID"]).encode()).hexdigest()
         try:
+            self._make()
             if self._has(name):
                 return
             written = self._written(message.as_bytes())
@@ -44,6 +45,7 @@ class Maildir:
             EnvironmentFailed: the folder cannot be written, or the disk is full.
         """
         try:
+            self._make()
             self._written(b"a sign of life\n").unlink()
         except OSError as error:
             raise self._unusable(error) from error
@@ -51,15 +53,17 @@ class Maildir:
     def close(self) -> None:
         """Nothing is held open."""
 
+    def _make(self) -> None:
+        for part in ("tmp", "new", "cur"):
+            (self._folder / part).mkdir(parents=True, exist_ok=True)
+
     def _has(self, name: str) -> bool:
         # A reader that marks a mail as read appends to its name: `NAME:2,S`.
         return (self._folder / "new" / name).exists() or any(
-            (self._folder / "cur").glob(f"{name}*")
+            each.name.startswith(name) for each in (self._folder / "cur").iterdir()
         )
 
     def _written(self, body: bytes) -> Path:
-        for part in ("tmp", "new", "cur"):
-            (self._folder / part).mkdir(parents=True, exist_ok=True)
         descriptor, path = tempfile.mkstemp(dir=self._folder / "tmp")
         with os.fdopen(descriptor, "wb") as file:
             file.write(body)

@@ -73,7 +73,9 @@ def _mail(
         # An address may not hold an encoded word (RFC 2047, section 5), and the email package,
         # which decodes one even there, would write to somebody else.
         raise MailRefused(f"order {event.order_id}: the address holds an encoded word")
-    message = MIMEMultipart("alternative", policy=_AS_WRITTEN)
+    # What is quoted-printable never holds =_ (RFC 2045, section 6.7), so nobody need look for it.
+    boundary = f"=_{event.event_id}"
+    message = MIMEMultipart("alternative", boundary=boundary, policy=_AS_WRITTEN)
     message["From"] = formataddr((sender.display_name, sender.addr_spec))
     message["To"] = to
     message["Subject"] = subject

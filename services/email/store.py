@@ -3,10 +3,11 @@
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import Executable, Table, select
 
 from services.email.mails import Mail
 from services.email.tables import customers, sent_mails
+from shared.storage import sets
 from shared.storage.unit_of_work import Store
 
 
@@ -23,13 +24,7 @@ class EmailStore(Store):
 
     def remember(self, customer: Customer) -> None:
         """Keep who placed an order."""
-        statement = self.insert(customers).values(customer._asdict())
-        self.connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=["order_id"],
-                set_={"address": customer.address, "currency": customer.currency},
-            )
-        )
+        sets.insert_many(self.connection, customers, [customer._asdict()], how=_in_its_place)
 
     def customer_of(self, order_id: str) -> Customer | None:
         """Who placed an order; None as long as nobody told."""
@@ -41,18 +36,15 @@ class EmailStore(Store):
 
     def record(self, mail: Mail) -> None:
         """Keep that a mail is sent now; a second copy of it takes the place of the first."""
-        now = datetime.now(UTC)
-        statement = self.insert(sent_mails).values(
-            message_id=str(mail.message["Message-ID"]),
-            order_id=mail.order_id,
-            kind=mail.kind,
-            to=mail.to,
-            subject=str(mail.message["Subject"]),
-            sent_at=now,
-        )
-        self.connection.execute(
-            statement.on_conflict_do_update(index_elements=["message_id"], set_={"sent_at": now})
-        )
+        row = {
+            "message_id": str(mail.message["Message-ID"]),
+            "order_id": mail.order_id,
+            "kind": mail.kind,
+            "to": mail.to,
+            "subject": str(mail.message["Subject"]),
+            "sent_at": datetime.now(UTC),
+        }
+        sets.insert_many(self.connection, sent_mails, [row], how=_in_its_place)
 
     def sent(self, *, order_id: str | None = None, limit: int = 50) -> list[dict[str, Any]]:
         """The last mails sent, in the order of sending."""
@@ -66,3 +58,10 @@ class EmailStore(Store):
             newest_first = newest_first.where(fields.order_id == order_id)
         rows = self.connection.execute(newest_first).mappings().all()
         return [dict(row) for row in reversed(rows)]
+
+
+def _in_its_place(table: Table, insert: sets.Insert) -> Executable:
+    """An INSERT that takes the place of the row that has the same key."""
+    (key,) = table.primary_key.columns
+    others = {each.name: insert.excluded[each.name] for each in table.columns if each is not key}
+    return insert.on_conflict_do_update(index_elements=[key], set_=others)

@@ -8,7 +8,7 @@ dead one held comes back as a failed attempt, as RabbitMQ does it.
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from threading import RLock
 from uuid import uuid4
@@ -59,6 +59,7 @@ class EmbeddedConsumer:
         self._tags = count(1)
         self._held: dict[object, int] = {}  # the tag of a delivery, and its message's number
         self._ahead: deque[Delivery] = deque()  # held, and not taken yet
+        self._handled: list[int] = []  # the numbers of messages to be forgotten
         self._done = 0 if cautious else PROVEN_AFTER
         self._guard = RLock()  # `close` may come from another thread
         self._connection: sqlite3.Connection | None = None
@@ -87,26 +88,24 @@ class EmbeddedConsumer:
                 return taken
 
     def settle(self, verdicts: Sequence[Verdict]) -> None:
-        """Write all outcomes and claim what comes next, in one transaction."""
+        """Write all outcomes and claim what comes next, in one transaction.
+
+        What is done, and no more, is written with the next ones as long as more is held ahead:
+        forgetting late costs nothing but a copy, should the process end, and the inbox knows it.
+        """
         with self._guard, self._file.in_words():
             if self._connection is None:
                 return  # closing has handed them back
-            settled = {tag for delivery, _ in verdicts if (tag := delivery.token) in self._held}
-            numbers: dict[Outcome, list[int]] = {outcome: [] for outcome in Outcome}
+            failed: dict[object, Outcome] = {}
             for delivery, outcome in verdicts:
-                if delivery.token in settled:
-                    numbers[outcome].append(self._held[delivery.token])
-            done = len(numbers[Outcome.DONE])
-            ready: list[messages.Ready] = []
-            with self._file.writing(self._connection):
-                self._write(self._connection, numbers)
-                if not numbers[Outcome.HAND_BACK]:  # or it would come straight back
-                    ready = self._claimed(self._connection, done=done, settled=len(settled))
-            for tag in settled:
-                del self._held[tag]
-            self._done += done
-            self._keep(ready)
-        if len(verdicts) > done:
+                if outcome is not Outcome.DONE and delivery.token in self._held:
+                    failed[delivery.token] = outcome
+                elif delivery.token in self._held:
+                    self._handled.append(self._held.pop(delivery.token))
+                    self._done += 1
+            if failed or not self._ahead:
+                self._write(self._connection, failed)
+        if failed:
             self._bell.ring({self._queue, dead_queue(self._queue)})
 
     def isolate(self, delivery: Delivery) -> None:
@@ -115,12 +114,9 @@ class EmbeddedConsumer:
             self._done = 0
             if self._connection is None:
                 return
-            others = {tag: number for tag, number in self._held.items() if tag != delivery.token}
-            with self._file.writing(self._connection):
-                messages.hand_back(self._connection, others.values(), holder=self._id)
-            for tag in others:
-                del self._held[tag]
-            self._ahead.clear()
+            others = dict.fromkeys(self._held.keys() - {delivery.token}, Outcome.HAND_BACK)
+            self._write(self._connection, others)
+            self._ahead = deque(each for each in self._ahead if each.token in self._held)
 
     def wake(self) -> None:
         """Make a waiting `take` answer now."""
@@ -137,6 +133,7 @@ class EmbeddedConsumer:
             if connection is not None:
                 try:
                     with self._file.in_words(), self._file.writing(connection):
+                        messages.forget(connection, self._handled, holder=self._id)
                         messages.hand_back(connection, self._held.values(), holder=self._id)
                         messages.unregister(connection, self._id)
                 finally:
@@ -164,29 +161,33 @@ class EmbeddedConsumer:
         self._next_ready = float("inf")
         if not self._ahead and self._room() > 0:
             if messages.is_any_ready(connection, self._queue, now=self._clock()):
-                with self._file.writing(connection):
-                    ready = self._claimed(connection)
-                self._keep(ready)
+                self._write(connection, {})
             else:
                 self._next_ready = messages.next_ready(connection, self._queue)
         return [self._ahead.popleft() for _ in range(min(most, len(self._ahead)))]
 
-    def _room(self, *, done: int = 0, settled: int = 0) -> int:
-        at_once = self._prefetch if self._done + done >= PROVEN_AFTER else 1
-        return at_once - len(self._held) + settled
+    def _room(self) -> int:
+        at_once = self._prefetch if self._done >= PROVEN_AFTER else 1
+        return at_once - len(self._held)
 
-    def _claimed(
-        self, connection: sqlite3.Connection, *, done: int = 0, settled: int = 0
-    ) -> list[messages.Ready]:
-        """What it holds from now on: as much as there is room for, once so many are settled."""
-        most = self._room(done=done, settled=settled)
-        if most <= 0:
-            return []
-        now = self._clock()
-        return messages.claim(connection, self._queue, most=most, holder=self._id, now=now)
-
-    def _keep(self, ready: Sequence[messages.Ready]) -> None:
-        """Remember what was claimed, now that the claim is written."""
+    def _write(self, connection: sqlite3.Connection, failed: Mapping[object, Outcome]) -> None:
+        """Forget what is done, write what became of others, and claim as much as there is room."""
+        numbers: dict[Outcome, list[int]] = {outcome: [] for outcome in Outcome}
+        for tag, outcome in failed.items():
+            numbers[outcome].append(self._held[tag])
+        now, me = self._clock(), self._id
+        # What is handed back would come straight back.
+        most = 0 if numbers[Outcome.HAND_BACK] else max(0, self._room() + len(failed))
+        with self._file.writing(connection):
+            messages.forget(connection, self._handled, holder=me)
+            messages.hand_back(connection, numbers[Outcome.HAND_BACK], holder=me)
+            messages.fail(connection, numbers[Outcome.RETRY], holder=me, now=now)
+            dead = numbers[Outcome.DEAD]
+            messages.fail(connection, dead, holder=me, now=now, reason=messages.REJECTED)
+            ready = messages.claim(connection, self._queue, most=most, holder=me, now=now)
+        self._handled.clear()
+        for tag in failed:
+            del self._held[tag]
         self._ahead.extend(map(self._delivery, ready))
 
     def _delivery(self, ready: messages.Ready) -> Delivery:
@@ -201,19 +202,6 @@ class EmbeddedConsumer:
             replays=ready.replays,
             token=tag,
             reason=ready.reason or "",
-        )
-
-    def _write(self, connection: sqlite3.Connection, numbers: dict[Outcome, list[int]]) -> None:
-        now = self._clock()
-        messages.forget(connection, numbers[Outcome.DONE], holder=self._id)
-        messages.hand_back(connection, numbers[Outcome.HAND_BACK], holder=self._id)
-        messages.fail(connection, numbers[Outcome.RETRY], holder=self._id, now=now)
-        messages.fail(
-            connection,
-            numbers[Outcome.DEAD],
-            holder=self._id,
-            now=now,
-            reason=messages.REJECTED,
         )
 
     def _return_what_the_dead_held(self, connection: sqlite3.Connection) -> None:

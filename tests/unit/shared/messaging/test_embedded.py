@@ -209,6 +209,40 @@ def test_settling_holds_what_comes_next_as_a_prefetch_does(broker: EmbeddedBroke
     assert broker.depth("inventory").ready == 1
 
 
+def test_what_is_done_is_forgotten_with_the_last_that_is_held(
+    broker: EmbeddedBroker, file: Path
+) -> None:
+    consumer = broker.consumer("inventory", prefetch=2, cautious=False)
+    send(broker, order_placed(), order_placed())
+    kept = "SELECT count(*) FROM messages WHERE queue = 'inventory'"
+
+    settle_all(consumer, consumer.take(1, wait=5), Outcome.DONE)
+    assert _rows(file, kept) == [(2,)]
+    settle_all(consumer, consumer.take(1, wait=5), Outcome.DONE)
+
+    assert _rows(file, kept) == [(0,)]
+
+
+@pytest.mark.parametrize("how", ["close", "isolate", "fail"])
+def test_what_is_done_is_forgotten_at_the_latest_with(
+    broker: EmbeddedBroker, file: Path, how: str
+) -> None:
+    consumer = broker.consumer("inventory", prefetch=3, cautious=False)
+    send(broker, *[order_placed() for _ in range(3)])
+    settle_all(consumer, consumer.take(1, wait=5), Outcome.DONE)
+    other = consumer.take(1, wait=5)
+
+    match how:
+        case "close":
+            consumer.close()
+        case "isolate":
+            consumer.isolate(other[0])
+        case "fail":
+            settle_all(consumer, other, Outcome.RETRY)
+
+    assert _rows(file, "SELECT count(*) FROM messages WHERE queue = 'inventory'") == [(2,)]
+
+
 def test_what_is_handed_back_is_not_held_again_by_that(broker: EmbeddedBroker) -> None:
     consumer = proven_consumer(broker, "inventory", prefetch=1)
     send(broker, order_placed())
