@@ -2,7 +2,10 @@
 
 import json
 import signal
+from collections.abc import Sequence
+from functools import partial
 from random import Random
+from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import select
@@ -23,8 +26,7 @@ def repeat_and_reorder(site: Site, mix: Random) -> str:
     """Copies of what was sent, early and late ones mixed, while their services are at work."""
     copies: list[Message] = []
     for name in ("orders", "inventory", "shipping"):
-        with site.databases[name].read() as connection:
-            rows = connection.execute(select(outbox).where(outbox.c.sent_at.is_not(None))).all()
+        rows = caught(partial(_sent_by, site, name))
         copies += [
             Message(
                 event_id=str(row.event_id),
@@ -41,6 +43,11 @@ def repeat_and_reorder(site: Site, mix: Random) -> str:
     hit = caught(lambda: in_flight(site))
     insisted(lambda: site.publish(*copies))
     return f"{len(copies)} copies among {hit}"
+
+
+def _sent_by(site: Site, service: str) -> Sequence[Any]:
+    with site.databases[service].read() as connection:
+        return connection.execute(select(outbox).where(outbox.c.sent_at.is_not(None))).all()
 
 
 def send_strangers(site: Site, mix: Random) -> str:

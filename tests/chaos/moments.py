@@ -12,6 +12,7 @@ import psycopg
 
 from shared.errors import BrokerUnavailable
 from shared.messaging.rabbitmq.session import FAILURES
+from shared.storage.database import DATABASE_ERRORS
 from tests.chaos import holdings
 from tests.chaos.crew import Member
 from tests.chaos.site import Site
@@ -29,6 +30,7 @@ MOMENT_SECONDS = 120.0
 
 UNREACHABLE = (
     psycopg.OperationalError,
+    *DATABASE_ERRORS,
     HTTPException,
     BrokerUnavailable,
     *FAILURES,
