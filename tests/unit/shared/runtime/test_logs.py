@@ -98,6 +98,26 @@ def test_what_is_below_the_level_is_not_said() -> None:
     assert stream.getvalue() == ""
 
 
+def test_what_is_bound_is_in_the_lines_of_that_log_alone() -> None:
+    stream = io.StringIO()
+    log = log_to(stream, Settings())
+    bound = log.bind(service="orders").bind(part="relay")
+
+    bound.info("first")
+    log.info("second")
+
+    first, second = map(json.loads, stream.getvalue().splitlines())
+    assert (first["service"], first["part"]) == ("orders", "relay")
+    assert second.keys() == {"event", "level", "timestamp"}
+
+
+def test_a_field_that_json_has_no_word_for_is_said_all_the_same() -> None:
+    stream = io.StringIO()
+    log_to(stream, Settings()).info("waiting", why=ValueError("away"))
+
+    assert json.loads(stream.getvalue())["why"] == "ValueError('away')"
+
+
 def test_a_reaction_says_who_what_which_and_the_attempt() -> None:
     line = json.loads(said(reacted(deeds=("counted it",), published=("thing.counted.v1",))))
 
