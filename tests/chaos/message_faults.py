@@ -97,7 +97,7 @@ def poison(site: Site, mix: Random) -> str:
     killed = member.codes.count(-signal.SIGKILL)
     caught(lambda: in_flight(site))
     event_id = order(site, f"{KILLS}{LIMITED}-{mix.getrandbits(40)}")
-    caught(lambda: event_id in dead_ids(site, LIMITED), within=300)
+    caught(lambda: event_id in dead_ids(site, LIMITED), within=480)
     return f"{member.name} died {member.codes.count(-signal.SIGKILL) - killed} times of it"
 
 
