@@ -36,8 +36,8 @@ def up() -> None:
     from shared.runtime.process import run as run_services
     from shared.runtime.settings import settings_for
 
-    services = registry.all_services()
-    raise typer.Exit(run_services(services, settings_for(), everyone=services))
+    everyone = registry.all_services
+    raise typer.Exit(run_services(everyone(), settings_for(), everyone=everyone))
 
 
 @app.command()
@@ -56,12 +56,13 @@ def run(
     from shared.runtime.replaying import must_be_meant
     from shared.runtime.settings import settings_for
 
-    services = registry.all_services()
     service = registry.service(name)
     if from_history and not yes:
         must_be_meant(service)
-    code = run_services([service], settings_for(name), everyone=services, from_history=from_history)
-    raise typer.Exit(code)
+    settings, everyone = settings_for(name), registry.all_services
+    raise typer.Exit(
+        run_services([service], settings, everyone=everyone, from_history=from_history)
+    )
 
 
 @app.command()

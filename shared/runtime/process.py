@@ -8,7 +8,7 @@ import os
 import queue
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,7 +21,6 @@ from shared.runtime.metrics import Metrics
 from shared.runtime.replaying import must_be_meant
 from shared.runtime.running import Listener, Parts, Running
 from shared.runtime.service import AnyService
-from shared.runtime.setting_up import set_up_embedded
 from shared.runtime.settings import Settings, settings_for
 from shared.runtime.tuning import queue_of, tuning_of
 from shared.storage import failures
@@ -125,7 +124,7 @@ def run(
     services: Sequence[AnyService],
     settings: Settings,
     *,
-    everyone: Sequence[AnyService],
+    everyone: Callable[[], Sequence[AnyService]],
     from_history: bool = False,
 ) -> int:
     """Run services until a signal, or until one cannot go on.
@@ -134,7 +133,8 @@ def run(
 
     Args:
         everyone: all services there are, so that an embedded broker keeps for each what it
-            subscribed to, whether it runs or not.
+            subscribed to, whether it runs or not; asked only for what is embedded, since each
+            service takes memory.
         from_history: bring them what happened before they were there, and it is meant: a setting
             alone is refused for a service that does more than keep what it hears.
 
@@ -148,7 +148,10 @@ def run(
     for service in services:
         if tuning_of(service).from_history and not from_history:
             must_be_meant(service)
-    set_up_embedded(everyone, settings)
+    if settings.has_files:
+        from shared.runtime.setting_up import set_up_embedded  # noqa: PLC0415 - on servers unused
+
+        set_up_embedded(everyone(), settings)
     group = ServiceGroup(services, log, from_history=from_history)
     stopping: Signals = queue.SimpleQueue()
     with _on_signals(stopping):

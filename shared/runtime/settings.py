@@ -89,6 +89,12 @@ class Settings(BaseSettings):
         """Whether the broker is the embedded one."""
         return not self.broker_url or self.broker_url.startswith("embedded:")
 
+    @property
+    def has_files(self) -> bool:
+        """Whether the broker or the databases are files, made by whoever runs first."""
+        kind = (self.database_url or "sqlite:").partition(":")[0]
+        return self.is_embedded or kind == "sqlite"
+
     def broker_url_of(self, service: str) -> str:
         """Where that service finds the broker."""
         url = self.broker_url or f"embedded:{self.home / 'broker.db'}"

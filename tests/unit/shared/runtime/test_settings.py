@@ -73,6 +73,31 @@ def test_a_services_name_stands_where_its_url_says_so() -> None:
     assert not settings.is_embedded
 
 
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        pytest.param({}, True, id="both embedded"),
+        pytest.param({"broker_url": "amqp://broker"}, True, id="databases"),
+        pytest.param({"database_url": "postgresql://server/{service}"}, True, id="the broker"),
+        pytest.param(
+            {"broker_url": "amqp://broker", "database_url": "sqlite:///var/{service}.db"},
+            True,
+            id="databases by name",
+        ),
+        pytest.param(
+            {"broker_url": "amqp://broker", "database_url": "postgresql://server/{service}"},
+            False,
+            id="servers",
+        ),
+    ],
+)
+def test_files_are_there_where_broker_or_databases_are_embedded(
+    variables: dict[str, str], *, expected: bool
+) -> None:
+    with only(**variables):
+        assert settings_for().has_files is expected
+
+
 @pytest.mark.parametrize("name", ["a b", "100%25", "what?", "a#b", "{service}"])
 def test_the_home_may_have_any_name(tmp_path: Path, name: str) -> None:
     with only(home=tmp_path / name):

@@ -1,0 +1,42 @@
+import subprocess
+import sys
+
+import pytest
+
+SERVERS = {
+    "SHOP_BROKER_URL": "amqp://nobody:x@broker.invalid/shop",
+    "SHOP_DATABASE_URL": "postgresql://nobody:x@server.invalid/{service}",
+}
+_LOADED = """
+import sys
+from services.shop import app
+from shared.runtime import process
+
+class Group(process.ServiceGroup):
+    def start(self):
+        print(*sys.modules)
+
+process.ServiceGroup = Group
+process._supervise = lambda group, stopping: 0
+Group.stop = lambda self, grace: True
+app(["run", "inventory"], standalone_mode=False)
+"""
+
+
+@pytest.fixture(scope="module")
+def loaded() -> set[str]:
+    """The modules of a service that runs on servers."""
+    done = subprocess.run(
+        [sys.executable, "-c", _LOADED], env=SERVERS, capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["alembic", "jinja2", "rich", "services.email.service", "shared.messaging.embedded"],
+)
+def test_a_service_on_servers_does_not_load(loaded: set[str], module: str) -> None:
+    assert "services.inventory.service" in loaded
+    assert "shared.messaging.rabbitmq" in loaded
+    assert module not in loaded
