@@ -102,18 +102,17 @@ def test_what_arrives_while_the_prefetch_is_raised_counts_no_attempt(broker: Rab
     consumer = broker.consumer("email", prefetch=20, cautious=False)
     send(broker, order_placed())
     taken = receive(consumer)
-    reading = threading.Event()
-
-    def read_nothing() -> None:
-        reading.wait(PATIENCE)
-
-    consumer.call(read_nothing)
-    send(broker, *[order_placed() for _ in range(10)])
-    eventually(lambda: broker.depth("email").ready == 0)  # they are on their way
-
     consumer._taken_at_once = 1  # as of one that was cautious until now
-    settle_all(consumer, taken, Outcome.DONE)
-    reading.set()
+    others_are_there = threading.Event()
+
+    def settle_unread() -> None:
+        others_are_there.wait(PATIENCE)
+        consumer._settle([(taken[0], Outcome.DONE)])
+
+    consumer.call(settle_unread)
+    send(broker, *[order_placed() for _ in range(10)])
+    eventually(lambda: broker.depth("email").ready == 0)
+    others_are_there.set()
 
     assert [each.attempt for each in receive(consumer, 10)] == [1] * 10
 
@@ -164,21 +163,54 @@ class Wire:
         self.writes: list[list[bytes]] = []
         self._output_marshaled_frames = self.writes.append
 
+    def carry(self, sending: publisher.RabbitPublisher) -> None:
+        """As after a connection."""
+        sending._channel, sending._ready, sending._next_tag = self, True, 1  # type: ignore[assignment]
+        sending._pump()
 
-def test_many_are_sent_at_once_and_confirmed_in_any_order() -> None:
-    """Waiting for each confirm would cost a round trip and a sync to disk each."""
-    sending = publisher.RabbitPublisher(address.parse("amqp://a:b@nowhere.invalid"), name="some")
-    batch = sending._batch = Batch([order_placed() for _ in range(publisher.WINDOW)])
-    wire = Wire()
-    sending._channel, sending._ready = wire, True  # type: ignore[assignment]
-    unconfirmed = []
-
-    sending._pump()
-    for tag, multiple in ((400, False), (200, True), (500, False), (499, True)):
+    @staticmethod
+    def confirm(sending: publisher.RabbitPublisher, tag: int, *, multiple: bool) -> None:
         answer = spec.Basic.Ack(tag, multiple=multiple)  # type: ignore[no-untyped-call]
         sending._answered(frame.Method(1, answer))
+
+
+@pytest.fixture
+def sending() -> publisher.RabbitPublisher:
+    """A publisher with a window's messages to send."""
+    sending = publisher.RabbitPublisher(address.parse("amqp://a:b@nowhere.invalid"), name="some")
+    sending._batch = Batch([order_placed() for _ in range(publisher.WINDOW)])
+    return sending
+
+
+def test_many_are_sent_at_once_and_confirmed_in_any_order(
+    sending: publisher.RabbitPublisher,
+) -> None:
+    """Waiting for each confirm would cost a round trip and a sync to disk each."""
+    batch = sending._batch
+    assert batch is not None
+    (wire := Wire()).carry(sending)
+    unconfirmed = []
+
+    for tag, multiple in ((400, False), (200, True), (500, False), (499, True)):
+        wire.confirm(sending, tag, multiple=multiple)
         unconfirmed.append(len(batch.unconfirmed))
 
     assert len(wire.writes) == 1
     assert unconfirmed == [499, 299, 298, 0]
+    assert batch.finished.is_set()
+
+
+def test_what_was_unconfirmed_when_the_connection_was_lost_is_sent_again(
+    sending: publisher.RabbitPublisher,
+) -> None:
+    batch = sending._batch
+    assert batch is not None
+    (first := Wire()).carry(sending)
+    first.confirm(sending, 200, multiple=True)
+
+    sending._lost()
+    (second := Wire()).carry(sending)
+
+    assert list(batch.unconfirmed.values()) == list(range(200, 500))
+    second.confirm(sending, 300, multiple=True)
     assert batch.finished.is_set()
