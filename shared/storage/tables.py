@@ -7,14 +7,17 @@ can be compared whichever machine a service runs on.
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text, Uuid, text
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.expression import ColumnElement
+from sqlalchemy.sql.functions import FunctionElement
 
 from shared.storage.columns import SerialNumber, UtcTime
 
 
-class DatabaseClock(ColumnElement[object]):
+class DatabaseClock(FunctionElement[object]):
     """Now, by the database's clock; within one transaction too it moves on."""
 
+    # A function, since a plain ColumnElement has no cache key: each statement with one would be
+    # compiled each time. https://docs.sqlalchemy.org/en/21/core/compiler.html#further-examples
+    name = "database_clock"
     inherit_cache = True
 
 
