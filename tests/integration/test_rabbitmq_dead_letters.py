@@ -74,18 +74,18 @@ def letters(count: int, *, body_bytes: int = 0) -> list[Message]:
     ]
 
 
-def test_a_service_may_list_and_retry_thousands_of_its_own(dead: DeadQueue) -> None:
-    messages = letters(2000)
+def test_a_service_may_list_and_retry_ten_thousand_of_its_own(dead: DeadQueue) -> None:
+    messages = letters(10_000)
     bury(dead, messages)
 
     [group] = grouped(dead)
     done = retry(dead)
 
-    assert group.count == 2000
-    assert done == Retried(retried=2000)
-    eventually(lambda: ready(dead, "counting") == 2000)
-    consumer = dead.broker.consumer("counting", prefetch=2000, cautious=False)
-    again = receive(consumer, 2000)
+    assert group.count == 10_000
+    assert done == Retried(retried=10_000)
+    eventually(lambda: ready(dead, "counting") == 10_000)
+    consumer = dead.broker.consumer("counting", prefetch=10_000, cautious=False)
+    again = receive(consumer, 10_000)
     assert [each.event_id for each in again] == [each.event_id for each in messages]
     assert {each.replays for each in again} == {1}
     assert ready(dead, "counting.dead") == 0
