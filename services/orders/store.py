@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -102,24 +103,43 @@ class OrdersStore(Store):
 
     def unit_prices(self, skus: Collection[str]) -> dict[str, Decimal]:
         """What a piece of each product costs; products that there are not are left out."""
-        statement = select(products.c.sku, products.c.unit_price).where(products.c.sku.in_(skus))
-        return {sku: price for sku, price in self.connection.execute(statement)}  # noqa: C416 - rows are no pairs to mypy
+        wanted = _prices(is_sqlite=sets.is_sqlite(self.connection))
+        rows = self.connection.execute(wanted, {sets.KEYS: list(skus)})
+        return {sku: price for sku, price in rows}  # noqa: C416 - rows are no pairs to mypy
 
     def _lock(self, order_ids: Collection[str]) -> None:
         if not order_ids:
             return
-        # In the order of keys, so that two processes with the same orders wait, not deadlock.
-        statement = select(orders).where(orders.c.order_id.in_(order_ids))
-        found = self._read(statement.order_by(orders.c.order_id).with_for_update())
+        wanted = _to_be_locked(is_sqlite=sets.is_sqlite(self.connection))
+        found = self._read(wanted, {sets.KEYS: list(order_ids)})
         self._locked |= {order.order_id: order for order in found}
 
-    def _read(self, statement: Select[Any]) -> list[Order]:
-        rows = self.connection.execute(statement).mappings().all()
+    def _read(self, wanted: Select[Any], keys: Mapping[str, Any] | None = None) -> list[Order]:
+        rows = self.connection.execute(wanted, keys).mappings().all()
         items: dict[str, dict[str, int]] = {row["order_id"]: {} for row in rows}
-        lines = select(order_lines).where(order_lines.c.order_id.in_(items))
-        for line in self.connection.execute(lines.order_by(order_lines.c.sku)):
+        lines = _lines(is_sqlite=sets.is_sqlite(self.connection))
+        for line in self.connection.execute(lines, {sets.KEYS: list(items)}):
             items[line.order_id][line.sku] = line.quantity
         return [Order(items=MappingProxyType(items[row["order_id"]]), **row) for row in rows]
+
+
+@cache
+def _to_be_locked(*, is_sqlite: bool) -> Select[Any]:
+    wanted = select(orders).where(sets.among(orders.c.order_id, is_sqlite=is_sqlite))
+    # In the order of keys, so that two processes with the same orders wait, not deadlock.
+    return wanted.order_by(orders.c.order_id).with_for_update()
+
+
+@cache
+def _lines(*, is_sqlite: bool) -> Select[Any]:
+    wanted = select(order_lines).where(sets.among(order_lines.c.order_id, is_sqlite=is_sqlite))
+    return wanted.order_by(order_lines.c.sku)
+
+
+@cache
+def _prices(*, is_sqlite: bool) -> Select[Any]:
+    wanted = select(products.c.sku, products.c.unit_price)
+    return wanted.where(sets.among(products.c.sku, is_sqlite=is_sqlite))
 
 
 def _is_at(status: str | None) -> tuple[ColumnElement[bool], ...]:
