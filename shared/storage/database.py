@@ -12,7 +12,6 @@ from sqlalchemy import (
     URL,
     Connection,
     Engine,
-    ExceptionContext,
     PoolProxiedConnection,
     create_engine,
     event,
@@ -24,22 +23,13 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, Operationa
 from sqlalchemy.schema import Table
 
 from shared.errors import CouldNotBeDone, EnvironmentFailed, WrongInput
+from shared.storage.postgresql import engine_at
 from shared.turns import LONGEST_WAIT, begin_writing
 
 Insert = postgresql.Insert | sqlite.Insert
 
 DATABASE_ERRORS = (DBAPIError, psycopg.Error, sqlite3.Error)
 """All that a database, or the way to it, may raise."""
-
-CONNECT_SECONDS = 5
-POSTGRESQL = {
-    "connect_timeout": CONNECT_SECONDS,
-    # A server that is frozen or cut off answers nothing: give up, so that the worker lives.
-    "tcp_user_timeout": 15_000,
-    "keepalives_idle": 5,
-    "keepalives_interval": 5,
-    "keepalives_count": 2,
-}
 
 
 class OutcomeUnknown(CouldNotBeDone):
@@ -64,7 +54,7 @@ class Database:
             self._engine = _sqlite_engine(address)
         elif address.drivername in ("postgresql", "postgresql+psycopg"):
             address = address.set(drivername="postgresql+psycopg")
-            self._engine = _postgresql_engine(address, app)
+            self._engine = engine_at(address, app)
         else:
             raise WrongInput("SHOP_DATABASE_URL should begin with postgresql:// or sqlite:///")
         self._turn: AbstractContextManager[object] = RLock() if self.is_sqlite else nullcontext()
@@ -145,34 +135,6 @@ def address_in(url: str, variable: str) -> URL:
     if address.database in (None, "", ":memory:"):
         raise WrongInput(f"{variable} should end with the database's name, or its file's path")
     return address
-
-
-def _postgresql_engine(address: URL, app: str) -> Engine:
-    engine = create_engine(
-        address,
-        hide_parameters=True,
-        pool_pre_ping=True,
-        connect_args=POSTGRESQL | {"application_name": app},
-    )
-    event.listen(engine, "handle_error", _without_values)
-    return engine
-
-
-def _without_values(context: ExceptionContext) -> None:
-    """Take out of an error what PostgreSQL quotes of a row: DETAIL, and wrong values.
-
-    `hide_parameters` hides what was sent, not what the server sends back: a violated constraint
-    comes with "Failing row contains (…)".
-    Source: https://www.postgresql.org/docs/18/protocol-error-fields.html
-    """
-    error = context.original_exception
-    if not isinstance(error, psycopg.Error) or error.sqlstate is None:
-        return
-    # Class 22, "data exception", quotes the value in its first line too.
-    told = "a wrong value" if error.sqlstate.startswith("22") else error.diag.message_primary
-    error.args = (f"{error.sqlstate} {told}",)
-    if context.sqlalchemy_exception is not None:
-        context.sqlalchemy_exception.args = (f"({type(error).__name__}) {error}",)
 
 
 def _sqlite_engine(address: URL) -> Engine:

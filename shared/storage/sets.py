@@ -57,16 +57,17 @@ def insert_many(
     Args:
         how: a function of a module, which is asked once.
     """
+    if _go_singly(connection, rows):
+        statement = _insert_of_rows(table, how, is_sqlite=is_sqlite(connection))
+        return connection.execute(statement, [dict(each) for each in rows])
     names = tuple(rows[0])
-    if is_sqlite(connection):
-        return connection.execute(_insert_of_rows(table, how), [dict(each) for each in rows])
     return connection.execute(_insert_of_arrays(table, how, names), _arrays(names, rows))
 
 
 def update_many(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
     """Update at least one row by its primary key, one column, which each row holds too."""
     names = tuple(rows[0])
-    if is_sqlite(connection):
+    if _go_singly(connection, rows):
         parameters = [_suffixed(each) for each in rows]
         connection.execute(_update_of_rows(table, names), parameters)
     else:
@@ -85,9 +86,14 @@ def is_sqlite(connection: Connection) -> bool:
     return connection.dialect.name == "sqlite"
 
 
+def _go_singly(connection: Connection, rows: Sequence[Row]) -> bool:
+    """Whether arrays bring nothing: one row costs less without, and a file takes them in C."""
+    return len(rows) == 1 or is_sqlite(connection)
+
+
 @cache
-def _insert_of_rows(table: Table, how: How) -> Executable:
-    return how(table, sqlite.insert(table))
+def _insert_of_rows(table: Table, how: How, *, is_sqlite: bool) -> Executable:
+    return how(table, sqlite.insert(table) if is_sqlite else postgresql.insert(table))
 
 
 @cache

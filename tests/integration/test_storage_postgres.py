@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from shared.errors import CouldNotBeDone, EnvironmentFailed
 from shared.messaging.cloudevents import encode
-from shared.storage import failures, inbox, outbox
+from shared.storage import failures, inbox, outbox, postgresql
 from shared.storage.bell import Bell
 from shared.storage.database import Database, OutcomeUnknown
 from shared.storage.migrating import is_current, migrate
@@ -257,6 +257,20 @@ def test_after_all_connections_are_lost_the_next_use_works(
     with database.begin() as connection:
         count(connection, database, "a")
     assert counted(database) == {"a": 2}
+
+
+def test_a_connection_just_used_is_not_asked_for_a_sign_of_life(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(database.engine.dialect, "do_ping", asked.append)
+    for trusted in (60.0, 60.0, 0.0):
+        monkeypatch.setattr(postgresql, "TRUSTED_SECONDS", trusted)
+        with database.begin() as connection:
+            count(connection, database, "a")
+
+    assert len(asked) == 1
+    assert counted(database) == {"a": 3}
 
 
 def test_a_server_that_is_away_gives_no_sign_of_life() -> None:
