@@ -6,28 +6,19 @@ can be told from a second mail.
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.charset import QP, Charset
 from email.headerregistry import Address
 from email.message import Message
-from email.mime.multipart import MIMEMultipart
-from email.mime.nonmultipart import MIMENonMultipart
-from email.policy import compat32
+from email.policy import Compat32
 from email.utils import format_datetime, formataddr
 from functools import cache
 from pathlib import Path
+from quopri import encodestring
 from typing import Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from services.email.refusals import MailRefused
 from shared.events import OrderCancelled, OrderPlaced, OrderShipped
-
-_AS_WRITTEN = compat32.clone(linesep="\r\n", max_line_length=None)
-"""Headers as they are given. EmailMessage would parse and fold each, for three quarters of the time
-that a mail takes; ours hold ids, checked addresses, and one name that `formataddr` encodes."""
-
-_QUOTED = Charset("utf-8")
-_QUOTED.body_encoding = QP  # quoted-printable, since a server need not take bytes above 127
 
 Kind = Literal["confirmation", "shipping", "cancellation"]
 
@@ -73,9 +64,7 @@ def _mail(
         # An address may not hold an encoded word (RFC 2047, section 5), and the email package,
         # which decodes one even there, would write to somebody else.
         raise MailRefused(f"order {event.order_id}: the address holds an encoded word")
-    # What is quoted-printable never holds =_ (RFC 2045, section 6.7), so nobody need look for it.
-    boundary = f"=_{event.event_id}"
-    message = MIMEMultipart("alternative", boundary=boundary, policy=_AS_WRITTEN)
+    message = Message(_AS_GIVEN)
     message["From"] = formataddr((sender.display_name, sender.addr_spec))
     message["To"] = to
     message["Subject"] = subject
@@ -83,6 +72,9 @@ def _mail(
     message["Message-ID"] = f"<{event.event_id}.{kind}@{sender.domain}>"
     # No answering machine should answer: RFC 3834, section 5.
     message["Auto-Submitted"] = "auto-generated"
+    # What is quoted-printable never holds =_ (RFC 2045, section 6.7), so nobody need look for it.
+    message["Content-Type"] = f'multipart/alternative; boundary="=_{event.event_id}"'
+    message["MIME-Version"] = "1.0"
     text = _rendered(f"{kind}.txt", event, **shown)
     html = _rendered(f"{kind}.html", event, subject=subject, shop=sender.display_name, **shown)
     message.attach(_part("plain", text))
@@ -90,9 +82,26 @@ def _mail(
     return Mail(order_id=event.order_id, kind=kind, to=to, message=message)
 
 
+class _AsGiven(Compat32):
+    """Writes headers as they are given, on one line.
+
+    The email package would parse and fold each, for most of the time that a mail takes. Ours hold
+    ids, checked addresses, and one name that `formataddr` encodes.
+    """
+
+    def fold_binary(self, name: str, value: str) -> bytes:
+        return f"{name}: {value}{self.linesep}".encode("ascii")
+
+
+_AS_GIVEN = _AsGiven(linesep="\r\n")
+
+
 def _part(kind: str, text: str) -> Message:
-    part = MIMENonMultipart("text", kind, charset="utf-8")
-    part.set_payload(text, _QUOTED)
+    part = Message(_AS_GIVEN)
+    part["Content-Type"] = f'text/{kind}; charset="utf-8"'
+    # Since a server need not take bytes above 127.
+    part["Content-Transfer-Encoding"] = "quoted-printable"
+    part.set_payload(encodestring(text.encode()).decode("ascii"))
     return part
 
 
