@@ -1,0 +1,77 @@
+"""Rebuilding a service whose database is a server's."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from services.analytics.service import analytics
+from services.loyalty.service import loyalty
+from shared.messaging.embedded import EmbeddedBroker
+from shared.messaging.topology import Topology
+from shared.runtime.rebuilding import Rebuilding, Rebuilt
+from shared.runtime.service import AnyService
+from shared.runtime.tuning import queue_of
+from shared.storage.database import Database
+from shared.storage.migrating import migrate
+from tests.support.histories import cancelled, paid, placed, shipped
+from tests.support.tape import message
+
+SLOW_TO_FORGET = """
+    CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END $$;
+    CREATE TRIGGER slow AFTER DELETE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION wait();
+"""
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[EmbeddedBroker]:
+    with closing(EmbeddedBroker(tmp_path / "broker.db")) as broker:
+        broker.set_up(Topology(queues=tuple(queue_of(each) for each in (analytics, loyalty))))
+        stories = [
+            (placed(order), paid(order), shipped(order), cancelled(order))
+            for order in (f"ORD-{number}" for number in range(300))
+        ]
+        broker.publisher().publish([message(each) for story in stories for each in story])
+        yield broker
+
+
+def rebuild(service: AnyService, url: str, broker: EmbeddedBroker) -> Rebuilt:
+    with closing(Database(url)) as database:
+        migrate(database, service.migrations)
+        return Rebuilding(
+            service=service,
+            database=database,
+            broker=broker,
+            batch_size=100,
+            watch=lambda _place, _end: None,
+            tell=lambda _: None,
+        ).run()
+
+
+@pytest.mark.parametrize(
+    ("service", "events"), [(analytics, 1200), (loyalty, 600)], ids=["analytics", "loyalty"]
+)
+def test_a_service_is_emptied_and_ends_as_it_was(
+    service: AnyService, events: int, postgres_url: str, broker: EmbeddedBroker
+) -> None:
+    made = rebuild(service, postgres_url, broker)
+    again = rebuild(service, postgres_url, broker)
+
+    assert (made.handled, again.handled) == (events, events)
+    assert not made.is_as_it_was
+    assert again.is_as_it_was
+
+
+def test_forgetting_much_may_take_longer_than_other_statements_may(
+    postgres_url: str, broker: EmbeddedBroker
+) -> None:
+    rebuild(loyalty, postgres_url, broker)
+    with closing(Database(postgres_url)) as database, database.begin() as connection:
+        connection.execute(text(SLOW_TO_FORGET.format(table="awards")))
+        name = connection.engine.url.database
+        connection.execute(text(f'ALTER DATABASE "{name}" SET statement_timeout = 400'))
+
+    assert rebuild(loyalty, postgres_url, broker).is_as_it_was
