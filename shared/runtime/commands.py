@@ -41,11 +41,15 @@ def database_of(service: "AnyService") -> Iterator["Database"]:
             raise CouldNotBeDone(f"{database.place} is not set up for this version: run shop setup")
         yield database
     except DATABASE_ERRORS as error:
-        cause = type(getattr(error, "orig", None) or error).__name__
-        raise CouldNotBeDone(
-            f"{service.name}'s database {database.place} cannot be used ({cause}): "
+        cause = getattr(error, "orig", None) or error
+        # What PostgreSQL's driver says may hold a user's name; what SQLite says is what helps.
+        trouble = (
+            f"cannot be used: {cause}"
+            if database.is_sqlite
+            else f"cannot be used ({type(cause).__name__}): "
             "is it running, and is SHOP_DATABASE_URL right?"
-        ) from error
+        )
+        raise CouldNotBeDone(f"{service.name}'s database {database.place} {trouble}") from error
     finally:
         database.close()
 

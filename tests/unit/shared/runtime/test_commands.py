@@ -1,11 +1,13 @@
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from types import MappingProxyType
 from uuid import UUID
 
 import pytest
 
+from shared import turns
 from shared.errors import CouldNotBeDone
 from shared.runtime.commands import database_of, print_json, show
 from shared.runtime.settings import only
@@ -94,5 +96,20 @@ def test_a_database_that_fails_meanwhile_is_said_so_without_what_was_written(
         connection.exec_driver_sql("INSERT INTO missing VALUES (?)", ("123 Canary Street",))
 
     assert "counting's database" in str(failed.value)
-    assert "(OperationalError)" in str(failed.value)
+    assert "no such table" in str(failed.value)
     assert "Canary" not in str(failed.value)
+
+
+def test_a_file_that_another_holds_is_called_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "LONGEST_WAIT", 0.1)
+    with (
+        only(home=tmp_path),
+        database_of(counting()) as database,
+        pytest.raises(CouldNotBeDone, match=r"counting\.db cannot be used: database is locked"),
+        database_of(counting()) as other,
+        database.begin(),
+        other.begin(),
+    ):
+        pass
