@@ -5,8 +5,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from subprocess import CompletedProcess, run
-from typing import Any
+from subprocess import PIPE, CompletedProcess, Popen, run
+from typing import IO, Any, NamedTuple
 from urllib.request import urlopen
 from uuid import uuid4
 
@@ -14,19 +14,37 @@ ROOT = Path(__file__).parents[2]
 SERVICES = ("orders", "inventory", "email", "shipping", "analytics", "loyalty")
 
 
-class Composition:
-    """A running composition."""
+class Watched(NamedTuple):
+    """A command that goes on, and what it says."""
 
-    def __init__(self, project: str) -> None:
+    out: IO[str]
+    err: IO[str]
+
+
+class Composition:
+    """A running composition.
+
+    Args:
+        checkout: where the compose file and all that the image is made of are.
+        settings: what whoever starts it has in the environment.
+    """
+
+    def __init__(self, project: str, checkout: Path = ROOT, **settings: str) -> None:
         self.project = project
         self.image = f"past-tense:{project}"
+        self._checkout = checkout
         theirs = {name: value for name, value in os.environ.items() if not _is_ours(name)}
         # Port 0 is one that is free.
         self._environment = theirs | {
             "SHOP_IMAGE": self.image,
             "RABBITMQ_MANAGEMENT_PORT": "0",
             "MAILDEV_PORT": "0",
+            **settings,
         }
+
+    def elsewhere(self, checkout: Path, **settings: str) -> "Composition":
+        """The same one, from another checkout."""
+        return Composition(self.project, checkout, **settings)
 
     def __call__(
         self, *arguments: str, given: str | None = None, check: bool = True
@@ -37,11 +55,10 @@ class Composition:
             given: its standard input.
             check: whether failing is a failure of the test.
         """
-        # A `.env` of whoever runs the tests is not theirs.
-        command = ["docker", "compose", "--env-file", os.devnull, "-p", self.project, *arguments]
+        command = self._command(*arguments)
         done = run(
             command,
-            cwd=ROOT,
+            cwd=self._checkout,
             env=self._environment,
             input=given or "",
             text=True,
@@ -53,6 +70,24 @@ class Composition:
             logs = "" if "logs" in arguments else self("logs", "--tail", "30", check=False).stdout
             raise AssertionError(f"{' '.join(command)}: {done.stderr[-4000:]}\n{logs}")
         return done
+
+    @contextmanager
+    def watching(self, service: str, *arguments: str) -> Iterator[Watched]:
+        """A command of `shop` at work in that service's container."""
+        command = self._command("exec", "-T", service, "shop", *arguments)
+        with Popen(
+            command, cwd=self._checkout, env=self._environment, stdout=PIPE, stderr=PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            try:
+                yield Watched(process.stdout, process.stderr)
+            finally:
+                process.terminate()
+
+    def _command(self, *arguments: str) -> list[str]:
+        # A `.env` of whoever runs the tests is not theirs.
+        return ["docker", "compose", "--env-file", os.devnull, "-p", self.project, *arguments]
 
     def up(self, *arguments: str) -> None:
         """Start it, or change it, and wait until it is healthy."""

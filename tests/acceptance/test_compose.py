@@ -4,12 +4,16 @@ import json
 import re
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 
 from services import registry
+from tests.acceptance.checkout import Checkout
 from tests.acceptance.compose import SERVICES, Composition, composed
+from tests.acceptance.inside import KEYS_IN_REACH, TRESPASS
 from tests.containers import need_docker
 from tests.support.waiting import eventually
 
@@ -18,44 +22,6 @@ pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
 CUSTOMER = "canary@example.com"
 ADDRESS = "7 Canary Wharf, Springfield"
 ORDER = "ORD-123"
-
-KEYS_IN_REACH = """
-import json, pathlib
-found = []
-for path in sorted(pathlib.Path("/run/keys").rglob("*")):
-    try:
-        if path.is_file():
-            found.append(path.read_text())
-    except PermissionError:
-        pass
-print(json.dumps(found))
-"""
-
-# What email may not do, tried with email's own credentials.
-TRESPASS = """
-import json, pathlib, pika, psycopg
-def refused(action):
-    try:
-        action()
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
-    return "allowed"
-def channel():
-    opened = pika.BlockingConnection(pika.URLParameters(broker)).channel()
-    opened.confirm_delivery()
-    return opened
-keys = pathlib.Path("/run/keys")
-broker = (keys / "email/shop_broker_url").read_text()
-database = (keys / "email/shop_database_url").read_text()
-print(json.dumps({
-    "its own queue": refused(lambda: channel().basic_get("email.dead")),
-    "its own database": refused(lambda: psycopg.connect(database)),
-    "secret": refused((keys / "orders/shop_database_url").read_text),
-    "database": refused(lambda: psycopg.connect(database.removesuffix("email") + "orders")),
-    "queue": refused(lambda: channel().basic_get("orders")),
-    "event": refused(lambda: channel().basic_publish("events", "order.placed", b"{}")),
-}))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -194,8 +160,54 @@ def test_the_operator_brings_old_events_to_one_service_again(system: Composition
     assert sent["events"] >= 1
 
 
+@pytest.mark.usefixtures("shipped")
+def test_a_services_container_shows_the_history_and_the_catalog(system: Composition) -> None:
+    shown = system("exec", "-T", "orders", "shop", "events", "history", "--order", ORDER).stdout
+
+    types = {line.split()[2] for line in shown.splitlines()}
+    assert {"order.placed.v1", "payment.received.v1", "order.shipped.v1"} <= types
+    assert ADDRESS not in shown
+    catalog = {each["type"]: each for each in system.shop("email", "events", "catalog")}
+    assert types <= catalog.keys()
+    assert set(catalog["order.placed.v1"]["reactions"]) == set(SERVICES) - {"orders"}
+
+
+def test_what_happens_is_shown_live_in_a_services_container(system: Composition) -> None:
+    with system.watching("loyalty", "events", "tail", "--json", "--order", "ORD-125") as tail:
+        assert "from now on" in tail.err.readline()
+        place(system, "ORD-126", "product-1=1")
+        place(system, "ORD-125", "product-1=1")
+
+        event = json.loads(tail.out.readline())
+
+    assert (event["type"], event["subject"]) == ("order.placed.v1", "ORD-125")
+    assert event["data"]["customer_email"] == CUSTOMER
+
+
+@pytest.mark.usefixtures("shipped")
+def test_the_operator_rebuilds_a_service_that_is_stopped_and_no_other(system: Composition) -> None:
+    refused = _tell_operator(system, "rebuild", "analytics", "--yes")
+    system("stop", "analytics")
+    try:
+        rebuilt = json.loads(_operator(system, "rebuild", "analytics", "--yes"))
+    finally:
+        system("start", "analytics")
+
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "shop: analytics is running (1 consumer of its queue): stop it first" in refused.stderr
+    assert rebuilt["as_it_was"] is True
+    assert rebuilt["handled"] >= 4
+    assert system.shop("analytics", "analytics", "report")["revenue"] == "99.99"
+
+
 def _operator(system: Composition, *arguments: str) -> str:
-    return system("run", "--rm", "-T", "operator", "events", *arguments, "--json").stdout
+    done = _tell_operator(system, *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def _tell_operator(system: Composition, *arguments: str) -> "CompletedProcess[str]":
+    return system("run", "--rm", "-T", "operator", "events", *arguments, "--json", check=False)
 
 
 def test_no_secret_is_in_what_docker_tells(system: Composition) -> None:
@@ -249,6 +261,26 @@ def test_two_inventories_serve_another_order(system: Composition) -> None:
     eventually(lambda: show(system, "ORD-124")["status"] == "reserved", within=30)
     two = [system.containers()[f"inventory-{number}"] for number in (1, 2)]
     assert [each["State"]["Health"]["Status"] for each in two] == ["healthy", "healthy"]
+
+
+@pytest.mark.usefixtures("shipped")
+def test_a_consumer_that_is_made_now_knows_all_that_happened_before(
+    system: Composition, tmp_path: Path
+) -> None:
+    checkout = Checkout(tmp_path)
+    checkout.shop("new", "gifts", "--on", "order.placed")
+    placed = ("events", "history", "--type", "order.placed", "--json")
+    told = system("exec", "-T", "orders", "shop", *placed).stdout.splitlines()
+    before = sorted(json.loads(each)["subject"] for each in told)
+
+    late = system.elsewhere(checkout.folder, SHOP_GIFTS_FROM_HISTORY="true")
+    late.up("--build", "gifts")
+
+    def noted() -> list[str]:
+        return sorted(each["subject"] for each in late.shop("gifts", "gifts", "list"))
+
+    eventually(lambda: noted() == before, within=60)
+    assert ORDER in before
 
 
 def place(system: Composition, order_id: str, *items: str) -> Any:
