@@ -14,7 +14,7 @@ from shared.runtime.settings import Settings
 
 
 class Way(Protocol):
-    """A way that mails go. For one thread at a time."""
+    """A way that mails go. For any number of threads."""
 
     def send(self, message: Message) -> None:
         """Hand over a mail; once it returns, the mail is safe."""
@@ -27,7 +27,7 @@ class Way(Protocol):
 
 
 class Mailer:
-    """Sends mails, each at least once. For one thread at a time.
+    """Sends mails, each at least once. For any number of threads.
 
     Attributes:
         sender: whom the mails come from.

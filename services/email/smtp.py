@@ -1,16 +1,20 @@
-"""A mail server, by SMTP, over one connection that is kept open.
+"""A mail server, by SMTP, over connections that are kept open, one for each thread at work.
 
 What a server says may repeat the address that it refuses, and smtplib's errors hold both. So ours
 is raised outside of the `except` that caught it: it has no cause and no context to be logged.
 """
 
 import contextlib
+import select
 import smtplib
 import ssl
+import time
+from collections import deque
 from dataclasses import dataclass, field
 from email.message import Message
 from email.policy import SMTP
 from ipaddress import ip_address
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from services.email.refusals import MailRefused, MailRefusedForNow
@@ -18,6 +22,9 @@ from shared.errors import EnvironmentFailed, ShopError, WrongInput
 
 TIMEOUT = 10.0
 """Seconds for each step of the conversation: a handler with several of them has a minute."""
+
+TRUSTED_SECONDS = 1.0
+"""A connection used so recently is not asked for a sign of life."""
 
 SESSION_CODES = frozenset({421, 530, 534, 535, 538})
 """Replies about the session rather than the mail: the server closes, or wants other credentials.
@@ -74,8 +81,21 @@ class Server:
         return f"{self.host}:{self.port}"
 
 
+class _Idle(NamedTuple):
+    connection: smtplib.SMTP
+    since: float
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether it was left alone for long, or the server has said or ended something."""
+        if time.monotonic() - self.since > TRUSTED_SECONDS or self.connection.sock is None:
+            return True
+        readable, _, _ = select.select([self.connection.sock], [], [], 0)
+        return bool(readable)
+
+
 class MailServer:
-    """One mail server. For one thread at a time.
+    """One mail server. For any number of threads, each with a connection to itself.
 
     Args:
         url: `smtp://host:port` without TLS, as for a relay next door; with `user:password@`
@@ -89,7 +109,7 @@ class MailServer:
     def __init__(self, url: str, *, timeout: float = TIMEOUT) -> None:
         self._server = Server.of(url)
         self._timeout = timeout
-        self._connection: smtplib.SMTP | None = None
+        self._idle: deque[_Idle] = deque()
 
     def send(self, message: Message) -> None:
         """Hand over a mail.
@@ -107,10 +127,12 @@ class MailServer:
         except smtplib.SMTPResponseException as error:
             trouble = self._refusal(error.smtp_code)
         except OSError as error:
-            self._drop()
+            connection.close()
             trouble = self._away(f"broke off while it took a mail ({_reason(error)})")
         else:
             return
+        finally:
+            self._keep(connection)
         raise trouble
 
     def probe(self) -> None:
@@ -119,25 +141,36 @@ class MailServer:
         Raises:
             EnvironmentFailed: it cannot be reached, or does not let us in.
         """
-        self._ready()
+        self._keep(self._ready())
 
     def close(self) -> None:
         """Take leave of the server."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
+        while (idle := self._taken()) is not None:
             with contextlib.suppress(OSError):  # it has gone already: there is nothing to leave
-                connection.quit()
+                idle.connection.quit()
 
     def _ready(self) -> smtplib.SMTP:
-        """The connection, made anew where the server has closed it since its last use.
+        """A connection, a new one where there is none, or the server has closed it.
 
         A server closes what is idle. To ask first (NOOP) costs a round trip, and tells for sure
         that no mail was on its way when the connection broke, so that none is sent twice for it.
         """
-        if self._connection is None or not _answers(self._connection):
-            self._drop()
-            self._connection = self._entered()
-        return self._connection
+        idle = self._taken()
+        if idle is not None and (not idle.is_doubtful or _answers(idle.connection)):
+            return idle.connection
+        while idle is not None:  # the others are no better
+            idle.connection.close()
+            idle = self._taken()
+        return self._entered()
+
+    def _taken(self) -> _Idle | None:
+        with contextlib.suppress(IndexError):  # another thread may have taken the last
+            return self._idle.pop()
+        return None
+
+    def _keep(self, connection: smtplib.SMTP) -> None:
+        if connection.sock is not None:
+            self._idle.append(_Idle(connection, time.monotonic()))
 
     def _entered(self) -> smtplib.SMTP:
         connection = None
@@ -184,11 +217,6 @@ class MailServer:
 
     def _away(self, trouble: str) -> EnvironmentFailed:
         return EnvironmentFailed(f"the mail server {self._server.place} {trouble}")
-
-    def _drop(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
 
 def _answers(connection: smtplib.SMTP) -> bool:

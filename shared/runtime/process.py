@@ -64,15 +64,18 @@ class ServiceGroup:
         self.running = [self._running(each) for each in services]
 
     def _running(self, service: AnyService) -> Running:
-        settings = settings_for(service.name)
+        settings, tuning = settings_for(service.name), tuning_of(service)
+        database = Database(settings.database_url_of(service.name), app=service.name)
         parts = Parts(
             service=service,
             settings=settings,
             queue=queue_of(service),
-            batch_size=1 if service.acts_outside else tuning_of(service).batch_size,
-            from_history=self._from_history or tuning_of(service).from_history,
+            batch_size=1 if service.acts_outside else tuning.batch_size,
+            # Those who write one file take turns, so side by side they would only wait.
+            at_once=tuning.at_once if service.acts_outside and not database.is_sqlite else 1,
+            from_history=self._from_history or tuning.from_history,
             broker=self._broker(settings, service.name),
-            database=Database(settings.database_url_of(service.name), app=service.name),
+            database=database,
             log=self.log,
             metrics=self.metrics,
             outside=self._outside_of(service, settings),
@@ -185,8 +188,8 @@ def _supervise(group: ServiceGroup, stopping: Signals) -> int:
             if each.failed is not None:
                 _say_why(group.log, each)
                 return 1
-            since = each.watch.since
-            if since is not None and time.monotonic() - since > each.deadline:
+            step = each.watch.longest
+            if step is not None and time.monotonic() - step.since > each.deadline:
                 _end_hung(group.log, each)
     return 0
 
@@ -210,7 +213,8 @@ def _say_why(log: Log, running: Running) -> None:
 
 def _end_hung(log: Log, running: Running) -> None:
     """End the process: a handler that hangs cannot be ended alone in Python."""
-    delivery = running.watch.delivery
+    step = running.watch.longest
+    delivery = step.delivery if step else None
     log.error(
         "handler exceeded its deadline; the process ends to be restarted",
         service=running.name,

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
 from shared.errors import (
@@ -25,7 +26,9 @@ from shared.messaging.cloudevents import decode
 from shared.messaging.port import Delivery, Outcome, Verdict
 from shared.messaging.topology import Retry
 from shared.runtime import suspicion
+from shared.runtime.hands import Hands
 from shared.runtime.service import AnyService, Handler
+from shared.runtime.watch import Watch
 from shared.storage import failures, inbox, outbox
 from shared.storage.database import DATABASE_ERRORS, Database, is_environmental
 from shared.storage.unit_of_work import UnitOfWork
@@ -79,27 +82,6 @@ class Reaction:
     environment: EnvironmentFailed | None = None
 
 
-@dataclass(slots=True)
-class Watch:
-    """What the worker is at, for the supervisor that ends a handler past its deadline.
-
-    Attributes:
-        since: monotonic time at which the present step began; None while idle.
-        delivery: whose handler is running, if one is.
-    """
-
-    since: float | None = None
-    delivery: Delivery | None = None
-
-    def step(self, delivery: Delivery | None = None) -> None:
-        """A new step begins."""
-        self.since, self.delivery = time.monotonic(), delivery
-
-    def idle(self) -> None:
-        """Nothing is under way."""
-        self.since = self.delivery = None
-
-
 @dataclass(slots=True, kw_only=True)
 class Reactor:
     """Reacts to deliveries on behalf of one service.
@@ -107,6 +89,7 @@ class Reactor:
     Attributes:
         retry: the queue's, to know which attempt is the last.
         outside: what the service acts on outside its database.
+        hands: threads that each handle an event in a transaction of its own; None for batches.
         inbox_horizon: how far back the inbox remembers; None for as far as there is.
     """
 
@@ -114,6 +97,7 @@ class Reactor:
     database: Database
     retry: Retry
     outside: Any = None
+    hands: Hands | None = None
     inbox_horizon: timedelta | None = None
     watch: Watch = field(default_factory=Watch)
 
@@ -163,6 +147,9 @@ class Reactor:
                 accepted.append(self._accept(delivery))
             except PermanentFailure as error:
                 reacted.append(self._failed(delivery, None, error))
+        if self.hands is not None:
+            self.hands.do([partial(self._in_turn, lane, reacted) for lane in _lanes(accepted)])
+            return
         if len(accepted) > 1:
             try:
                 reacted += self._apply(accepted)
@@ -170,12 +157,22 @@ class Reactor:
                 self._unless_environment_failed(error)
             else:
                 return
-        for each in accepted:
-            try:
-                reacted += self._apply([each])
-            except Exception as error:  # noqa: BLE001 - here the outcome of the delivery is decided
-                self._unless_environment_failed(error)
-                reacted.append(self._failed(each.delivery, each.event, error))
+        self._in_turn(accepted, reacted)
+
+    def _in_turn(self, accepted: Sequence[Accepted], reacted: list[Reacted]) -> None:
+        try:
+            for each in accepted:
+                reacted.append(self._alone(each))  # noqa: PERF401 - kept if a later one raises
+        finally:
+            self.watch.idle()
+
+    def _alone(self, each: Accepted) -> Reacted:
+        try:
+            (done,) = self._apply([each])
+        except Exception as error:  # noqa: BLE001 - here the outcome of the delivery is decided
+            self._unless_environment_failed(error)
+            return self._failed(each.delivery, each.event, error)
+        return done
 
     def _accept(self, delivery: Delivery) -> Accepted:
         event = decode(delivery.body, self.service.contracts)
@@ -271,6 +268,14 @@ class Reactor:
         except DATABASE_ERRORS as trouble:
             # Without its record the attempt must not count: as if the database were away.
             raise EnvironmentFailed("a failed attempt could not be recorded") from trouble
+
+
+def _lanes(accepted: Sequence[Accepted]) -> list[list[Accepted]]:
+    """What may be handled side by side; what is about one order stays in its order."""
+    lanes: dict[str, list[Accepted]] = {}
+    for each in accepted:
+        lanes.setdefault(each.event.subject or str(each.event.event_id), []).append(each)
+    return list(lanes.values())
 
 
 def _done(accepted: Accepted, work: UnitOfWork[Any, Any]) -> Reacted:

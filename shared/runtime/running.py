@@ -15,13 +15,15 @@ from tenacity import Retrying, retry_if_exception, wait_random_exponential
 from shared.errors import BrokerRefused, BrokerUnavailable, EnvironmentFailed, ShopError
 from shared.messaging.port import Broker, Consumer, Outcome
 from shared.messaging.topology import Queue
+from shared.runtime.hands import Hands
 from shared.runtime.logs import Log, log_reaction
 from shared.runtime.metrics import Metrics
-from shared.runtime.reacting import Reacted, Reaction, Reactor, Watch
+from shared.runtime.reacting import Reacted, Reaction, Reactor
 from shared.runtime.relay import Relay
 from shared.runtime.replaying import CatchUp
 from shared.runtime.service import AnyService
 from shared.runtime.settings import Settings
+from shared.runtime.watch import Watch
 from shared.storage.database import Database
 
 TAKE_SECONDS = 1.0
@@ -33,12 +35,18 @@ Listener = Callable[[str, Reacted], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What a running service is made of, given by the composition root."""
+    """What a running service is made of, given by the composition root.
+
+    Attributes:
+        batch_size: how many deliveries one transaction takes at most.
+        at_once: how many transactions there are at a time, of one delivery each.
+    """
 
     service: AnyService
     settings: Settings
     queue: Queue
     batch_size: int
+    at_once: int = 1
     broker: Broker
     database: Database
     log: Log
@@ -79,6 +87,7 @@ class Running:
             database=parts.database,
             retry=parts.queue.retry,
             outside=parts.outside,
+            hands=Hands(parts.at_once, name=self.name) if parts.at_once > 1 else None,
             inbox_horizon=settings.inbox_horizon(),
         )
         self._catch_up = CatchUp(
@@ -167,9 +176,10 @@ class Running:
 
         The process must end after this: its worker cannot be.
         """
-        consumer, delivery = self._consumer, self.watch.delivery
+        consumer, step = self._consumer, self.watch.longest
         if consumer is None:
             return
+        delivery = step.delivery if step else None
         if delivery is not None and self._environment_answers():
             consumer.settle([(delivery, Outcome.RETRY)])
         consumer.close()
@@ -223,7 +233,7 @@ class Running:
             EnvironmentFailed: what the service stands on is away; all has been handed back.
             BrokerUnavailable: so is the queue, or the broker's file.
         """
-        size = self._parts.batch_size
+        size = max(self._parts.batch_size, self._parts.at_once)
         consumer = self._parts.broker.consumer(self.name, prefetch=2 * size)
         self._consumer = consumer
         try:

@@ -27,7 +27,7 @@ class Outside(Protocol):
 
     @classmethod
     def opened(cls, settings: Settings) -> Self:
-        """As the settings say; it connects when it is used."""
+        """As the settings say; it connects when it is used, by several threads at a time."""
 
     def probe(self) -> None:
         """Ask for a sign of life.
@@ -58,6 +58,8 @@ class Service(Generic[S, O]):
             than exactly once; its batch size is then 1.
         retry: how long a failed message waits, and how often it is tried.
         batch_size: how many deliveries one transaction takes at most.
+        at_once: how many deliveries are handled at a time where it acts outside, each in
+            a transaction of its own.
         deadline: seconds that a handler may take before its process is ended.
         migrations: folder of its tables' migrations; beside the store's module by default.
     """
@@ -71,6 +73,7 @@ class Service(Generic[S, O]):
         acts_outside: type[O] | None = None,
         retry: Retry | None = None,
         batch_size: int = 200,
+        at_once: int = 4,
         deadline: float = 60.0,
         migrations: Path | None = None,
     ) -> None:
@@ -80,6 +83,7 @@ class Service(Generic[S, O]):
         self.acts_outside = acts_outside
         self.retry = retry or Retry()
         self.batch_size = 1 if acts_outside else batch_size
+        self.at_once = at_once if acts_outside else 1
         self.deadline = deadline
         self.migrations = migrations or Path(inspect.getfile(store)).parent / "migrations"
         self.subscriptions: list[tuple[type[DomainEvent], Handler]] = []

@@ -20,6 +20,7 @@ class Tuning(BaseSettings):
         retry_longest: seconds that it waits at most.
         retry_limit: attempts after the first.
         batch_size: deliveries in one transaction, at most.
+        at_once: deliveries handled at a time by a service that acts outside its database.
         deadline: seconds that a handler may take.
         from_history: begin with all that happened before the service was there.
     """
@@ -30,6 +31,7 @@ class Tuning(BaseSettings):
     retry_longest: Annotated[float, Field(ge=0.001, le=86_400)]
     retry_limit: Annotated[int, Field(ge=0, le=10_000)]
     batch_size: Annotated[int, Field(ge=1, le=2_000)]
+    at_once: Annotated[int, Field(ge=1, le=8)]
     deadline: Seconds
     from_history: bool = False
 
@@ -51,6 +53,7 @@ def tuning_of(service: AnyService) -> Tuning:
         "retry_longest": service.retry.longest,
         "retry_limit": service.retry.limit,
         "batch_size": service.batch_size,
+        "at_once": service.at_once,
         "deadline": service.deadline,
         "from_history": False,
     }

@@ -4,10 +4,12 @@ import asyncio
 import socket
 import traceback
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -39,6 +41,7 @@ class Postmaster:
         self.envelopes: list[Envelope] = []
         self.greetings = 0
         self.logins = 0
+        self.signs_of_life = 0
         self.on_recipient: list[str] = []
         self.on_data: list[str] = []
         self.servers: list[SMTP] = []
@@ -51,6 +54,13 @@ class Postmaster:
         self.servers.append(server)
         session.host_name = hostname
         return responses
+
+    async def handle_NOOP(  # noqa: N802 - aiosmtpd's name and arguments
+        self, server: SMTP, session: Any, envelope: Envelope, arg: str
+    ) -> str:
+        del server, session, envelope, arg
+        self.signs_of_life += 1
+        return "250 OK"
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's name and arguments
         self, server: SMTP, session: Any, envelope: Envelope, address: str, options: list[str]
@@ -158,6 +168,32 @@ def test_one_connection_serves_many_mails(mailer: Mailer, postmaster: Postmaster
 
     assert len(postmaster.envelopes) == 5
     assert postmaster.greetings == 1
+
+
+def test_threads_send_over_connections_of_their_own(mailer: Mailer, postmaster: Postmaster) -> None:
+    together = Barrier(2)
+
+    def send() -> None:
+        for _ in range(5):
+            together.wait(timeout=20)
+            mailer.send(mail())
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(send) for _ in range(2)]:
+            done.result()
+
+    assert len(postmaster.envelopes) == 10
+    assert postmaster.greetings == 2
+
+
+def test_a_connection_just_used_is_not_asked_for_a_sign_of_life(
+    mailer: Mailer, postmaster: Postmaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for trusted in (60.0, 60.0, 0.0):
+        monkeypatch.setattr(smtp, "TRUSTED_SECONDS", trusted)
+        mailer.send(mail())
+
+    assert postmaster.signs_of_life == 1
 
 
 def test_a_connection_that_the_server_closed_while_idle_is_made_anew(

@@ -3,6 +3,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import select
@@ -11,6 +12,7 @@ from shared.errors import EnvironmentFailed, PermanentFailure, TransientFailure
 from shared.messaging.cloudevents import encode
 from shared.messaging.port import Delivery, Outcome
 from shared.messaging.topology import Retry
+from shared.runtime.hands import Hands
 from shared.runtime.reacting import Reaction, Reactor
 from shared.storage.database import Database
 from shared.storage.migrating import migrate
@@ -275,6 +277,48 @@ def test_when_the_environment_answers_the_failure_was_the_messages(database: Dat
     assert outcomes(reaction) == [RETRY]
     assert reaction.environment is None
     assert len(rows(database, failures)) == 1
+
+
+def test_hands_handle_each_in_a_transaction_of_its_own(database: Database) -> None:
+    events = [ThingHappened(name=name) for name in ("a", "bad", "b")]
+    deliveries = [delivered(each) for each in (*events, events[0])]
+
+    with_hands = reactor(database, refusing("bad", ValueError()), hands=Hands(3, name="test"))
+    reaction = with_hands.react(deliveries)
+
+    told = {each.delivery.event_id: each for each in reaction.reacted if not each.duplicate}
+    assert [told[str(each.event_id)].outcome for each in events] == [DONE, RETRY, DONE]
+    assert sum(each.duplicate for each in reaction.reacted) == 1
+    assert counted(database) == {"a": 1, "b": 1}
+    assert with_hands.watch.longest is None
+
+
+def test_what_is_about_one_subject_is_handled_in_its_order(database: Database) -> None:
+    order: list[UUID] = []
+
+    def note(event: ThingHappened, work: Work) -> None:
+        del work
+        order.append(event.event_id)
+
+    events = [ThingHappened(name="same") for _ in range(8)]
+
+    reactor(database, note, hands=Hands(4, name="test")).react([delivered(e) for e in events])
+
+    assert order == [each.event_id for each in events]
+
+
+def test_what_hands_have_done_stays_done_when_the_environment_fails(database: Database) -> None:
+    handler = refusing("bad", EnvironmentFailed("it is away"))
+    events = [ThingHappened(name=name) for name in ("a", "bad", "bad", "b")]
+
+    reaction = reactor(database, handler, outside=Away(), hands=Hands(3, name="test")).react(
+        [delivered(each) for each in events]
+    )
+
+    found = {each.delivery.event_id: each.outcome for each in reaction.reacted}
+    assert [found[str(each.event_id)] for each in events] == [DONE, BACK, BACK, DONE]
+    assert str(reaction.environment) == "it is away"
+    assert counted(database) == {"a": 1, "b": 1}
 
 
 def test_a_service_cannot_publish_what_it_did_not_declare(database: Database) -> None:
