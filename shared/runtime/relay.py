@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from tenacity import Retrying, retry_if_exception_type, wait_random_exponential
 
-from shared.errors import BrokerUnavailable
+from shared.errors import BrokerUnavailable, EnvironmentFailed
 from shared.messaging.port import Message, Publisher
 from shared.runtime.logs import Log
 from shared.storage import failures, inbox, outbox
@@ -91,7 +91,9 @@ class Relay:
     def run(self) -> None:
         """Send until stopped; what fails for now is tried again, forever."""
         patiently = Retrying(
-            retry=retry_if_exception_type((BrokerUnavailable, OutcomeUnknown, *DATABASE_ERRORS)),
+            retry=retry_if_exception_type(
+                (BrokerUnavailable, EnvironmentFailed, OutcomeUnknown, *DATABASE_ERRORS)
+            ),
             wait=wait_random_exponential(multiplier=0.2, max=30),
             sleep=self._pause,
             stop=lambda _: self._stopping.is_set(),

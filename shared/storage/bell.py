@@ -7,18 +7,34 @@ data version, which every commit of another connection changes, with something i
 import contextlib
 import select
 import socket
-import sqlite3
 import time
+from typing import Protocol
 
-import psycopg
-
+from shared.errors import EnvironmentFailed
 from shared.storage.database import Database
-from shared.storage.outbox import CHANNEL
+from shared.storage.outbox import CHANNEL, SOMETHING_WAITS
 
-GLANCE_EVERY = 0.05
-"""Seconds between two looks at a SQLite file's data version; a look costs some microseconds."""
 
-_SOMETHING_WAITS = "SELECT 1 FROM outbox WHERE sent_at IS NULL AND refused IS NULL LIMIT 1"
+class Ear(Protocol):
+    """What hears the commits of other processes.
+
+    Attributes:
+        source: a file descriptor that is ready when there is something to hear; None if none is.
+        every: seconds between two times that it wants to be asked.
+    """
+
+    source: int | None
+    every: float
+
+    def heard(self) -> bool:
+        """Whether there was something since it was asked last.
+
+        Raises:
+            EnvironmentFailed: it hears nothing any more.
+        """
+
+    def close(self) -> None:
+        """Hear no more."""
 
 
 class Bell:
@@ -28,9 +44,7 @@ class Bell:
         self._hears, self._rings = socket.socketpair()
         self._hears.settimeout(0)
         self._rings.settimeout(0)
-        self._listening: psycopg.Connection[tuple[object, ...]] | None = None
-        self._file: sqlite3.Connection | None = None
-        self._version: object = None
+        self._ear: Ear | None = None
 
     def ring(self) -> None:
         """Wake whoever waits, or whoever waits next."""
@@ -41,22 +55,9 @@ class Bell:
         """Hear commits of other processes too.
 
         Raises:
-            psycopg.Error: the server cannot be reached.
-            sqlite3.Error: the file cannot be opened.
+            EnvironmentFailed: the server cannot be reached, or the file cannot be opened.
         """
-        if database.is_sqlite:
-            self._file = self._file or sqlite3.connect(database.path, check_same_thread=False)
-        elif self._listening is None:
-            address = database.address.set(drivername="postgresql")
-            calling = psycopg.connect(
-                address.render_as_string(hide_password=False), autocommit=True, connect_timeout=5
-            )
-            try:
-                calling.execute(f"LISTEN {CHANNEL}".encode())
-            except psycopg.Error:
-                calling.close()
-                raise
-            self._listening = calling
+        self._ear = self._ear or _ear_at(database)
 
     def wait(self, seconds: float) -> None:
         """Wait until it rings, at most so long."""
@@ -66,41 +67,40 @@ class Bell:
                 return
 
     def _rang(self, seconds: float) -> bool:
-        sources: list[socket.socket | psycopg.Connection[tuple[object, ...]]] = [self._hears]
-        if self._listening is not None:
-            sources.append(self._listening)
-        patience = min(seconds, GLANCE_EVERY) if self._file else seconds
-        ready, _, _ = select.select(sources, [], [], patience)
-        if self._hears in ready:
+        sources = [self._hears.fileno()]
+        if self._ear is not None:
+            seconds = min(seconds, self._ear.every)
+            if self._ear.source is not None:
+                sources.append(self._ear.source)
+        ready, _, _ = select.select(sources, [], [], seconds)
+        if self._hears.fileno() in ready:
             self._hears.recv(65_536)
-        if self._listening in ready:
-            self._hear_notifications()
-        return bool(ready) or self._is_told_by_the_file()
+        return self._has_heard() or bool(ready)
 
-    def _hear_notifications(self) -> None:
+    def _has_heard(self) -> bool:
         try:
-            if self._listening is not None:
-                list(self._listening.notifies(timeout=0))
-        except psycopg.Error:
+            return self._ear is not None and self._ear.heard()
+        except EnvironmentFailed:
             self._hang_up()  # `listen` will call again
-
-    def _is_told_by_the_file(self) -> bool:
-        if self._file is None:
-            return False
-        (version,) = self._file.execute("PRAGMA data_version").fetchone()
-        changed, self._version = version != self._version, version
-        # Most commits are reactions that publish nothing, and the relay's own.
-        return changed and self._file.execute(_SOMETHING_WAITS).fetchone() is not None
+            return True
 
     def _hang_up(self) -> None:
-        if self._listening is not None:
-            self._listening.close()
-        self._listening = None
+        if self._ear is not None:
+            self._ear.close()
+        self._ear = None
 
     def close(self) -> None:
         """Let go of it; nobody may ring it any more."""
         self._hang_up()
-        if self._file is not None:
-            self._file.close()
         self._hears.close()
         self._rings.close()
+
+
+def _ear_at(database: Database) -> Ear:
+    if database.is_sqlite:
+        from shared.storage import sqlite  # noqa: PLC0415 - only the one in use
+
+        return sqlite.Glances(database.path, SOMETHING_WAITS)
+    from shared.storage import postgresql  # noqa: PLC0415 - only the one in use
+
+    return postgresql.Notifications(database.address, CHANNEL)

@@ -1,34 +1,21 @@
 """One service's database: PostgreSQL, or a SQLite file; one code path for both."""
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
-from threading import RLock
-from typing import cast
+from typing import TYPE_CHECKING
 
-import psycopg
-from sqlalchemy import (
-    URL,
-    Connection,
-    Engine,
-    PoolProxiedConnection,
-    create_engine,
-    event,
-    make_url,
-    text,
-)
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import URL, Connection, Engine, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.schema import Table
 
 from shared.errors import CouldNotBeDone, EnvironmentFailed, WrongInput
-from shared.storage.postgresql import engine_at
-from shared.turns import LONGEST_WAIT, begin_writing
+from shared.storage.sets import Insert, insert_into
 
-Insert = postgresql.Insert | sqlite.Insert
+if TYPE_CHECKING:
+    from shared.storage.sqlite import Writer
 
-DATABASE_ERRORS = (DBAPIError, psycopg.Error, sqlite3.Error)
+DATABASE_ERRORS = (DBAPIError,)
 """All that a database, or the way to it, may raise."""
 
 
@@ -49,15 +36,21 @@ class Database:
     def __init__(self, url: str, *, app: str = "shop") -> None:
         address = address_in(url, "SHOP_DATABASE_URL")
         self.is_sqlite = address.drivername == "sqlite"
+        self._writer: Writer | None = None
+        # Imported where they are used: PostgreSQL's takes a fifth of a command's time to start.
         if self.is_sqlite:
+            from shared.storage import sqlite  # noqa: PLC0415 - see above
+
             self.path = Path(address.database or "")
-            self._engine = _sqlite_engine(address)
+            self._engine = sqlite.engine_at(address)
+            self._writer = sqlite.Writer(self._engine)
         elif address.drivername in ("postgresql", "postgresql+psycopg"):
+            from shared.storage import postgresql  # noqa: PLC0415 - see above
+
             address = address.set(drivername="postgresql+psycopg")
-            self._engine = engine_at(address, app)
+            self._engine = postgresql.engine_at(address, app)
         else:
             raise WrongInput("SHOP_DATABASE_URL should begin with postgresql:// or sqlite:///")
-        self._turn: AbstractContextManager[object] = RLock() if self.is_sqlite else nullcontext()
         self.address = address
         self.place = str(self.path) if self.is_sqlite else f"{address.host}/{address.database}"
 
@@ -73,7 +66,8 @@ class Database:
         Raises:
             OutcomeUnknown: the connection was lost in the commit.
         """
-        with self._turn, self._engine.connect() as connection:
+        connected = self._writer.connected if self._writer else self._engine.connect
+        with connected() as connection:
             transaction = connection.begin()
             try:
                 yield connection
@@ -110,10 +104,12 @@ class Database:
 
     def insert(self, table: Table) -> Insert:
         """An INSERT that knows ON CONFLICT."""
-        return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+        return insert_into(table, is_sqlite=self.is_sqlite)
 
     def close(self) -> None:
         """Let go of all connections."""
+        if self._writer:
+            self._writer.close()
         self._engine.dispose()
 
 
@@ -135,33 +131,3 @@ def address_in(url: str, variable: str) -> URL:
     if address.database in (None, "", ":memory:"):
         raise WrongInput(f"{variable} should end with the database's name, or its file's path")
     return address
-
-
-def _sqlite_engine(address: URL) -> Engine:
-    connect_args = {"timeout": LONGEST_WAIT, "check_same_thread": False}
-    engine = create_engine(address, hide_parameters=True, connect_args=connect_args)
-
-    # SQLAlchemy begins; the driver must not. "Serializable isolation / Savepoints":
-    # https://docs.sqlalchemy.org/en/21/dialects/sqlite.html
-    @event.listens_for(engine, "connect")
-    def _on_connect(connection: sqlite3.Connection, record: PoolProxiedConnection) -> None:
-        del record
-        connection.isolation_level = None
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    event.listen(engine, "begin", _begin_on_sqlite)
-    return engine
-
-
-def _begin_on_sqlite(connection: Connection) -> None:
-    """Begin on the driver's connection, which costs a tenth of what SQLAlchemy's execute does."""
-    driver = cast("sqlite3.Connection", connection.connection.driver_connection)
-    try:
-        if connection.get_execution_options().get("shop_reads_only"):
-            driver.execute("BEGIN")
-        else:
-            # A deferred one that turns into a writing one fails at once when another writes.
-            begin_writing(driver)
-    except sqlite3.OperationalError as error:
-        raise OperationalError("BEGIN", None, error, hide_parameters=True) from error

@@ -19,6 +19,8 @@ from shared.storage.tables import DatabaseClock, outbox
 CHANNEL = "outbox"
 """PostgreSQL's NOTIFY channel by which a process without a relay wakes one."""
 
+SOMETHING_WAITS = "SELECT 1 FROM outbox WHERE sent_at IS NULL AND refused IS NULL LIMIT 1"
+
 _waiting = outbox.c.sent_at.is_(None) & outbox.c.refused.is_(None)
 
 

@@ -2,6 +2,8 @@
 
 import select
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import psycopg
@@ -9,6 +11,8 @@ from sqlalchemy import URL, Engine, ExceptionContext, PoolProxiedConnection, cre
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry
+
+from shared.errors import EnvironmentFailed
 
 CONNECT_SECONDS = 5
 POSTGRESQL = {
@@ -22,6 +26,42 @@ POSTGRESQL = {
 
 TRUSTED_SECONDS = 1.0
 """A connection used so recently is not asked for a sign of life, unless something came on it."""
+
+
+class Notifications:
+    """Hears NOTIFY on a channel, on a connection of its own."""
+
+    every = float("inf")
+
+    def __init__(self, address: URL, channel: str) -> None:
+        url = address.set(drivername="postgresql").render_as_string(hide_password=False)
+        with _in_words():
+            calling = psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_SECONDS)
+            try:
+                calling.execute(f"LISTEN {channel}".encode())
+            except psycopg.Error:
+                calling.close()
+                raise
+        self._listening = calling
+        self.source: int | None = calling.fileno()
+
+    def heard(self) -> bool:
+        """Whether there was one since."""
+        with _in_words():
+            return bool(list(self._listening.notifies(timeout=0)))
+
+    def close(self) -> None:
+        """Hang up."""
+        self._listening.close()
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        reason = error.diag.message_primary or "the server cannot be reached"
+        raise EnvironmentFailed(f"the database cannot be listened to: {reason}") from error
 
 
 def engine_at(address: URL, app: str) -> Engine:

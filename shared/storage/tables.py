@@ -4,7 +4,7 @@
 can be compared whichever machine a service runs on.
 """
 
-from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text, Uuid, text
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text, Uuid
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -60,18 +60,9 @@ outbox = Table(
     Column("created_at", UtcTime, nullable=False, server_default=DatabaseClock()),
     Column("sent_at", UtcTime, nullable=True),
     Column("refused", Text, nullable=True),
-    Index(
-        "outbox_waiting",
-        "number",
-        postgresql_where=text("sent_at IS NULL AND refused IS NULL"),
-        sqlite_where=text("sent_at IS NULL AND refused IS NULL"),
-    ),
-    Index(
-        "outbox_by_sent",
-        "sent_at",
-        postgresql_where=text("sent_at IS NOT NULL"),
-        sqlite_where=text("sent_at IS NOT NULL"),
-    ),
+    # Partial, as their migration says; to say it here would load the dialects of both databases.
+    Index("outbox_waiting", "number"),
+    Index("outbox_by_sent", "sent_at"),
 )
 
 failures = Table(

@@ -9,8 +9,9 @@ from typing_extensions import TypeVar
 
 from shared.events import DomainEvent
 from shared.messaging.cloudevents import encode
-from shared.storage.database import Database, Insert
+from shared.storage.database import Database
 from shared.storage.outbox import Outgoing
+from shared.storage.sets import Insert
 
 
 class Undeclared(TypeError):

@@ -182,7 +182,7 @@ def test_a_lost_listener_wakes_and_calls_again(
 
 def test_a_bell_that_could_not_call_calls_the_next_time(database: Database, bell: Bell) -> None:
     away = Database("postgresql://nobody@127.0.0.1:1/nothing")
-    with pytest.raises(psycopg.OperationalError):
+    with pytest.raises(EnvironmentFailed, match="cannot be listened to"):
         bell.listen(away)
 
     bell.listen(database)

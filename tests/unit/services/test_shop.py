@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,7 @@ SERVERS = {
 }
 _LOADED = """
 import sys
+from pathlib import Path
 from services.shop import app
 from shared.runtime import process
 
@@ -34,9 +36,39 @@ def loaded() -> set[str]:
 
 @pytest.mark.parametrize(
     "module",
-    ["alembic", "jinja2", "rich", "services.email.service", "shared.messaging.embedded"],
+    [
+        "alembic",
+        "jinja2",
+        "rich",
+        "services.email.service",
+        "shared.messaging.embedded",
+        "sqlalchemy.dialects.sqlite",
+    ],
 )
 def test_a_service_on_servers_does_not_load(loaded: set[str], module: str) -> None:
     assert "services.inventory.service" in loaded
     assert "shared.messaging.rabbitmq" in loaded
     assert module not in loaded
+
+
+def test_a_command_on_files_does_not_load_what_servers_need(tmp_path: Path) -> None:
+    program = (
+        "import sys\n"
+        "from services.shop import app\n"
+        "app(sys.argv[1:], standalone_mode=False)\n"
+        "print(*sys.modules)\n"
+    )
+    place = ["orders", "place", "--email", "c@example.com", "--address", "here"]
+
+    for _ in range(2):  # the first makes the database
+        done = subprocess.run(
+            [sys.executable, "-c", program, *place, "--item", "product-1=1"],
+            env={"SHOP_HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+
+    loaded = set(done.stdout.split())
+    assert "shared.storage.sqlite" in loaded
+    assert loaded.isdisjoint({"psycopg", "sqlalchemy.dialects.postgresql", "pika"})

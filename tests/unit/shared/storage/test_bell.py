@@ -6,8 +6,9 @@ from threading import Thread
 import pytest
 
 from shared.storage import outbox
-from shared.storage.bell import GLANCE_EVERY, Bell
+from shared.storage.bell import Bell
 from shared.storage.database import Database
+from shared.storage.sqlite import GLANCE_EVERY
 from tests.support.counting import ThingHappened, counts
 
 LONG = 30.0
