@@ -6,7 +6,9 @@ It makes 100,000 events in an empty shop, so it must never be run against one th
     SHOP_HOME=$(mktemp -d) SHOP_BROKER_URL=amqp://… SHOP_BROKER_ADMIN_URL=http://… \
         python -m benchmarks.history
 
-The databases are SQLite files unless SHOP_DATABASE_URL says otherwise.
+The databases are SQLite files unless SHOP_DATABASE_URL says otherwise. A service's live rate is
+that at which it handles its queue, filled before it starts; beside it, in turn, that at which it
+handles the same events while `shop events replay` brings them. The median of the ratios counts.
 """
 
 import argparse
@@ -19,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from decimal import Decimal
 from functools import partial
+from statistics import median
 from subprocess import run
 
 from services import registry
@@ -50,23 +53,31 @@ def main() -> int:
             return 2
         _publish(broker, arguments.events)
         _read(broker)
-        live = _consume("live", [loyalty], arguments.events // 4)
-        everything = _consume("live", [analytics], arguments.events)
+        for service, number in (loyalty, arguments.events // 4), (analytics, arguments.events):
+            ratios = [_compare(service, number, again=each > 0) for each in range(arguments.rounds)]
+            print(
+                f"    replayed at {median(ratios):.2f} × of the live rate "
+                f"({min(ratios):.2f} to {max(ratios):.2f})"
+            )
         _timeline(services, broker, f"ORD-{arguments.events // 8}")
-        for service, number, before in (
-            (loyalty, arguments.events // 4, live),
-            (analytics, arguments.events, everything),
-        ):
-            _forget(service)
-            again = _consume("replayed", [service], number, meanwhile=partial(_replay, service))
-            print(f"    that is {again / before:.2f} × of the live rate")
     print(f"memory at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MiB")
     return 0
+
+
+def _compare(service: AnyService, number: int, *, again: bool) -> float:
+    """The rate of a replay, by the live rate; both of so many events."""
+    if again:
+        _forget(service)
+        _replay(service)
+    live = _consume("live", service, number)
+    _forget(service)
+    return _consume("replayed", service, number, meanwhile=partial(_replay, service)) / live
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=3, help="of live and replayed, in turn")
     return parser.parse_args()
 
 
@@ -136,7 +147,7 @@ def _forget(service: AnyService) -> None:
 
 def _replay(service: AnyService) -> None:
     """As a person does it: in a process of its own, beside the service's."""
-    with _timed("replay: read, and copied to its queue") as count:
+    with _timed(f"replay: copied to the queue of {service.name}") as count:
         command = [sys.executable, "-m", "services.shop", "events", "replay", "--to", service.name]
         done = run([*command, "--json"], check=True, capture_output=True)
         count(int(json.loads(done.stdout)["events"]))
@@ -144,19 +155,19 @@ def _replay(service: AnyService) -> None:
 
 def _consume(
     what: str,
-    services: Sequence[AnyService],
+    service: AnyService,
     number: int,
     *,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> float:
-    """Let services handle so many events; answers how many a second."""
+    """Let a service handle so many events; answers how many a second."""
     handled = iter(range(1, number + 1))
     left = [number]
 
     def hear(*_: object) -> None:
         left[0] = number - next(handled, number)
 
-    group = ServiceGroup(services, log_to(io.StringIO(), settings_for()), listeners=[hear])
+    group = ServiceGroup([service], log_to(io.StringIO(), settings_for()), listeners=[hear])
     began = time.monotonic()
     group.start()
     meanwhile()
@@ -165,7 +176,7 @@ def _consume(
     took = time.monotonic() - began
     group.stop(20)
     print(
-        f"{f'consumed {what} by {services[0].name}':<45} {number:>8,} in {took:6.2f} s"
+        f"{f'consumed {what} by {service.name}':<45} {number:>8,} in {took:6.2f} s"
         f"  {number / took:>9,.0f}/s"
     )
     return number / took
