@@ -75,7 +75,9 @@ def insert_many(
     """
     if _go_singly(connection, rows):
         statement = _insert_of_rows(table, how, is_sqlite=is_sqlite(connection))
-        return connection.execute(statement, [dict(each) for each in rows])
+        parameters = [dict(each) for each in rows]
+        # One row alone goes a shorter way through SQLAlchemy than a list of one.
+        return connection.execute(statement, parameters if len(rows) > 1 else parameters[0])
     names = tuple(rows[0])
     return connection.execute(_insert_of_arrays(table, how, names), _arrays(names, rows))
 
@@ -109,7 +111,8 @@ def _go_singly(connection: Connection, rows: Sequence[Row]) -> bool:
 
 @cache
 def _insert_of_rows(table: Table, how: How, *, is_sqlite: bool) -> Executable:
-    return how(table, insert_into(table, is_sqlite=is_sqlite))
+    # Inline, since nobody asks for the number that a single row has got.
+    return how(table, insert_into(table, is_sqlite=is_sqlite).inline())
 
 
 @cache
