@@ -1,6 +1,8 @@
 import io
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -116,6 +118,13 @@ def test_a_field_that_json_has_no_word_for_is_said_all_the_same() -> None:
     log_to(stream, Settings()).info("waiting", why=ValueError("away"))
 
     assert json.loads(stream.getvalue())["why"] == "ValueError('away')"
+
+
+def test_the_log_loads_no_rich_and_leaves_it_to_others() -> None:
+    check = "import sys, shared.runtime.logs; print('rich' in sys.modules); import rich.table"
+    said = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+
+    assert said.stdout == "False\n"
 
 
 def test_a_reaction_says_who_what_which_and_the_attempt() -> None:
