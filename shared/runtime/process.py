@@ -72,6 +72,8 @@ class ServiceGroup:
             settings=settings,
             queue=queue_of(service),
             batch_size=1 if service.acts_outside else tuning.batch_size,
+            # RabbitMQ takes back what is held for too long; a file has the patience.
+            held=2 * tuning.at_once if settings.is_embedded else 0,
             # Those who write one file take turns, so side by side they would only wait.
             at_once=tuning.at_once if service.acts_outside and not database.is_sqlite else 1,
             from_history=self._from_history or tuning.from_history,
@@ -158,7 +160,7 @@ def run(
         set_up_embedded(everyone(), settings)
     group = ServiceGroup(services, log, from_history=from_history)
     stopping: Signals = queue.SimpleQueue()
-    with _on_signals(stopping), _fewer_collections():
+    with _on_signals(stopping), fewer_collections():
         server = None
         if settings.http_port is not None:
             server = http.serve(
@@ -227,7 +229,7 @@ def _end_hung(log: Log, running: Running) -> None:
 
 
 @contextmanager
-def _fewer_collections() -> Iterator[None]:
+def fewer_collections() -> Iterator[None]:
     """Leave what has been loaded out of the collector's rounds, and let it make them rarely.
 
     Python made one for 700 new objects, so for each event: a fifteenth of a service's time.

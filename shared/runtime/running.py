@@ -40,6 +40,7 @@ class Parts:
     Attributes:
         batch_size: how many deliveries one transaction takes at most.
         at_once: how many transactions there are at a time, of one delivery each.
+        held: deliveries that it holds, handled or not; at least two batches.
     """
 
     service: AnyService
@@ -47,6 +48,7 @@ class Parts:
     queue: Queue
     batch_size: int
     at_once: int = 1
+    held: int = 0
     broker: Broker
     database: Database
     log: Log
@@ -234,7 +236,8 @@ class Running:
             BrokerUnavailable: so is the queue, or the broker's file.
         """
         size = max(self._parts.batch_size, self._parts.at_once)
-        consumer = self._parts.broker.consumer(self.name, prefetch=2 * size)
+        prefetch = max(2 * size, self._parts.held)
+        consumer = self._parts.broker.consumer(self.name, prefetch=prefetch)
         self._consumer = consumer
         try:
             while not self._stopping.is_set():

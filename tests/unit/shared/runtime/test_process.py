@@ -1,11 +1,20 @@
+import io
 import queue
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import pytest
 
-from shared.runtime.process import Signals, _asked_to_stop, _on_signals
+from shared.messaging.embedded import EmbeddedBroker
+from shared.runtime.logs import log_to
+from shared.runtime.process import ServiceGroup, Signals, _asked_to_stop, _on_signals
+from shared.runtime.setting_up import set_up_embedded
+from shared.runtime.settings import only, settings_for
+from tests.support.counting import counting
+from tests.support.waiting import eventually
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -52,3 +61,27 @@ def test_afterwards_signals_are_whose_they_were() -> None:
         assert signal.getsignal(signal.SIGTERM) is not before
 
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_on_files_a_service_that_acts_outside_holds_more_than_it_handles_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefetches = []
+    consumer = EmbeddedBroker.consumer
+
+    def noting(broker: EmbeddedBroker, name: str, *, prefetch: int, **more: Any) -> Any:
+        prefetches.append(prefetch)
+        return consumer(broker, name, prefetch=prefetch, **more)
+
+    monkeypatch.setattr(EmbeddedBroker, "consumer", noting)
+    service = counting(acts_outside=object, at_once=3)
+    with only(home=tmp_path):
+        set_up_embedded([service], settings_for())
+        group = ServiceGroup(
+            [service], log_to(io.StringIO(), settings_for()), outside={service.name: None}
+        )
+        group.start()
+        eventually(lambda: prefetches)
+        group.stop(20)
+
+    assert set(prefetches) == {6}

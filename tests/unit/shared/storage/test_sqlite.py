@@ -4,8 +4,10 @@ import pytest
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import IntegrityError, InvalidRequestError
 
+from shared.storage import outbox
 from shared.storage.database import Database
-from tests.support.counting import counts
+from shared.storage.sqlite import GLANCE_EVERY, STREAM_EVERY, Glances
+from tests.support.counting import ThingHappened, counts
 
 
 def names(database: Database) -> list[str]:
@@ -69,3 +71,19 @@ def test_a_closed_database_can_be_used_again(database: Database) -> None:
     database.close()
 
     assert driver_of(database) is not before
+
+
+def test_where_much_is_committed_it_looks_less_often(database: Database) -> None:
+    glances = Glances(database.path, outbox.SOMETHING_WAITS)
+    glances.heard()
+    assert glances.every == GLANCE_EVERY
+
+    for every in (GLANCE_EVERY, STREAM_EVERY, STREAM_EVERY):
+        with database.begin() as connection:
+            outbox.write(connection, [outbox.Outgoing(ThingHappened(name="a"), b"{}")])
+        assert glances.heard()
+        assert glances.every == every
+
+    assert not glances.heard()
+    assert glances.every == GLANCE_EVERY
+    glances.close()
