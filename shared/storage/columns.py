@@ -26,8 +26,7 @@ class UtcTime(TypeDecorator[datetime]):
         Raises:
             ValueError: the time is not aware, so each machine would take it for another.
         """
-        if value is not None and value.tzinfo is None:
-            raise ValueError("a time should be aware")
+        must_be_aware(value)
         if value is None or dialect.name != "sqlite":
             return value
         return value.astimezone(UTC).isoformat(timespec="microseconds")  # type: ignore[return-value]
@@ -39,6 +38,12 @@ class UtcTime(TypeDecorator[datetime]):
         del dialect
         moment = datetime.fromisoformat(value) if isinstance(value, str) else value
         return moment and moment.astimezone(UTC)
+
+
+def must_be_aware(value: datetime | None) -> None:
+    """Raise ValueError for a time that each machine would take for another."""
+    if value is not None and value.tzinfo is None:
+        raise ValueError("a time should be aware")
 
 
 class MoneyAmount(TypeDecorator[Decimal]):

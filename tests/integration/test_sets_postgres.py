@@ -1,4 +1,4 @@
-"""Many rows in one statement on PostgreSQL, where an array stands for each column."""
+"""Many rows in one statement on PostgreSQL, where they travel as JSON."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ jars = Table(
 )
 OPENED = datetime(2026, 11, 24, 12, 30, tzinfo=UTC)
 FULL = {"label": "a", "coins": 3, "worth": Decimal("1.50"), "opened_at": OPENED}
-EMPTY = {"label": 'b"{},\\', "coins": 0, "worth": None, "opened_at": None}
+EMPTY = {"label": 'b"{},\\\n€', "coins": 0, "worth": None, "opened_at": None}
 
 
 @dataclass
@@ -61,6 +61,15 @@ def test_every_kind_of_column_arrives_as_it_was(database: Database) -> None:
         sets.update_many(connection, jars, [{"label": "a", "inside": inside, "worth": None}])
 
     assert kept(database) == [FULL | {"inside": inside, "worth": None}, EMPTY | {"inside": inside}]
+
+
+def test_a_time_that_is_not_aware_is_refused_among_many_too(database: Database) -> None:
+    naive = [FULL, EMPTY | {"opened_at": datetime(2026, 11, 24, 12, 30)}]  # noqa: DTZ001 - on purpose
+
+    with pytest.raises(ValueError, match="aware"), database.begin() as connection:
+        sets.insert_many(connection, jars, naive)
+
+    assert kept(database) == []
 
 
 def test_what_is_there_already_is_left_out(database: Database) -> None:
