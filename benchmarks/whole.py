@@ -152,7 +152,7 @@ def at_work(servers: Servers) -> Iterator[Shop]:
     with servers.shop(*REACTIONS) as place, ExitStack() as stack:
         with psycopg.connect(place.databases["inventory"]) as connection:
             connection.execute("UPDATE products SET available = %s", [PIECES])
-        port = _free_port()
+        port = free_port()
         environment = clean_environment(
             **place.environment, SHOP_SMTP_URL=f"smtp://127.0.0.1:{port}"
         )
@@ -173,7 +173,8 @@ def _all_consume(place: Place) -> bool:
         return all(broker.depth(name).consumers for name in REACTIONS)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]
