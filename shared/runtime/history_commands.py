@@ -91,7 +91,7 @@ def timeline(
     """
     from contextlib import ExitStack
 
-    from shared.errors import WrongInput
+    from shared.errors import CouldNotBeDone, WrongInput
     from shared.runtime.telling import print_timeline
     from shared.runtime.timeline import Teller
 
@@ -106,6 +106,8 @@ def timeline(
         told = teller.story(order)
     for note in told.notes:
         _say(note)
+    if not told.happenings and not told.is_certain:
+        raise CouldNotBeDone(f"whether there is an order {order!r} cannot be told now")
     if not told.happenings:
         raise WrongInput(f"nobody has heard of an order {order!r}")
     if as_json:

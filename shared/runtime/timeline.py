@@ -98,11 +98,13 @@ class Timeline:
 
     Attributes:
         notes: what could not be seen, and where it was looked instead, a sentence each.
+        is_certain: there is no event beside these; not so where the history could not be read.
     """
 
     order_id: str
     happenings: Sequence[Happening]
     notes: Sequence[str]
+    is_certain: bool = True
 
 
 Opening = Callable[[AnyService], AbstractContextManager[Database]]
@@ -123,6 +125,7 @@ class Teller:
     history: Callable[[], HistoryReader]
     _notes: list[str] = field(default_factory=list)
     _unseen: set[str] = field(default_factory=set)
+    _is_certain: bool = True
 
     def story(self, order: str) -> Timeline:
         """The story of an order; without a happening, if nobody has heard of it."""
@@ -133,7 +136,12 @@ class Teller:
             self._happening(each, envelopes, mentions, reacted)
             for each in sorted(envelopes.values(), key=lambda e: (e.occurred_at, e.event_id))
         ]
-        return Timeline(order_id=order, happenings=happenings, notes=self._notes)
+        return Timeline(
+            order_id=order,
+            happenings=happenings,
+            notes=self._notes,
+            is_certain=self._is_certain,
+        )
 
     def _mentions(self, order: str) -> dict[UUID, Mention]:
         found: dict[UUID, Mention] = {}
@@ -170,7 +178,6 @@ class Teller:
         return {}, ""
 
     def _read(self, order: str, why: str) -> dict[UUID, Envelope]:
-        self._notes.append(f"{why}: the history was read instead")
         try:
             history = self.history()
             reading = Reading(
@@ -178,8 +185,10 @@ class Teller:
             )
             found = [told.event for told in reading]
         except CouldNotBeDone as error:
-            self._notes.append(f"the history cannot be read: {error}")
+            self._notes.append(f"{why}, and the history cannot be read: {error}")
+            self._is_certain = False
             return {}
+        self._notes.append(f"{why}: the history was read instead")
         return {
             each.event_id: Envelope(each.event_id, each.type, each.occurred_at, each.causation_id)
             for each in found

@@ -21,9 +21,13 @@ def shop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Shop:
     monkeypatch.setenv("SHOP_HOME", str(tmp_path))
+    set_up_all()
+    return Shop(monkeypatch, capsys)
+
+
+def set_up_all() -> None:
     for _ in set_up(registry.all_services()):
         pass
-    return Shop(monkeypatch, capsys)
 
 
 @pytest.fixture
@@ -162,6 +166,19 @@ def test_a_rebuild_from_a_shortened_history_says_what_will_be_forgotten(
     said = shop("events", "rebuild", "loyalty", "--yes")
 
     assert "loyalty will no longer know of it" in said.err
+
+
+def test_an_order_that_may_be_in_a_history_out_of_reach_is_not_denied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with only(home=tmp_path):
+        set_up_all()
+    with only(home=tmp_path, broker_url="amqp://nobody:nothing@127.0.0.1:1/x"):
+        said = Shop(monkeypatch, capsys)("events", "timeline", "ORD-1")
+
+    assert (said.code, said.out) == (1, "")
+    assert "the history cannot be read: the broker at 127.0.0.1:1 cannot be reached" in said.err
+    assert "whether there is an order 'ORD-1' cannot be told now" in said.err
 
 
 def test_a_line_holds_no_personal_data_and_a_cloud_event_is_what_was_sent() -> None:

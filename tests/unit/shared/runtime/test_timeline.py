@@ -242,11 +242,16 @@ def test_with_neither_analytics_nor_broker_it_tells_what_the_services_know(stage
     told = story(stage, closed="analytics", broker=False)
 
     assert types(told) == ["order.placed.v1", "stock.reserved.v1"]
-    assert told.notes[-1] == "the history cannot be read: the broker cannot be reached"
+    assert told.notes[-1] == (
+        "no service that keeps envelopes can be seen, and the history cannot be read: "
+        "the broker cannot be reached"
+    )
+    assert not told.is_certain
 
 
 def test_nobody_has_heard_of_an_order_that_there_is_not(stage: Stage) -> None:
     told = story(stage, "ORD-404")
 
     assert told.happenings == []
+    assert told.is_certain
     assert told.notes == ["analytics knows no event of it: the history was read instead"]
