@@ -21,7 +21,7 @@ from shared.messaging.embedded.file import BrokerFile
 from shared.messaging.port import PROVEN_AFTER, Delivery, Outcome, Verdict
 from shared.messaging.topology import dead_queue
 
-_LOOK_EVERY = 0.02
+_LOOK_EVERY = 0.05
 """Seconds after which another process's change, or a turned clock, is noticed."""
 
 _SEEK_THE_DEAD_EVERY = 1.0
