@@ -8,7 +8,7 @@ import typer
 
 from services import dead_commands, registry
 from shared.errors import ShopError, WrongInput
-from shared.runtime import history_commands
+from shared.runtime import replay_commands
 from shared.runtime.commands import AsJson, database_of, show, visible
 
 app = typer.Typer(
@@ -122,7 +122,7 @@ def new(
         typer.echo(sentence)
 
 
-app.add_typer(history_commands.app, name="events")
+app.add_typer(replay_commands.app, name="events")
 
 outbox_app = typer.Typer(help="Events on their way to the broker.", no_args_is_help=True)
 

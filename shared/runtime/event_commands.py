@@ -13,6 +13,14 @@ if TYPE_CHECKING:
     from shared.runtime.catalog import Entry
     from shared.runtime.service import AnyService
 
+Type = Annotated[
+    str | None, typer.Option("--type", help="Only this type: order.placed or order.placed.v1.")
+]
+Order = Annotated[str | None, typer.Option("--order", help="Only of this order.")]
+Since = Annotated[
+    str | None, typer.Option("--since", metavar="2d|3h|DATE", help="Only what occurred since.")
+]
+
 app = typer.Typer(help="Events: what there are, and what has happened.", no_args_is_help=True)
 
 

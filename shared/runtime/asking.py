@@ -1,0 +1,130 @@
+"""What the commands `shop events …` ask of a history, and say of it.
+
+Not imported before a command runs: `shop --help` needs none of it.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import typer
+from pydantic import TypeAdapter, ValidationError
+
+from shared.errors import CouldNotBeDone, WrongInput
+from shared.events.fields import OrderId
+from shared.messaging.connect import broker_at
+from shared.messaging.port import Broker, HistoryReader
+from shared.runtime.history import (
+    Newest,
+    Reading,
+    Unreadable,
+    Wanted,
+    kept_since,
+    moment,
+    types_named,
+)
+from shared.runtime.service import AnyService
+from shared.runtime.setting_up import OPERATOR
+from shared.runtime.settings import settings_for
+
+
+def wanted(
+    *, since: str | None = None, of_type: str | None = None, order: str | None = None
+) -> Wanted:
+    """What a person wants, in the words of the options.
+
+    Raises:
+        WrongInput: one of them cannot be meant.
+    """
+    if order is not None:
+        must_be_order(order)
+    return Wanted(
+        types=types_named(of_type) if of_type is not None else frozenset(),
+        order=order,
+        since=moment(since) if since is not None else None,
+    )
+
+
+def must_be_order(text: str) -> None:
+    """Refuse what is no order's id."""
+    try:
+        TypeAdapter(OrderId).validate_python(text)
+    except ValidationError:
+        raise WrongInput("an order's id should be 1 to 64 letters, digits or dashes") from None
+
+
+@contextmanager
+def broker_of(owner: str) -> Iterator[Broker]:
+    """The broker, as a service or the operator."""
+    broker = broker_at(settings_for(owner).broker_url_of(owner), app="shop events")
+    try:
+        yield broker
+    finally:
+        broker.close()
+
+
+@contextmanager
+def history_for(services: Sequence[AnyService]) -> Iterator[HistoryReader]:
+    """The history, as whoever may read it here."""
+    with broker_of(_reader(services)) as broker:
+        yield broker.history()
+
+
+def _reader(services: Sequence[AnyService]) -> str:
+    """Who reads the history: the operator, or the service whose container this is."""
+    refusal: CouldNotBeDone | None = None
+    for owner in (OPERATOR, *(each.name for each in services)):
+        try:
+            settings_for(owner)
+        except CouldNotBeDone as error:
+            refusal = refusal or error
+        else:
+            return owner
+    raise refusal or CouldNotBeDone("there is nobody here who may read the history")
+
+
+def reading(
+    history: HistoryReader, wanted: Wanted, *, start: int | None = None, end: int | None = None
+) -> Reading:
+    """What is wanted of a history, what is no event being named."""
+    return Reading(history, wanted, start=start, end=end, tell=complain)
+
+
+def say_what_is_not_kept(history: HistoryReader, wanted: Wanted) -> None:
+    """Say since when there is a history, if more was asked for."""
+    begins = kept_since(history)
+    if begins is not None and (wanted.since is None or wanted.since < begins):
+        say(
+            f"the history begins at {begins:%Y-%m-%d %H:%M:%S} UTC; what was before is not kept "
+            "(SHOP_HISTORY_DAYS, SHOP_HISTORY_MAX_BYTES)"
+        )
+
+
+def say_what_is_lost(history: HistoryReader, service: AnyService) -> None:
+    """Say since when there is a history, to whoever makes a service's state anew from it."""
+    begins = kept_since(history)
+    if begins is not None:
+        say(
+            f"the history begins at {begins:%Y-%m-%d %H:%M:%S} UTC; what was before is not kept, "
+            f"and {service.name} will no longer know of it"
+        )
+
+
+def say_unreadable(reading: Reading | Newest) -> None:
+    """Say how many messages were no events, if some were."""
+    if reading.unreadable:
+        say(skipped(reading.unreadable))
+
+
+def skipped(number: int) -> str:
+    """So many messages, in words."""
+    return f"{number:,} unreadable {'message was' if number == 1 else 'messages were'} skipped"
+
+
+def complain(message: Unreadable) -> None:
+    """Name a message that is no event."""
+    say(f"unreadable, skipped: {message.which}: {message.reason}")
+
+
+def say(sentence: str) -> None:
+    """Say something that is no answer, on standard error."""
+    typer.echo(f"shop: {sentence}", err=True)

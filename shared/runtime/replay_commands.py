@@ -1,0 +1,185 @@
+"""The commands `shop events …` that bring what has happened to a service again."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from shared.runtime.commands import AsJson, database_of, print_json
+from shared.runtime.event_commands import Since, Type, services_of
+from shared.runtime.history_commands import app
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shared.runtime.history import Wanted
+    from shared.runtime.rebuilding import Rebuilt
+    from shared.runtime.service import AnyService
+
+__all__ = ["app"]
+
+
+@app.command()
+def replay(  # noqa: PLR0913 - its options
+    context: typer.Context,
+    *,
+    to: Annotated[str, typer.Option("--to", metavar="SERVICE", help="The service.")],
+    since: Since = None,
+    of_type: Type = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring old events to one service's queue again, behind whatever waits there.
+
+    What the service has handled before is a duplicate to it, and changes nothing.
+    """
+    from dataclasses import replace
+
+    from shared.runtime import asking
+    from shared.runtime.replaying import copy
+
+    service = _named(services_of(context), to)
+    wanted = asking.wanted(since=since, of_type=of_type)
+    _must_subscribe(service, wanted, of_type)
+    with asking.broker_of(service.name) as broker:
+        history = broker.history()
+        asking.say_what_is_not_kept(history, wanted)
+        end = history.end()
+        reading = asking.reading(history, replace(wanted, topics=service.topics), end=end)
+        with _progress(f"to {service.name}") as watch:
+            count = 0
+            if dry_run:
+                for count, each in enumerate(reading, 1):  # noqa: B007 - told below
+                    watch(each.record.offset + 1, end)
+            else:
+                publisher = broker.publisher()
+                for copied in copy(reading, publisher, to=service.name, replays=1):
+                    count += copied.number
+                    watch(copied.place, end)
+    asking.say_unreadable(reading)
+    found = {"service": service.name, "events": count, "unreadable": reading.unreadable}
+    if as_json:
+        print_json(found | {"sent": not dry_run})
+    else:
+        does = "would go" if dry_run else "went"
+        typer.echo(f"{_events(count)} {does} to the queue of {service.name}.")
+
+
+@app.command()
+def rebuild(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="SERVICE", help="The service.")],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a service's state anew: empty its tables, and let it handle the whole history.
+
+    Only a service that keeps what it hears, and nothing more, while it is stopped. What was
+    discarded stays discarded.
+    """
+    from shared.runtime import asking
+    from shared.runtime.rebuilding import Rebuilding, must_be_allowed
+    from shared.runtime.tuning import tuning_of
+
+    service = _named(services_of(context), name)
+    with asking.broker_of(service.name) as broker, database_of(service) as database:
+        must_be_allowed(service, broker)
+        asking.say_what_is_lost(broker.history(), service)
+        if not yes:
+            question = f"Empty the tables of {service.name} and make them anew from the history?"
+            typer.confirm(question, abort=True, err=True)
+        with _progress(f"rebuilding {service.name}") as watch:
+            rebuilt = Rebuilding(
+                service=service,
+                database=database,
+                broker=broker,
+                batch_size=tuning_of(service).batch_size,
+                watch=watch,
+                tell=asking.complain,
+            ).run()
+    if as_json:
+        print_json(_record(service.name, rebuilt))
+    else:
+        _print_rebuilt(service.name, rebuilt)
+
+
+def _record(name: str, rebuilt: "Rebuilt") -> dict[str, object]:
+    return {
+        "service": name,
+        "handled": rebuilt.handled,
+        "known": rebuilt.known,
+        "left_to_its_queue": rebuilt.left,
+        "unreadable": rebuilt.unreadable,
+        "as_it_was": rebuilt.is_as_it_was,
+        "tables": {
+            table: {
+                "rows_before": rebuilt.before[table].rows if table in rebuilt.before else 0,
+                "rows": now.rows,
+                "as_it_was": rebuilt.before.get(table) == now,
+            }
+            for table, now in rebuilt.after.items()
+        },
+    }
+
+
+def _print_rebuilt(name: str, rebuilt: "Rebuilt") -> None:
+    from shared.runtime.asking import skipped
+
+    typer.echo(f"{name} is rebuilt from {_events(rebuilt.handled)}.")
+    if rebuilt.known:
+        typer.echo(f"{_events(rebuilt.known)} stayed as they were: discarded, or dead.")
+    if rebuilt.left:
+        typer.echo(
+            f"{_events(rebuilt.left)} could not be handled now and went to its queue: it tries "
+            "again when it runs."
+        )
+    if rebuilt.unreadable:
+        typer.echo(f"{skipped(rebuilt.unreadable)}.")
+    if rebuilt.is_as_it_was:
+        typer.echo("It is exactly as it was.")
+    for each in rebuilt.differences:
+        typer.echo(f"It differs: {each}.")
+
+
+def _must_subscribe(service: "AnyService", wanted: "Wanted", of_type: str | None) -> None:
+    from shared.errors import WrongInput
+    from shared.messaging.topology import topics_matched
+
+    topics = {each.rpartition(".v")[0] for each in wanted.types}
+    if not all(topics_matched(service.topics, topic) for topic in topics):
+        there_are = ", ".join(sorted(service.topics))
+        raise WrongInput(
+            f"{service.name} did not subscribe to {of_type}; it subscribes to {there_are}"
+        )
+
+
+def _named(services: "Sequence[AnyService]", name: str) -> "AnyService":
+    from shared.errors import WrongInput
+
+    found = {each.name: each for each in services}
+    if name not in found:
+        raise WrongInput(f"there is no service {name!r}; there are {', '.join(found)}")
+    return found[name]
+
+
+def _events(number: int) -> str:
+    return f"{number:,} {'event' if number == 1 else 'events'}"
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error; only on a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(what, total=None)
+
+        def watch(place: int, end: int) -> None:
+            progress.update(task, completed=place, total=end)
+
+        yield watch
