@@ -19,6 +19,7 @@ class Maildir:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._tmp, self._new, self._cur = folder / "tmp", folder / "new", folder / "cur"
 
     def send(self, message: Message) -> None:
         """Put a mail into the folder.
@@ -33,8 +34,8 @@ class Maildir:
             if self._has(name):
                 return
             written = self._written(message.as_bytes())
-            written.rename(self._folder / "new" / name)
-            _sync(self._folder / "new")
+            written.rename(self._new / name)
+            _sync(self._new)
         except OSError as error:
             raise self._unusable(error) from error
 
@@ -54,17 +55,17 @@ class Maildir:
         """Nothing is held open."""
 
     def _make(self) -> None:
-        for part in ("tmp", "new", "cur"):
-            (self._folder / part).mkdir(parents=True, exist_ok=True)
+        for part in (self._tmp, self._new, self._cur):
+            part.mkdir(parents=True, exist_ok=True)
 
     def _has(self, name: str) -> bool:
         # A reader that marks a mail as read appends to its name: `NAME:2,S`.
-        return (self._folder / "new" / name).exists() or any(
-            each.name.startswith(name) for each in (self._folder / "cur").iterdir()
+        return (self._new / name).exists() or any(
+            each.name.startswith(name) for each in self._cur.iterdir()
         )
 
     def _written(self, body: bytes) -> Path:
-        descriptor, path = tempfile.mkstemp(dir=self._folder / "tmp")
+        descriptor, path = tempfile.mkstemp(dir=self._tmp)
         with os.fdopen(descriptor, "wb") as file:
             file.write(body)
             file.flush()
