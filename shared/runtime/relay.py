@@ -1,33 +1,53 @@
 """From a service's outbox to the broker: what was committed is sent, oldest first, at least once.
 
-A row is marked sent when the broker has confirmed it. Killed in between, the relay sends it again,
+When much waits, one window of rows is read or marked in the database while another is confirmed by
+the broker; which of the two was first may then be lost. A row is marked sent when the broker has confirmed it. Killed in between, the relay sends it again,
 and every inbox knows it. An event that the broker will never take is set aside with the reason,
 and the others go on.
 """
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 
 from tenacity import Retrying, retry_if_exception_type, wait_random_exponential
 
 from shared.errors import BrokerUnavailable, EnvironmentFailed
 from shared.messaging.port import Message, Publisher
+from shared.runtime.hands import Hands
 from shared.runtime.logs import Log
 from shared.storage import failures, inbox, outbox
 from shared.storage.bell import Bell
 from shared.storage.database import DATABASE_ERRORS, Database, OutcomeUnknown
 
-WINDOW = 500
+WINDOW = 1_000
+"""Rows claimed at a time: more than may be unconfirmed, so that the broker never waits for them."""
+
+AT_ONCE = 2
+"""Windows under way when much waits: one is claimed, or marked, while another is confirmed."""
+
+_WINDOWS_IN_A_ROW = 100
+"""Of each, until there is time for housekeeping."""
+
+_FREE = nullcontext()
+
 LOOK_EVERY = 1.0
 HOUSEKEEPING_EVERY = timedelta(minutes=10)
 
 
-def send_some(database: Database, publisher: Publisher, *, source: str) -> outbox.Claim:
+def send_some(
+    database: Database,
+    publisher: Publisher,
+    *,
+    source: str,
+    turn: AbstractContextManager[object] = _FREE,
+) -> outbox.Claim:
     """Send what waits in the outbox, at most a window of it.
 
     Args:
         source: the service's name.
+        turn: held while the publisher is in use.
 
     Returns:
         What was claimed, sent and refused.
@@ -48,7 +68,8 @@ def send_some(database: Database, publisher: Publisher, *, source: str) -> outbo
             )
             for row in claimed.rows
         ]
-        answers = publisher.publish(messages) if messages else []
+        with turn:
+            answers = publisher.publish(messages) if messages else []
         for row, refusal in zip(claimed.rows, answers, strict=True):
             if refusal is None:
                 claimed.sent.append(row.number)
@@ -87,6 +108,8 @@ class Relay:
         self._stopping = threading.Event()
         self._cleaned_at = datetime.min.replace(tzinfo=UTC)
         self._log = log
+        self._turn = threading.Lock()
+        self._hands = Hands(AT_ONCE, name=f"{source} relay")
 
     def run(self) -> None:
         """Send until stopped; what fails for now is tried again, forever."""
@@ -110,14 +133,26 @@ class Relay:
 
     def _once(self) -> None:
         self.bell.listen(self._database)
-        claimed = send_some(self._database, self._publisher, source=self._source)
+        much_waits = self._send_window()
+        self._clean()
+        if much_waits:
+            self._hands.do([self._send_windows] * AT_ONCE)
+        else:
+            self.bell.wait(LOOK_EVERY)
+
+    def _send_windows(self) -> None:
+        for _ in range(_WINDOWS_IN_A_ROW):
+            if self._stopping.is_set() or not self._send_window():
+                return
+
+    def _send_window(self) -> bool:
+        """Send a window; answers whether it was full."""
+        claimed = send_some(self._database, self._publisher, source=self._source, turn=self._turn)
         for number, reason in claimed.refused.items():
             self._log.error("event set aside: the broker refuses it", number=number, reason=reason)
         if claimed.rows:
             self._on_sent(len(claimed.sent), len(claimed.refused))
-        self._clean()
-        if len(claimed.rows) < WINDOW:
-            self.bell.wait(LOOK_EVERY)
+        return len(claimed.rows) == WINDOW
 
     def _clean(self) -> None:
         now = datetime.now(UTC)
