@@ -1,9 +1,9 @@
 """From a service's outbox to the broker: what was committed is sent, oldest first, at least once.
 
-When much waits, one window of rows is read or marked in the database while another is confirmed by
-the broker; which of the two was first may then be lost. A row is marked sent when the broker has confirmed it. Killed in between, the relay sends it again,
+A row is marked sent when the broker has confirmed it. Killed in between, the relay sends it again,
 and every inbox knows it. An event that the broker will never take is set aside with the reason,
-and the others go on.
+and the others go on. When much waits, some rows are read or marked while others are confirmed, and
+which were the older may then be lost.
 """
 
 import threading
