@@ -11,7 +11,7 @@ from benchmarks.figures import Result, Target
 from benchmarks.sample import PRODUCTS, Orders
 from benchmarks.servers import Servers
 
-BACKLOG = 50_000
+BACKLOG = 30_000
 FEW = 2
 ROUNDS = 2
 

@@ -1,11 +1,12 @@
 """Benchmarks in small: what they measure is done, and checked. Times mean nothing here."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import docker
@@ -108,8 +109,8 @@ def test_sustained_is_what_was_fully_reacted_to(
     sustained.measure(bench, servers)
 
     result = read(bench.results / "sustained.json")
-    assert {"at 5/s", "rate that held", "growth"} <= set(result.figures)
-    assert result.ours == result.figures["at 5/s"]
+    assert {"of 5/s", "rate that held", "growth"} <= set(result.figures)
+    assert result.ours == result.figures["of 5/s"]
     assert not result.met, "5 a second are not enough"
 
 
@@ -168,10 +169,21 @@ def test_the_embedded_shop_does_all_that_it_is_timed_for(bench: Bench, servers: 
     assert read(bench.results / "embedded-analytics.json").ours.median > 0
 
 
-def test_interrupted_it_leaves_nothing_running(rabbitmq_server: RabbitServer) -> None:
+@pytest.mark.parametrize("is_half_way", [False, True], ids=["at its start", "half-way"])
+def test_interrupted_it_keeps_what_it_has_and_leaves_nothing_running(
+    rabbitmq_server: RabbitServer,
+    tmp_path: Path,
+    is_half_way: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
     del rabbitmq_server  # it says that there is a Docker engine
+    mark = f"BENCH_TEST={tmp_path}"
+    command = [sys.executable, "-m", "benchmarks", "startup", "latency", "--rounds", "1"]
     program = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks", "startup"], stderr=subprocess.PIPE, cwd=ROOT
+        [*command, "--scale", "0.1", "--results", str(tmp_path)],
+        env=os.environ | dict([mark.split("=", 1)]),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        cwd=ROOT,
     )
     with closing(docker.from_env()) as client, program:
 
@@ -179,8 +191,11 @@ def test_interrupted_it_leaves_nothing_running(rabbitmq_server: RabbitServer) ->
             found = client.containers.list(all=True, filters={"label": f"{LABEL}={program.pid}"})
             return len(found)
 
+        def is_ripe() -> bool:
+            return "customers" in _marked(mark) if is_half_way else containers() > 0
+
         try:
-            wait_for(lambda: containers() > 0, seconds=30, what="a container")
+            wait_for(is_ripe, seconds=120, what="it is under way")
             program.send_signal(signal.SIGINT)
             _, said = program.communicate(timeout=60)
         finally:
@@ -189,6 +204,25 @@ def test_interrupted_it_leaves_nothing_running(rabbitmq_server: RabbitServer) ->
         assert program.returncode == INTERRUPTED
         assert said.decode().endswith("nothing is left running\n")
         assert containers() == 0
+    assert _marked(mark) == ""
+    assert (tmp_path / "startup.json").exists() == is_half_way
+    assert ("| startup |" in _table(tmp_path)) == is_half_way
+    assert not (tmp_path / "latency.json").exists()
+
+
+def _marked(mark: str) -> str:
+    """The command lines of all processes with this in their environment."""
+    found = []
+    for each in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended, or is another's
+            if mark.encode() in (each / "environ").read_bytes().split(b"\0"):
+                found.append((each / "cmdline").read_text())
+    return "\n".join(found)
+
+
+def _table(folder: Path) -> str:
+    path = folder / "table.md"
+    return path.read_text() if path.exists() else ""
 
 
 def test_an_effect_done_twice_is_no_result(servers: Servers) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as program
+from benchmarks import children
 from benchmarks.children import started, wait_for
-from benchmarks.comparing import WentWrong
+from benchmarks.comparing import NotThere, WentWrong
 
 ROOT = Path(__file__).parents[3]
 
@@ -39,6 +40,18 @@ def test_without_docker_it_says_so(
     assert program.main(["react"]) == 1
 
     assert capsys.readouterr().err.endswith("this needs a Docker engine, and none answers\n")
+
+
+@pytest.mark.parametrize("installed", [None, sys.executable], ids=["not at all", "not all of them"])
+def test_peers_that_are_not_installed_are_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, installed: str | None
+) -> None:
+    monkeypatch.setattr(children, "_PEERS_PYTHON", Path(installed or tmp_path / "python"))
+
+    with pytest.raises(NotThere) as raised:
+        children.peers_python("json", "no_such_module")
+
+    assert str(raised.value) == "not installed: make bench installs requirements-peers.txt"
 
 
 def test_a_program_and_what_it_started_end_with_the_measurement(tmp_path: Path) -> None:
