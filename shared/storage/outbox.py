@@ -8,7 +8,18 @@ from functools import cache
 from typing import Any
 
 from filelock import FileLock, Timeout
-from sqlalchemy import Connection, Row, Update, delete, func, select, text, type_coerce, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    Update,
+    delete,
+    func,
+    select,
+    text,
+    type_coerce,
+    update,
+)
 
 from shared.events import DomainEvent
 from shared.storage import sets
@@ -82,8 +93,7 @@ def claim(database: Database, most: int) -> Iterator[Claim]:
         yield from _claim_by_file(database, most)
         return
     with database.begin() as connection:
-        statement = _oldest(most).with_for_update(skip_locked=True)
-        claimed = Claim(connection.execute(statement).all())
+        claimed = Claim(sets.execute(connection, _unclaimed(most)).all())
         yield claimed
         _mark(connection, claimed)
 
@@ -96,14 +106,20 @@ def _claim_by_file(database: Database, most: int) -> Iterator[Claim]:
         return
     with lock:
         with database.read() as connection:
-            claimed = Claim(connection.execute(_oldest(most)).all())
+            claimed = Claim(sets.execute(connection, _oldest(most)).all())
         yield claimed
         if claimed.sent or claimed.refused:
             with database.begin() as connection:
                 _mark(connection, claimed)
 
 
-def _oldest(most: int) -> Any:  # noqa: ANN401 - a SELECT of six columns
+@cache
+def _unclaimed(most: int) -> Select[Any]:
+    return _oldest(most).with_for_update(skip_locked=True)
+
+
+@cache
+def _oldest(most: int) -> Select[Any]:
     columns = (
         outbox.c.number,
         outbox.c.event_id,
@@ -119,7 +135,7 @@ def _oldest(most: int) -> Any:  # noqa: ANN401 - a SELECT of six columns
 def _mark(connection: Connection, claimed: Claim) -> None:
     if claimed.sent:
         marking = _marking(is_sqlite=sets.is_sqlite(connection))
-        connection.execute(marking, {sets.KEYS: claimed.sent})
+        sets.execute(connection, marking, {sets.KEYS: claimed.sent})
     for number, reason in claimed.refused.items():
         connection.execute(update(outbox).where(outbox.c.number == number).values(refused=reason))
 
