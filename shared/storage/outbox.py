@@ -10,8 +10,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 from sqlalchemy import (
     Connection,
+    Executable,
     Row,
     Select,
+    Table,
     Update,
     delete,
     func,
@@ -43,8 +45,12 @@ class Outgoing:
     body: bytes
 
 
-def write(connection: Connection, outgoing: Sequence[Outgoing]) -> None:
-    """Put events into the outbox, in one statement."""
+def write(connection: Connection, outgoing: Sequence[Outgoing], *, calls: bool = False) -> None:
+    """Put events into the outbox, in one statement.
+
+    Args:
+        calls: wake the service's relay in another process, as `notify` does.
+    """
     if not outgoing:
         return
     rows = [
@@ -59,7 +65,12 @@ def write(connection: Connection, outgoing: Sequence[Outgoing]) -> None:
         }
         for each in outgoing
     ]
-    sets.insert_many(connection, outbox, rows)
+    calls_a_server = calls and not sets.is_sqlite(connection)
+    sets.insert_many(connection, outbox, rows, how=_calling if calls_a_server else sets.as_it_is)
+
+
+def _calling(_table: Table, insert: sets.Insert) -> Executable:
+    return insert.returning(func.pg_notify(CHANNEL, ""))
 
 
 def notify(connection: Connection, database: Database) -> None:
