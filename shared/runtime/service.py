@@ -113,7 +113,9 @@ class Service(Generic[S, O]):
             work = UnitOfWork(store, service=self.name, publishes=self.publishes, outside=None)
             yield work
             store.flush()
-            outbox.write(connection, work.published, calls=True)
+            outbox.write(connection, work.published)
+            if work.published:
+                outbox.notify(connection, database)
 
     @property
     def topics(self) -> frozenset[str]:
