@@ -32,8 +32,12 @@ def recording() -> Iterator[list[Any]]:
     published: list[Any] = []
     write = outbox.write
 
-    def write_and_record(connection: Any, outgoing: Sequence[outbox.Outgoing]) -> None:  # noqa: ANN401 - passed on
-        write(connection, outgoing)
+    def write_and_record(
+        connection: Any,  # noqa: ANN401 - passed on
+        outgoing: Sequence[outbox.Outgoing],
+        **how: bool,
+    ) -> None:
+        write(connection, outgoing, **how)
         published.extend(each.event for each in outgoing)
 
     with mock.patch.object(outbox, "write", write_and_record):

@@ -5,6 +5,7 @@ is raised outside of the `except` that caught it: it has no cause and no context
 """
 
 import contextlib
+import re
 import select
 import smtplib
 import ssl
@@ -13,6 +14,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from email.message import Message
 from email.policy import SMTP
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -25,6 +27,9 @@ TIMEOUT = 10.0
 
 TRUSTED_SECONDS = 1.0
 """A connection used so recently is not asked for a sign of life."""
+
+_PLAIN_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+")
+"""Of which nothing is to be parsed."""
 
 SESSION_CODES = frozenset({421, 530, 534, 535, 538})
 """Replies about the session rather than the mail: the server closes, or wants other credentials.
@@ -231,8 +236,15 @@ def _is_on_this_machine(connection: smtplib.SMTP) -> bool:
 
 
 def _one(message: Message, header: str) -> str:
-    # As it stands in the header: smtplib would parse it by other rules.
-    found: str = SMTP.header_factory(header, message[header]).addresses[0].addr_spec
+    """The address in a header, as it stands there: smtplib would parse it by other rules."""
+    value = str(message[header])
+    return value if _PLAIN_ADDRESS.fullmatch(value) else _parsed(header, value)
+
+
+@lru_cache(maxsize=16)
+def _parsed(header: str, value: str) -> str:
+    # The sender's is the same in each mail, and takes as long as making one.
+    found: str = SMTP.header_factory(header, value).addresses[0].addr_spec
     return found
 
 

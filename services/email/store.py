@@ -1,9 +1,10 @@
 """What the email service keeps: who placed an order, and the mails that were sent."""
 
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Executable, Table, select
+from sqlalchemy import Executable, Select, Table, bindparam, select
 
 from services.email.mails import Mail
 from services.email.tables import customers, sent_mails
@@ -28,11 +29,8 @@ class EmailStore(Store):
 
     def customer_of(self, order_id: str) -> Customer | None:
         """Who placed an order; None as long as nobody told."""
-        wanted = select(customers.c.order_id, customers.c.address, customers.c.currency).where(
-            customers.c.order_id == order_id
-        )
-        row = self.connection.execute(wanted).one_or_none()
-        return Customer(*row) if row else None
+        row = sets.execute(self.connection, _customer(), {"of": order_id}).mappings().one_or_none()
+        return Customer(**row) if row else None
 
     def record(self, mail: Mail) -> None:
         """Keep that a mail is sent now; a second copy of it takes the place of the first."""
@@ -65,3 +63,9 @@ def _in_its_place(table: Table, insert: sets.Insert) -> Executable:
     (key,) = table.primary_key.columns
     others = {each.name: insert.excluded[each.name] for each in table.columns if each is not key}
     return insert.on_conflict_do_update(index_elements=[key], set_=others)
+
+
+@cache
+def _customer() -> Select[Any]:
+    columns = customers.c.order_id, customers.c.address, customers.c.currency
+    return select(*columns).where(customers.c.order_id == bindparam("of"))

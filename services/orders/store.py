@@ -6,7 +6,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, select
+from sqlalchemy import ColumnElement, Connection, Executable, Result, Select, Table, and_, select
 
 from services.orders.order import STATUSES, Order, Product
 from services.orders.tables import order_lines, orders, products
@@ -71,8 +71,7 @@ class OrdersStore(Store):
             Whether it was written.
         """
         row = {column.name: getattr(order, column.name) for column in orders.columns}
-        statement = self.insert(orders).on_conflict_do_nothing().returning(orders.c.order_id)
-        if self.connection.execute(statement, row).first() is None:
+        if sets.insert_many(self.connection, orders, [row], how=_unless_taken).first() is None:
             return False
         lines = [
             {
@@ -88,13 +87,15 @@ class OrdersStore(Store):
 
     def find(self, order_id: str) -> Order | None:
         """An order as it is now; it may change at once."""
-        found = self._read(select(orders).where(orders.c.order_id == order_id))
+        wanted = select(orders).where(orders.c.order_id == order_id)
+        found = self._read(self.connection.execute(wanted))
         return found[0] if found else None
 
     def latest(self, *, limit: int, status: str | None = None) -> list[Order]:
         """Orders, the newest first."""
         newest = select(orders).order_by(orders.c.placed_at.desc(), orders.c.order_id.desc())
-        return self._read(newest.where(*_is_at(status)).limit(limit))
+        wanted = newest.where(*_is_at(status)).limit(limit)
+        return self._read(self.connection.execute(wanted))
 
     def products(self) -> list[Product]:
         """The price list."""
@@ -104,23 +105,27 @@ class OrdersStore(Store):
     def unit_prices(self, skus: Collection[str]) -> dict[str, Decimal]:
         """What a piece of each product costs; products that there are not are left out."""
         wanted = _prices(is_sqlite=sets.is_sqlite(self.connection))
-        rows = self.connection.execute(wanted, {sets.KEYS: list(skus)})
-        return {sku: price for sku, price in rows}  # noqa: C416 - rows are no pairs to mypy
+        rows = sets.execute(self.connection, wanted, {sets.KEYS: list(skus)})
+        return {row.sku: row.unit_price for row in rows}
 
     def _lock(self, order_ids: Collection[str]) -> None:
         if not order_ids:
             return
         wanted = _to_be_locked(is_sqlite=sets.is_sqlite(self.connection))
-        found = self._read(wanted, {sets.KEYS: list(order_ids)})
+        found = self._read(sets.execute(self.connection, wanted, {sets.KEYS: list(order_ids)}))
         self._locked |= {order.order_id: order for order in found}
 
-    def _read(self, wanted: Select[Any], keys: Mapping[str, Any] | None = None) -> list[Order]:
-        rows = self.connection.execute(wanted, keys).mappings().all()
+    def _read(self, found: Result[Any]) -> list[Order]:
+        rows = found.mappings().all()
         items: dict[str, dict[str, int]] = {row["order_id"]: {} for row in rows}
         lines = _lines(is_sqlite=sets.is_sqlite(self.connection))
-        for line in self.connection.execute(lines, {sets.KEYS: list(items)}):
+        for line in sets.execute(self.connection, lines, {sets.KEYS: list(items)}):
             items[line.order_id][line.sku] = line.quantity
         return [Order(items=MappingProxyType(items[row["order_id"]]), **row) for row in rows]
+
+
+def _unless_taken(table: Table, insert: sets.Insert) -> Executable:
+    return insert.on_conflict_do_nothing().returning(table.c.order_id)
 
 
 @cache

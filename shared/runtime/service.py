@@ -113,9 +113,7 @@ class Service(Generic[S, O]):
             work = UnitOfWork(store, service=self.name, publishes=self.publishes, outside=None)
             yield work
             store.flush()
-            outbox.write(connection, work.published)
-            if work.published:
-                outbox.notify(connection, database)
+            outbox.write(connection, work.published, calls=True)
 
     @property
     def topics(self) -> frozenset[str]:

@@ -8,7 +8,20 @@ from functools import cache
 from typing import Any
 
 from filelock import FileLock, Timeout
-from sqlalchemy import Connection, Row, Update, delete, func, select, text, type_coerce, update
+from sqlalchemy import (
+    Connection,
+    Executable,
+    Row,
+    Select,
+    Table,
+    Update,
+    delete,
+    func,
+    select,
+    text,
+    type_coerce,
+    update,
+)
 
 from shared.events import DomainEvent
 from shared.storage import sets
@@ -32,8 +45,12 @@ class Outgoing:
     body: bytes
 
 
-def write(connection: Connection, outgoing: Sequence[Outgoing]) -> None:
-    """Put events into the outbox, in one statement."""
+def write(connection: Connection, outgoing: Sequence[Outgoing], *, calls: bool = False) -> None:
+    """Put events into the outbox, in one statement.
+
+    Args:
+        calls: wake the service's relay in another process, as `notify` does.
+    """
     if not outgoing:
         return
     rows = [
@@ -48,7 +65,12 @@ def write(connection: Connection, outgoing: Sequence[Outgoing]) -> None:
         }
         for each in outgoing
     ]
-    sets.insert_many(connection, outbox, rows)
+    calls_a_server = calls and not sets.is_sqlite(connection)
+    sets.insert_many(connection, outbox, rows, how=_calling if calls_a_server else sets.as_it_is)
+
+
+def _calling(_table: Table, insert: sets.Insert) -> Executable:
+    return insert.returning(func.pg_notify(CHANNEL, ""))
 
 
 def notify(connection: Connection, database: Database) -> None:
@@ -82,8 +104,7 @@ def claim(database: Database, most: int) -> Iterator[Claim]:
         yield from _claim_by_file(database, most)
         return
     with database.begin() as connection:
-        statement = _oldest(most).with_for_update(skip_locked=True)
-        claimed = Claim(connection.execute(statement).all())
+        claimed = Claim(sets.execute(connection, _unclaimed(most)).all())
         yield claimed
         _mark(connection, claimed)
 
@@ -96,14 +117,20 @@ def _claim_by_file(database: Database, most: int) -> Iterator[Claim]:
         return
     with lock:
         with database.read() as connection:
-            claimed = Claim(connection.execute(_oldest(most)).all())
+            claimed = Claim(sets.execute(connection, _oldest(most)).all())
         yield claimed
         if claimed.sent or claimed.refused:
             with database.begin() as connection:
                 _mark(connection, claimed)
 
 
-def _oldest(most: int) -> Any:  # noqa: ANN401 - a SELECT of six columns
+@cache
+def _unclaimed(most: int) -> Select[Any]:
+    return _oldest(most).with_for_update(skip_locked=True)
+
+
+@cache
+def _oldest(most: int) -> Select[Any]:
     columns = (
         outbox.c.number,
         outbox.c.event_id,
@@ -119,7 +146,7 @@ def _oldest(most: int) -> Any:  # noqa: ANN401 - a SELECT of six columns
 def _mark(connection: Connection, claimed: Claim) -> None:
     if claimed.sent:
         marking = _marking(is_sqlite=sets.is_sqlite(connection))
-        connection.execute(marking, {sets.KEYS: claimed.sent})
+        sets.execute(connection, marking, {sets.KEYS: claimed.sent})
     for number, reason in claimed.refused.items():
         connection.execute(update(outbox).where(outbox.c.number == number).values(refused=reason))
 

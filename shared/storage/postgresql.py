@@ -13,6 +13,8 @@ from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from shared.errors import EnvironmentFailed
+from shared.storage import prepared
+from shared.storage.sets import EXECUTE
 
 CONNECT_SECONDS = 5
 POSTGRESQL = {
@@ -67,7 +69,12 @@ def _in_words() -> Iterator[None]:
 def engine_at(address: URL, app: str) -> Engine:
     """An engine for a server."""
     connect_args: dict[str, Any] = POSTGRESQL | {"application_name": app}
-    engine = create_engine(address, hide_parameters=True, connect_args=connect_args)
+    engine = create_engine(
+        address,
+        hide_parameters=True,
+        connect_args=connect_args,
+        execution_options={EXECUTE: prepared.execute},
+    )
     event.listen(engine, "handle_error", _without_values)
     event.listen(engine, "checkin", _remember)
 

@@ -41,7 +41,7 @@ class Rows(Mapping[str, R]):
         if wanted:
             connection = self._store.connection
             locking = _locking(self._table, is_sqlite=sets.is_sqlite(connection))
-            found = connection.execute(locking, {sets.KEYS: wanted})
+            found = sets.execute(connection, locking, {sets.KEYS: wanted})
             self._keep(found.mappings().all())
 
     def lock_or_make(self, keys: Iterable[str]) -> None:

@@ -6,8 +6,21 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import psycopg
 import pytest
-from sqlalchemy import JSON, Column, Integer, MetaData, Table, Text, event, select
+from sqlalchemy import (
+    JSON,
+    Column,
+    Connection,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    bindparam,
+    select,
+    text,
+)
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from shared.storage import sets
 from shared.storage.columns import MoneyAmount, UtcTime
@@ -80,13 +93,19 @@ def test_what_is_there_already_is_left_out(database: Database) -> None:
     assert [each["coins"] for each in kept(database)] == [3, 0]
 
 
-def test_a_statement_is_the_same_however_many_rows(database: Database) -> None:
-    statements: list[str] = []
+def test_a_statement_is_the_same_however_many_rows(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts: list[str] = []
+    execute = psycopg.Connection.execute
+
+    def noting(self: Any, text: Any, *rest: Any, **more: Any) -> Any:
+        texts.append(text)
+        return execute(self, text, *rest, **more)
+
+    monkeypatch.setattr(psycopg.Connection, "execute", noting)
     for labels in (["a", "b"], ["a", "b", "c"]):
         with database.begin() as connection:
-            event.listen(
-                connection, "before_cursor_execute", lambda *seen: statements.append(seen[2])
-            )
             rows = Rows(Store(connection, database), jars, Jar)
             rows.lock(labels)
             rows.lock_or_make(labels)
@@ -94,6 +113,68 @@ def test_a_statement_is_the_same_however_many_rows(database: Database) -> None:
                 each.coins += 1
             rows.write()
 
-    assert len(statements) == 6
-    assert statements[:3] == statements[3:]
+    assert len(texts) == 6
+    assert texts[:3] == texts[3:]
     assert [each["coins"] for each in kept(database)] == [2, 2, 1]
+
+
+@pytest.mark.parametrize("number", [1, 2], ids=["alone", "among others"])
+def test_what_is_read_is_what_sqlalchemy_reads(database: Database, number: int) -> None:
+    rows = [FULL | {"label": str(each), "inside": {"n": [each, None]}} for each in range(number)]
+    with database.begin() as connection:
+        sets.insert_many(connection, jars, rows)
+        found = Rows(Store(connection, database), jars, Jar)
+        found.lock([str(each["label"]) for each in rows])
+
+    assert [vars(each) for each in found.values()] == kept(database)
+    assert all(each.opened_at and each.opened_at.tzinfo is UTC for each in found.values())
+
+
+def test_constants_of_a_statement_stay_as_they_were_written(database: Database) -> None:
+    wanted = select(jars.c.label).where(
+        jars.c.worth > Decimal("1.25"), jars.c.label == bindparam("of")
+    )
+    with database.begin() as connection:
+        sets.insert_many(connection, jars, [FULL, EMPTY])
+
+        found = [sets.execute(connection, wanted, {"of": of}).scalars().all() for of in ("a", "b")]
+
+    assert found == [["a"], []]
+
+
+def test_a_statement_whose_text_depends_on_its_values_is_refused(database: Database) -> None:
+    wanted = select(jars.c.label).where(jars.c.label.in_(["a"]))
+
+    with pytest.raises(TypeError, match="text"), database.begin() as connection:
+        sets.execute(connection, wanted)
+
+
+def test_an_error_is_sqlalchemy_s_and_holds_no_value(database: Database) -> None:
+    with database.begin() as connection:
+        sets.insert_many(connection, jars, [FULL])
+
+    with pytest.raises(IntegrityError) as failed, database.begin() as connection:
+        sets.insert_many(connection, jars, [FULL | {"coins": 777}])
+
+    assert "jars_pkey" in str(failed.value)
+    assert "777" not in str(failed.value)
+    assert "(a)" not in "".join(map(str, (failed.value, failed.value.orig, failed.value.__cause__)))
+
+
+def test_a_connection_lost_in_a_statement_is_replaced(
+    database: Database, postgres_url: str
+) -> None:
+    def lose(connection: Connection) -> None:
+        mine = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        address = postgres_url.replace("postgresql+psycopg://", "postgresql://")
+        with psycopg.connect(address, autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(%s, 10000)", [mine])
+        sets.insert_many(connection, jars, [FULL])
+
+    with pytest.raises(OperationalError) as failed, database.begin() as connection:
+        lose(connection)
+
+    assert failed.value.connection_invalidated
+    with database.begin() as connection:
+        sets.insert_many(connection, jars, [FULL])
+    assert len(kept(database)) == 1

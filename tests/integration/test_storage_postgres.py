@@ -150,6 +150,22 @@ def test_a_notification_wakes_a_bell_elsewhere(database: Database, bell: Bell) -
     assert rang(bell, commit)
 
 
+@pytest.mark.parametrize("names", [["a"], ["a", "b"]], ids=["one", "two"])
+def test_events_may_be_written_with_a_call(
+    database: Database, bell: Bell, names: list[str]
+) -> None:
+    bell.listen(database)
+    events = [ThingHappened(name=name) for name in names]
+
+    def commit() -> None:
+        with database.begin() as connection:
+            outbox.write(connection, [outbox.Outgoing(each, b"{}") for each in events], calls=True)
+
+    assert rang(bell, commit)
+    with database.read() as connection:
+        assert outbox.backlog(connection).depth == len(names)
+
+
 def test_what_is_rolled_back_notifies_nobody(database: Database, bell: Bell) -> None:
     bell.listen(database)
     with suppress(ZeroDivisionError), database.begin() as connection:
