@@ -6,7 +6,18 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Executable, Result, Select, Table, and_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Executable,
+    FromClause,
+    Result,
+    Select,
+    Table,
+    UnaryExpression,
+    and_,
+    select,
+)
 
 from services.orders.order import STATUSES, Order, Product
 from services.orders.tables import order_lines, orders, products
@@ -87,15 +98,16 @@ class OrdersStore(Store):
 
     def find(self, order_id: str) -> Order | None:
         """An order as it is now; it may change at once."""
-        wanted = select(orders).where(orders.c.order_id == order_id)
-        found = self._read(self.connection.execute(wanted))
+        wanted = _with_lines(orders).where(orders.c.order_id == order_id)
+        found = _orders_in(self.connection.execute(wanted))
         return found[0] if found else None
 
     def latest(self, *, limit: int, status: str | None = None) -> list[Order]:
         """Orders, the newest first."""
-        newest = select(orders).order_by(orders.c.placed_at.desc(), orders.c.order_id.desc())
-        wanted = newest.where(*_is_at(status)).limit(limit)
-        return self._read(self.connection.execute(wanted))
+        newest = select(orders).where(*_is_at(status)).order_by(*_newest_first(orders)).limit(limit)
+        those = newest.subquery()
+        wanted = _with_lines(those).order_by(*_newest_first(those))
+        return _orders_in(self.connection.execute(wanted))
 
     def products(self) -> list[Product]:
         """The price list."""
@@ -112,16 +124,8 @@ class OrdersStore(Store):
         if not order_ids:
             return
         wanted = _to_be_locked(is_sqlite=sets.is_sqlite(self.connection))
-        found = self._read(sets.execute(self.connection, wanted, {sets.KEYS: list(order_ids)}))
+        found = _orders_in(sets.execute(self.connection, wanted, {sets.KEYS: list(order_ids)}))
         self._locked |= {order.order_id: order for order in found}
-
-    def _read(self, found: Result[Any]) -> list[Order]:
-        rows = found.mappings().all()
-        items: dict[str, dict[str, int]] = {row["order_id"]: {} for row in rows}
-        lines = _lines(is_sqlite=sets.is_sqlite(self.connection))
-        for line in sets.execute(self.connection, lines, {sets.KEYS: list(items)}):
-            items[line.order_id][line.sku] = line.quantity
-        return [Order(items=MappingProxyType(items[row["order_id"]]), **row) for row in rows]
 
 
 def _unless_taken(table: Table, insert: sets.Insert) -> Executable:
@@ -130,15 +134,34 @@ def _unless_taken(table: Table, insert: sets.Insert) -> Executable:
 
 @cache
 def _to_be_locked(*, is_sqlite: bool) -> Select[Any]:
-    wanted = select(orders).where(sets.among(orders.c.order_id, is_sqlite=is_sqlite))
+    wanted = _with_lines(orders).where(sets.among(orders.c.order_id, is_sqlite=is_sqlite))
     # In the order of keys, so that two processes with the same orders wait, not deadlock.
-    return wanted.order_by(orders.c.order_id).with_for_update()
+    return wanted.order_by(orders.c.order_id).with_for_update(of=orders)
 
 
-@cache
-def _lines(*, is_sqlite: bool) -> Select[Any]:
-    wanted = select(order_lines).where(sets.among(order_lines.c.order_id, is_sqlite=is_sqlite))
-    return wanted.order_by(order_lines.c.sku)
+def _with_lines(some: FromClause) -> Select[Any]:
+    """Orders, each as often as it has lines, of which there is at least one."""
+    of_them = some.c.order_id == order_lines.c.order_id
+    return select(some, order_lines.c.sku, order_lines.c.quantity).join(order_lines, of_them)
+
+
+def _orders_in(found: Result[Any]) -> list[Order]:
+    """Orders in their order, their items by name."""
+    rows: dict[str, dict[str, Any]] = {}
+    items: dict[str, dict[str, int]] = {}
+    for line in found.mappings():
+        row = dict(line)
+        sku, quantity = row.pop("sku"), row.pop("quantity")
+        rows[row["order_id"]] = row
+        items.setdefault(row["order_id"], {})[sku] = quantity
+    return [
+        Order(items=MappingProxyType(dict(sorted(items[order_id].items()))), **row)
+        for order_id, row in rows.items()
+    ]
+
+
+def _newest_first(some: FromClause) -> tuple[UnaryExpression[Any], ...]:
+    return some.c.placed_at.desc(), some.c.order_id.desc()
 
 
 @cache
