@@ -9,6 +9,7 @@ from sqlalchemy import Executable, Select, Table, bindparam, select
 from services.email.mails import Mail
 from services.email.tables import customers, sent_mails
 from shared.storage import sets
+from shared.storage.prepared import execute
 from shared.storage.unit_of_work import Store
 
 
@@ -29,7 +30,7 @@ class EmailStore(Store):
 
     def customer_of(self, order_id: str) -> Customer | None:
         """Who placed an order; None as long as nobody told."""
-        row = sets.execute(self.connection, _customer(), {"of": order_id}).mappings().one_or_none()
+        row = execute(self.connection, _customer(), {"of": order_id}).mappings().one_or_none()
         return Customer(**row) if row else None
 
     def record(self, mail: Mail) -> None:

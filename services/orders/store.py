@@ -24,6 +24,7 @@ from services.orders.tables import order_lines, orders, products
 from shared.events import DomainEvent, OrderEvent
 from shared.storage import sets
 from shared.storage.database import Database
+from shared.storage.prepared import execute
 from shared.storage.unit_of_work import Store
 
 _CHANGING = (
@@ -117,14 +118,14 @@ class OrdersStore(Store):
     def unit_prices(self, skus: Collection[str]) -> dict[str, Decimal]:
         """What a piece of each product costs; products that there are not are left out."""
         wanted = _prices(is_sqlite=sets.is_sqlite(self.connection))
-        rows = sets.execute(self.connection, wanted, {sets.KEYS: list(skus)})
+        rows = execute(self.connection, wanted, {sets.KEYS: list(skus)})
         return {row.sku: row.unit_price for row in rows}
 
     def _lock(self, order_ids: Collection[str]) -> None:
         if not order_ids:
             return
         wanted = _to_be_locked(is_sqlite=sets.is_sqlite(self.connection))
-        found = _orders_in(sets.execute(self.connection, wanted, {sets.KEYS: list(order_ids)}))
+        found = _orders_in(execute(self.connection, wanted, {sets.KEYS: list(order_ids)}))
         self._locked |= {order.order_id: order for order in found}
 
 

@@ -27,6 +27,7 @@ from shared.events import DomainEvent
 from shared.storage import sets
 from shared.storage.columns import UtcTime
 from shared.storage.database import Database
+from shared.storage.prepared import execute
 from shared.storage.tables import DatabaseClock, outbox
 
 CHANNEL = "outbox"
@@ -104,7 +105,7 @@ def claim(database: Database, most: int) -> Iterator[Claim]:
         yield from _claim_by_file(database, most)
         return
     with database.begin() as connection:
-        claimed = Claim(sets.execute(connection, _unclaimed(most)).all())
+        claimed = Claim(execute(connection, _unclaimed(most)).all())
         yield claimed
         _mark(connection, claimed)
 
@@ -117,7 +118,7 @@ def _claim_by_file(database: Database, most: int) -> Iterator[Claim]:
         return
     with lock:
         with database.read() as connection:
-            claimed = Claim(sets.execute(connection, _oldest(most)).all())
+            claimed = Claim(execute(connection, _oldest(most)).all())
         yield claimed
         if claimed.sent or claimed.refused:
             with database.begin() as connection:
@@ -146,7 +147,7 @@ def _oldest(most: int) -> Select[Any]:
 def _mark(connection: Connection, claimed: Claim) -> None:
     if claimed.sent:
         marking = _marking(is_sqlite=sets.is_sqlite(connection))
-        sets.execute(connection, marking, {sets.KEYS: claimed.sent})
+        execute(connection, marking, {sets.KEYS: claimed.sent})
     for number, reason in claimed.refused.items():
         connection.execute(update(outbox).where(outbox.c.number == number).values(refused=reason))
 

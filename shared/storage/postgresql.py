@@ -13,8 +13,6 @@ from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from shared.errors import EnvironmentFailed
-from shared.storage import prepared
-from shared.storage.sets import EXECUTE
 
 CONNECT_SECONDS = 5
 POSTGRESQL = {
@@ -69,12 +67,7 @@ def _in_words() -> Iterator[None]:
 def engine_at(address: URL, app: str) -> Engine:
     """An engine for a server."""
     connect_args: dict[str, Any] = POSTGRESQL | {"application_name": app}
-    engine = create_engine(
-        address,
-        hide_parameters=True,
-        connect_args=connect_args,
-        execution_options={EXECUTE: prepared.execute},
-    )
+    engine = create_engine(address, hide_parameters=True, connect_args=connect_args)
     event.listen(engine, "handle_error", _without_values)
     event.listen(engine, "checkin", _remember)
 

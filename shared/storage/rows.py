@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Executable, RowMapping, Select, Table, select
 
 from shared.storage import sets
+from shared.storage.prepared import execute
 from shared.storage.unit_of_work import Store
 
 R = TypeVar("R")
@@ -41,7 +42,7 @@ class Rows(Mapping[str, R]):
         if wanted:
             connection = self._store.connection
             locking = _locking(self._table, is_sqlite=sets.is_sqlite(connection))
-            found = sets.execute(connection, locking, {sets.KEYS: wanted})
+            found = execute(connection, locking, {sets.KEYS: wanted})
             self._keep(found.mappings().all())
 
     def lock_or_make(self, keys: Iterable[str]) -> None:

@@ -7,7 +7,6 @@ their order, which is what keeps processes from deadlock that take the same ones
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
@@ -31,6 +30,7 @@ from sqlalchemy import (
 )
 
 from shared.storage.columns import UtcTime, must_be_aware
+from shared.storage.prepared import execute
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
@@ -44,23 +44,6 @@ How = Callable[[Table, Insert], Executable]
 
 KEYS, ROWS = "keys_", "rows_"
 """Parameters: of `among`, and of a statement of many rows."""
-
-
-EXECUTE = "shop_execute"
-"""The execution option that holds a server's own way to execute."""
-
-
-def execute(
-    connection: Connection,
-    statement: Executable,
-    parameters: Mapping[str, Any] = MappingProxyType({}),
-) -> Result[Any]:
-    """Execute a statement that is made once and kept; on a server faster than SQLAlchemy does."""
-    prepared = connection.get_execution_options().get(EXECUTE)
-    if prepared is None:
-        return connection.execute(statement, parameters)
-    result: Result[Any] = prepared(connection, statement, parameters)
-    return result
 
 
 def insert_into(table: Table, *, is_sqlite: bool) -> Insert:
@@ -118,9 +101,10 @@ def update_many(connection: Connection, table: Table, rows: Sequence[Row]) -> No
 
 
 def among(wanted: ColumnElement[Any], *, is_sqlite: bool) -> ColumnElement[bool]:
-    """Whether a column's value is in the list that the parameter KEYS holds."""
+    """Whether a column's value is in the list that the parameter KEYS holds: texts or numbers."""
     if is_sqlite:
-        return wanted.in_(bindparam(KEYS, expanding=True))
+        keys = func.json_each(bindparam(KEYS, type_=JSON)).table_valued("value")
+        return wanted.in_(select(keys.c.value))
     return wanted == any_(bindparam(KEYS, type_=ARRAY(wanted.type)))
 
 

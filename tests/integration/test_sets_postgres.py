@@ -16,7 +16,6 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
-    bindparam,
     select,
     text,
 )
@@ -97,13 +96,13 @@ def test_a_statement_is_the_same_however_many_rows(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts: list[str] = []
-    execute = psycopg.Connection.execute
+    execute = psycopg.Cursor.execute
 
     def noting(self: Any, text: Any, *rest: Any, **more: Any) -> Any:
         texts.append(text)
         return execute(self, text, *rest, **more)
 
-    monkeypatch.setattr(psycopg.Connection, "execute", noting)
+    monkeypatch.setattr(psycopg.Cursor, "execute", noting)
     for labels in (["a", "b"], ["a", "b", "c"]):
         with database.begin() as connection:
             rows = Rows(Store(connection, database), jars, Jar)
@@ -116,37 +115,6 @@ def test_a_statement_is_the_same_however_many_rows(
     assert len(texts) == 6
     assert texts[:3] == texts[3:]
     assert [each["coins"] for each in kept(database)] == [2, 2, 1]
-
-
-@pytest.mark.parametrize("number", [1, 2], ids=["alone", "among others"])
-def test_what_is_read_is_what_sqlalchemy_reads(database: Database, number: int) -> None:
-    rows = [FULL | {"label": str(each), "inside": {"n": [each, None]}} for each in range(number)]
-    with database.begin() as connection:
-        sets.insert_many(connection, jars, rows)
-        found = Rows(Store(connection, database), jars, Jar)
-        found.lock([str(each["label"]) for each in rows])
-
-    assert [vars(each) for each in found.values()] == kept(database)
-    assert all(each.opened_at and each.opened_at.tzinfo is UTC for each in found.values())
-
-
-def test_constants_of_a_statement_stay_as_they_were_written(database: Database) -> None:
-    wanted = select(jars.c.label).where(
-        jars.c.worth > Decimal("1.25"), jars.c.label == bindparam("of")
-    )
-    with database.begin() as connection:
-        sets.insert_many(connection, jars, [FULL, EMPTY])
-
-        found = [sets.execute(connection, wanted, {"of": of}).scalars().all() for of in ("a", "b")]
-
-    assert found == [["a"], []]
-
-
-def test_a_statement_whose_text_depends_on_its_values_is_refused(database: Database) -> None:
-    wanted = select(jars.c.label).where(jars.c.label.in_(["a"]))
-
-    with pytest.raises(TypeError, match="text"), database.begin() as connection:
-        sets.execute(connection, wanted)
 
 
 def test_an_error_is_sqlalchemy_s_and_holds_no_value(database: Database) -> None:
