@@ -18,6 +18,8 @@ from sqlalchemy.sql.compiler import SQLCompiler
 Convert = Callable[[Any], Any]
 Parameters = Mapping[str, Any]
 
+_CURSOR = "shop_cursor"
+
 
 def execute(
     connection: Connection,
@@ -37,7 +39,7 @@ def execute(
     if not connection.in_transaction():
         connection.begin()
     prepared = _prepared(statement, tuple(parameters), connection.dialect)
-    cursor = cast("DBAPIConnection", connection.connection.driver_connection).cursor()
+    cursor = _cursor(connection)
     try:
         cursor.execute(prepared.text, prepared.values(parameters))
         rows = cursor.fetchall() if prepared.has_rows else []
@@ -45,6 +47,15 @@ def execute(
         # What SQLAlchemy does with an error: hides values, sees whether the connection is lost.
         connection._handle_dbapi_exception(error, None, None, None, None)  # noqa: SLF001 - no public way
     return IteratorResult(prepared.names, prepared.converted(cursor, rows))
+
+
+def _cursor(connection: Connection) -> DBAPICursor:
+    """The driver's connection has one for all; its results are fetched before it is used again."""
+    cursor: DBAPICursor | None = connection.info.get(_CURSOR)
+    if cursor is None:
+        cursor = cast("DBAPIConnection", connection.connection.driver_connection).cursor()
+        connection.info[_CURSOR] = cursor
+    return cursor
 
 
 class _Prepared:
