@@ -37,6 +37,7 @@ class Database:
         address = address_in(url, "SHOP_DATABASE_URL")
         self.is_sqlite = address.drivername == "sqlite"
         self._writer: Writer | None = None
+        self._first_of_a_look = ""
         # Imported where they are used: PostgreSQL's takes a fifth of a command's time to start.
         if self.is_sqlite:
             from shared.storage import sqlite  # noqa: PLC0415 - see above
@@ -49,6 +50,7 @@ class Database:
 
             address = address.set(drivername="postgresql+psycopg")
             self._engine = postgresql.engine_at(address, app)
+            self._first_of_a_look = postgresql.PLANNED_AS_EVER
         else:
             raise WrongInput("SHOP_DATABASE_URL should begin with postgresql:// or sqlite:///")
         self.address = address
@@ -88,7 +90,10 @@ class Database:
         if not self.is_sqlite:
             options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         with self._engine.connect() as connection:
-            yield connection.execution_options(**options)
+            looking = connection.execution_options(**options)
+            if self._first_of_a_look:
+                looking.exec_driver_sql(self._first_of_a_look)
+            yield looking
 
     def probe(self) -> None:
         """Ask for a sign of life.

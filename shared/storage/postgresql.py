@@ -22,7 +22,16 @@ POSTGRESQL = {
     "keepalives_idle": 5,
     "keepalives_interval": 5,
     "keepalives_count": 2,
+    # Who writes finds rows by key. A statement that is planned while its table is small, and kept,
+    # would read all of it, and ever more as it grows, until the server analyzes the table.
+    # Source: https://www.postgresql.org/docs/18/sql-prepare.html#SQL-PREPARE-NOTES
+    "options": "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off",
 }
+PLANNED_AS_EVER = "; ".join(
+    f"SET LOCAL {setting} = on"
+    for setting in ("enable_seqscan", "enable_hashjoin", "enable_mergejoin")
+)
+"""For who only looks, perhaps at all there is."""
 
 TRUSTED_SECONDS = 1.0
 """A connection used so recently is not asked for a sign of life, unless something came on it."""
@@ -67,6 +76,9 @@ def _in_words() -> Iterator[None]:
 def engine_at(address: URL, app: str) -> Engine:
     """An engine for a server."""
     connect_args: dict[str, Any] = POSTGRESQL | {"application_name": app}
+    if asked := address.query.get("options"):
+        # What the URL says comes last, so it wins.
+        connect_args["options"] += " " + (asked if isinstance(asked, str) else " ".join(asked))
     engine = create_engine(address, hide_parameters=True, connect_args=connect_args)
     event.listen(engine, "handle_error", _without_values)
     event.listen(engine, "checkin", _remember)

@@ -16,6 +16,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    func,
     select,
     text,
 )
@@ -40,6 +41,8 @@ jars = Table(
 OPENED = datetime(2026, 11, 24, 12, 30, tzinfo=UTC)
 FULL = {"label": "a", "coins": 3, "worth": Decimal("1.50"), "opened_at": OPENED}
 EMPTY = {"label": 'b"{},\\\n€', "coins": 0, "worth": None, "opened_at": None}
+READ_WHOLE = "SELECT seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'jars'"
+"""Rows that this transaction has read by reading all."""
 
 
 @dataclass
@@ -115,6 +118,32 @@ def test_a_statement_is_the_same_however_many_rows(
     assert len(texts) == 6
     assert texts[:3] == texts[3:]
     assert [each["coins"] for each in kept(database)] == [2, 2, 1]
+
+
+def test_no_table_is_read_whole_to_write_a_few_of_its_rows(database: Database) -> None:
+    """Once planned for an empty table, a kept statement would, however large it has become."""
+    for number in range(0, 300, 20):  # PostgreSQL plans the first ones anew each time
+        labels = [str(each) for each in range(number, number + 20)]
+        with database.begin() as connection:
+            rows = Rows(Store(connection, database), jars, Jar)
+            rows.lock_or_make(labels)
+            rows.lock(labels)
+            for each in rows.values():
+                each.coins += 1
+            rows.write()
+            read_whole = connection.execute(text(READ_WHOLE)).scalar_one()
+
+        assert read_whole == 0
+    assert sum(each["coins"] for each in kept(database)) == 300
+
+
+def test_who_only_looks_may_read_a_table_whole(database: Database) -> None:
+    with database.begin() as connection:
+        sets.insert_many(connection, jars, [FULL, EMPTY])
+    with database.read() as looking:
+        looking.execute(select(func.sum(jars.c.coins))).one()
+
+        assert looking.execute(text(READ_WHOLE)).scalar_one() == 2
 
 
 def test_an_error_is_sqlalchemy_s_and_holds_no_value(database: Database) -> None:

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from threading import Barrier, Thread
 
@@ -104,6 +104,15 @@ def rang(bell: Bell, done: Callable[[], object]) -> bool:
     bell.wait(LONG)
     doing.join()
     return time.monotonic() - began < LONG
+
+
+def test_options_in_the_url_win(postgres_url: str) -> None:
+    asked = "options=-c%20enable_hashjoin%3Don%20-c%20work_mem%3D9MB"
+    with closing(Database(f"{postgres_url}?{asked}")) as database, database.begin() as connection:
+        settings = ("enable_hashjoin", "work_mem", "enable_seqscan")
+        shown = [connection.execute(text(f"SHOW {each}")).scalar_one() for each in settings]
+
+    assert shown == ["on", "9MB", "off"]
 
 
 def test_two_relays_send_different_rows(database: Database) -> None:
