@@ -18,10 +18,10 @@ from shared.runtime.history import (
     Reading,
     Unreadable,
     Wanted,
-    kept_since,
     moment,
     types_named,
 )
+from shared.runtime.retention import shortened
 from shared.runtime.service import AnyService
 from shared.runtime.setting_up import OPERATOR
 from shared.runtime.settings import settings_for
@@ -91,22 +91,16 @@ def reading(
 
 def say_what_is_not_kept(history: HistoryReader, wanted: Wanted) -> None:
     """Say since when there is a history, if more was asked for."""
-    begins = kept_since(history)
-    if begins is not None and (wanted.since is None or wanted.since < begins):
-        say(
-            f"the history begins at {begins:%Y-%m-%d %H:%M:%S} UTC; what was before is not kept "
-            "(SHOP_HISTORY_DAYS, SHOP_HISTORY_MAX_BYTES)"
-        )
+    left = shortened(history)
+    if left is not None and left.is_felt(wanted.since):
+        say(f"{left.sentence} (SHOP_HISTORY_DAYS, SHOP_HISTORY_MAX_BYTES)")
 
 
 def say_what_is_lost(history: HistoryReader, service: AnyService) -> None:
     """Say since when there is a history, to whoever makes a service's state anew from it."""
-    begins = kept_since(history)
-    if begins is not None:
-        say(
-            f"the history begins at {begins:%Y-%m-%d %H:%M:%S} UTC; what was before is not kept, "
-            f"and {service.name} will no longer know of it"
-        )
+    left = shortened(history)
+    if left is not None:
+        say(f"{left.sentence}, and {service.name} will no longer know of it")
 
 
 def say_unreadable(reading: Reading | Newest) -> None:

@@ -234,15 +234,6 @@ def earlier(since: datetime) -> datetime:
     return since - _EARLIER if since - datetime.min.replace(tzinfo=UTC) > _EARLIER else since
 
 
-def kept_since(history: HistoryReader) -> datetime | None:
-    """When the history begins, if older events were dropped from it; else None."""
-    first = history.first()
-    if first is None or first.offset == 0:
-        return None
-    reading = Reading(history, Wanted(), start=first.offset, end=history.end())
-    return next((told.event.occurred_at for told in reading), None)
-
-
 def types_named(name: str) -> frozenset[str]:
     """The types on the wire that a person means by `order.placed` or `order.placed.v1`.
 

@@ -65,7 +65,7 @@ def show_history(  # noqa: PLR0913 - its options
     if shown == 0 and order and not since and not of_type:
         raise WrongInput(f"the history has no event of the order {order!r}")
     if shown == 0:
-        asking.say("nothing of that kind has happened")
+        asking.say("the history has nothing of that kind")
 
 
 @app.command()

@@ -60,7 +60,7 @@ def must_be_allowed(service: AnyService, broker: Broker) -> None:
 
     Raises:
         WrongInput: it publishes, or acts outside its database; the sentence says which.
-        CouldNotBeDone: it is running.
+        CouldNotBeDone: it is running, or there is no history to make it anew from.
     """
     does = why_not_again(service)
     if does is not None:
@@ -73,6 +73,11 @@ def must_be_allowed(service: AnyService, broker: Broker) -> None:
         raise CouldNotBeDone(
             f"{service.name} is running ({running} {'consumer' if running == 1 else 'consumers'} "
             "of its queue): stop it first, so that nobody sees it half rebuilt"
+        )
+    if broker.history().first() is None:
+        raise CouldNotBeDone(
+            f"the history holds no event, so {service.name} would be emptied and stay empty: "
+            "nothing was changed"
         )
 
 

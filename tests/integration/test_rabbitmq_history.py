@@ -17,7 +17,7 @@ from shared.messaging.rabbitmq.address import parse
 from shared.messaging.rabbitmq.management import Management
 from shared.messaging.rabbitmq.session import talking_to
 from shared.messaging.topology import EVENTS, HISTORY, History, Queue, Topology
-from shared.runtime.history import kept_since
+from shared.runtime.retention import Shortened, shortened
 from tests.containers import Vhost
 from tests.contract.places import order_placed
 from tests.integration.test_rabbitmq_connections import close_connections, until
@@ -103,11 +103,11 @@ def test_when_the_oldest_segments_are_dropped_the_history_says_since_when_it_is_
     def window() -> list[Message]:
         return [message(placed(f"ORD-{n}", occurred_at=day, reason="x" * 400)) for n in range(500)]
 
-    def shortened() -> datetime | None:
+    def what_is_left() -> Shortened | None:
         publisher.publish(window())
-        return kept_since(history)
+        return shortened(history)
 
-    assert until(shortened, seconds=60) == day
+    assert until(what_is_left, seconds=60) == Shortened(day)
     first = history.first()
     assert first is not None
     assert list(islice(history.read(end=history.end()), 1)) == [first]

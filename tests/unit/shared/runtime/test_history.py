@@ -10,7 +10,6 @@ from shared.runtime.history import (
     Reading,
     Unreadable,
     Wanted,
-    kept_since,
     moment,
     types_named,
 )
@@ -198,17 +197,6 @@ def test_a_reading_may_begin_at_a_place() -> None:
     reading = Reading(Tape(events), Wanted(), start=1, end=3)
 
     assert [each.event for each in reading] == events[1:]
-
-
-def test_a_whole_history_is_not_said_to_begin_later() -> None:
-    assert kept_since(Tape([placed("ORD-1")])) is None
-    assert kept_since(Tape([])) is None
-
-
-def test_a_history_shortened_by_retention_says_the_first_date_there_is() -> None:
-    kept = Tape([garbage(), placed("ORD-9", occurred_at=NOW)], dropped=100)
-
-    assert kept_since(kept) == NOW
 
 
 @pytest.mark.parametrize(

@@ -168,6 +168,40 @@ def test_a_rebuild_from_a_shortened_history_says_what_will_be_forgotten(
     assert "loyalty will no longer know of it" in said.err
 
 
+def test_a_rebuild_from_a_history_of_which_nothing_is_kept_is_refused_and_empties_nothing(
+    shop: Shop, broker: EmbeddedBroker
+) -> None:
+    publish(broker, placed("ORD-1"))
+    shop("events", "rebuild", "loyalty", "--yes")
+    drop(broker, 1)
+
+    said = shop("events", "rebuild", "loyalty", "--yes")
+
+    assert said.code == 1
+    assert "the history holds no event, so loyalty would be emptied" in said.err
+    assert shop("loyalty", "balance", CUSTOMER, "--json").json["points"] == 99
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(("history",), id="history"),
+        pytest.param(("history", "--since", "0s"), id="history-since"),
+        pytest.param(("replay", "--to", "loyalty", "--dry-run"), id="replay"),
+    ],
+)
+def test_a_history_of_which_nothing_is_kept_says_so(
+    shop: Shop, broker: EmbeddedBroker, arguments: tuple[str, ...]
+) -> None:
+    publish(broker, placed("ORD-1"))
+    drop(broker, 1)
+
+    said = shop("events", *arguments)
+
+    assert said.code == 0
+    assert "no event is kept any more (SHOP_HISTORY_DAYS, SHOP_HISTORY_MAX_BYTES)" in said.err
+
+
 def test_an_order_that_may_be_in_a_history_out_of_reach_is_not_denied(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -206,4 +240,4 @@ def test_an_embedded_shop_that_nobody_set_up_has_no_history(
         said = Shop(monkeypatch, capsys)("events", "history")
 
     assert (said.code, said.out) == (0, "")
-    assert "nothing of that kind has happened" in said.err
+    assert "the history has nothing of that kind" in said.err

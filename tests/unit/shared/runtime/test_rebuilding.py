@@ -205,6 +205,7 @@ def test_a_service_that_publishes_is_refused(stage: Stage) -> None:
 
 def test_a_running_service_is_refused(stage: Stage) -> None:
     service = stage.services["moody"]
+    stage.publish(placed("ORD-1"))
     must_be_allowed(service, stage.broker)
     consumer = stage.broker.consumer("moody", prefetch=1)
     consumer.take(1, wait=0)
@@ -213,8 +214,14 @@ def test_a_running_service_is_refused(stage: Stage) -> None:
         must_be_allowed(service, stage.broker)
 
 
+def test_a_history_without_an_event_is_refused(stage: Stage) -> None:
+    with pytest.raises(CouldNotBeDone, match="moody would be emptied and stay empty"):
+        must_be_allowed(stage.services["moody"], stage.broker)
+
+
 def test_loyalty_and_analytics_may_be_rebuilt(tmp_path: Path) -> None:
     stage = Stage(tmp_path, [loyalty])
+    stage.publish(placed("ORD-1"))
 
     must_be_allowed(loyalty, stage.broker)
 
