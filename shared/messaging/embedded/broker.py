@@ -38,10 +38,21 @@ _INTO_HISTORY = """
     ON CONFLICT (event_id) DO NOTHING
 """
 
-_OUT_OF_HISTORY = """
-    DELETE FROM history
-    WHERE published_at < ? AND number NOT IN (SELECT event FROM messages WHERE event NOT NULL)
+_FIRST_KEPT = """
+    SELECT coalesce((SELECT min(number) FROM history WHERE published_at >= ?),
+                    (SELECT max(number) + 1 FROM history), 1)
 """
+
+_OUT_OF_HISTORY = (
+    # Queues keep what waits there; a history with holes would pass for a whole one.
+    """
+    UPDATE messages
+    SET event = NULL,
+        body = coalesce(body, (SELECT kept.body FROM history AS kept WHERE kept.number = event))
+    WHERE event < ?
+    """,
+    "DELETE FROM history WHERE number < ?",
+)
 
 _QUEUE = """
     INSERT INTO queues (name, step, longest, attempt_limit) VALUES (?, ?, ?, ?)
@@ -72,7 +83,9 @@ class EmbeddedBroker:
             connection.executemany("DELETE FROM bindings WHERE queue = ?", names)
             connection.executemany("INSERT INTO bindings VALUES (?, ?)", _bindings(topology.queues))
             oldest = self._clock() - topology.history.days * _SECONDS_A_DAY
-            connection.execute(_OUT_OF_HISTORY, (oldest,))
+            first_kept = connection.execute(_FIRST_KEPT, (oldest,)).fetchone()
+            for statement in _OUT_OF_HISTORY:
+                connection.execute(statement, first_kept)
         return []
 
     def check(self, topology: Topology) -> list[str]:

@@ -322,17 +322,50 @@ def test_set_up_drops_history_that_is_too_old_but_nothing_that_still_waits(
     broker: EmbeddedBroker, file: Path, clock: TurnedClock
 ) -> None:
     handled, waiting, young = order_placed("a.b"), order_placed("a.b"), order_placed("a.b")
-    send(broker, handled, waiting)
-    consumer = broker.consumer("analytics", prefetch=1)
-    settle_all(consumer, receive(consumer), Outcome.DONE)
+    send(broker, waiting, handled)
+    consumer = broker.consumer("analytics", prefetch=2, cautious=False)
+    first, second = receive(consumer, 2)
+    consumer.settle([(first, Outcome.DEAD), (second, Outcome.DONE)])
     clock.added += 31 * 86_400
     send(broker, young)
 
     broker.set_up(replace(TOPOLOGY, history=History(days=30)))
 
+    assert _rows(file, "SELECT event_id FROM history") == [(young.event_id,)]
+    assert _rows(file, "SELECT event FROM messages ORDER BY number") == [(None,), (3,)]
+    assert receive(consumer)[0].body == young.body
+    [letter] = receive(broker.consumer("analytics.dead", prefetch=1, cautious=False))
+    assert letter.body == waiting.body
+
+
+def test_what_waits_with_a_body_of_its_own_keeps_it_when_history_is_dropped(
+    broker: EmbeddedBroker, clock: TurnedClock
+) -> None:
+    message = order_placed("a.b")
+    send(broker, message, replace(message, body=b"another"))
+    clock.added += 31 * 86_400
+
+    broker.set_up(replace(TOPOLOGY, history=History(days=30)))
+
+    waits = receive(broker.consumer("analytics", prefetch=2, cautious=False), 2)
+    assert [each.body for each in waits] == [message.body, b"another"]
+
+
+def test_history_has_no_holes_though_the_clock_was_turned_back(
+    broker: EmbeddedBroker, file: Path, clock: TurnedClock
+) -> None:
+    old, young, turned_back = order_placed(), order_placed(), order_placed()
+    send(broker, old)
+    clock.added += 31 * 86_400
+    send(broker, young)
+    clock.added -= 5 * 86_400
+    send(broker, turned_back)
+    clock.added += 5 * 86_400
+
+    broker.set_up(replace(TOPOLOGY, history=History(days=3)))
+
     kept = _rows(file, "SELECT event_id FROM history ORDER BY number")
-    assert kept == [(waiting.event_id,), (young.event_id,)]
-    assert receive(consumer)[0].body == waiting.body
+    assert kept == [(young.event_id,), (turned_back.event_id,)]
 
 
 def test_seven_processes_may_start_at_once(file: Path) -> None:
