@@ -134,7 +134,12 @@ def _read(broker: Broker) -> None:
 
 def _timeline(services: Sequence[AnyService], broker: Broker, order: str) -> None:
     with _timed("timeline of one order") as count:
-        teller = Teller(services=services, opening=database_of, history=broker.history)
+        teller = Teller(
+            services=services,
+            opening=database_of,
+            history=broker.history,
+            holding=lambda service: bool(broker.depth(service.name).ready),
+        )
         told = teller.story(order)
         count(len(told.happenings))
     for note in told.notes:

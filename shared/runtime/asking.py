@@ -5,14 +5,16 @@ Not imported before a command runs: `shop --help` needs none of it.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from shared.errors import CouldNotBeDone, WrongInput
+from shared.errors import BrokerUnavailable, CouldNotBeDone, WrongInput
 from shared.events.fields import OrderId
 from shared.messaging.connect import broker_at
 from shared.messaging.port import Broker, HistoryReader
+from shared.messaging.topology import dead_queue
 from shared.runtime.history import (
     Newest,
     Reading,
@@ -53,9 +55,20 @@ def must_be_order(text: str) -> None:
 
 
 @contextmanager
-def broker_of(owner: str) -> Iterator[Broker]:
-    """The broker, as a service or the operator."""
-    broker = broker_at(settings_for(owner).broker_url_of(owner), app="shop events")
+def broker_of(owner: str, *, make: bool = True) -> Iterator[Broker]:
+    """The broker, as a service or the operator.
+
+    Args:
+        make: false for who only looks, and where no embedded one is would see an empty one.
+
+    Raises:
+        BrokerUnavailable: there is no embedded one, and it is not to be made.
+    """
+    url = settings_for(owner).broker_url_of(owner)
+    _, _, path = url.partition("embedded:")
+    if path and not make and not Path(path).exists():
+        raise BrokerUnavailable(f"the embedded broker's file {path} is not there")
+    broker = broker_at(url, app="shop events")
     try:
         yield broker
     finally:
@@ -63,10 +76,21 @@ def broker_of(owner: str) -> Iterator[Broker]:
 
 
 @contextmanager
-def history_for(services: Sequence[AnyService]) -> Iterator[HistoryReader]:
+def history_for(services: Sequence[AnyService], *, make: bool = True) -> Iterator[HistoryReader]:
     """The history, as whoever may read it here."""
-    with broker_of(_reader(services)) as broker:
+    with broker_of(_reader(services), make=make) as broker:
         yield broker.history()
+
+
+def holds_anything(service: AnyService) -> bool:
+    """Whether a service's queue or its dead queue holds a message that could be delivered.
+
+    Raises:
+        CouldNotBeDone: the broker cannot be asked.
+    """
+    queues = service.name, dead_queue(service.name)
+    with broker_of(service.name, make=False) as broker:
+        return any(broker.depth(each).ready for each in queues)
 
 
 def _reader(services: Sequence[AnyService]) -> str:

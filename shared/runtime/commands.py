@@ -21,12 +21,15 @@ Record = Mapping[str, Any]
 
 
 @contextmanager
-def database_of(service: "AnyService") -> Iterator["Database"]:
+def database_of(service: "AnyService", *, make: bool = True) -> Iterator["Database"]:
     """A service's database, ready for use; an embedded one is made when it is missing.
 
+    Args:
+        make: false for who only looks, and where none is would see an empty one.
+
     Raises:
-        CouldNotBeDone: it cannot be reached, may not be seen from here, or `shop setup` has not
-            been run.
+        CouldNotBeDone: it cannot be reached, may not be seen from here, is missing and not to be
+            made, or `shop setup` has not been run.
     """
     from shared.errors import CouldNotBeDone
     from shared.runtime.settings import settings_for
@@ -35,6 +38,8 @@ def database_of(service: "AnyService") -> Iterator["Database"]:
 
     database = Database(settings_for(service.name).database_url_of(service.name))
     try:
+        if database.is_sqlite and not make and not database.path.exists():
+            raise CouldNotBeDone(f"its database {database.place} is not there")
         if database.is_sqlite:
             migrate(database, service.migrations)
         elif not is_current(database, service.migrations):

@@ -80,6 +80,7 @@ def timeline(
     Times of handling are those of each service's database.
     """
     from contextlib import ExitStack
+    from functools import partial
 
     from shared.errors import CouldNotBeDone, WrongInput
     from shared.runtime import asking
@@ -91,8 +92,9 @@ def timeline(
     with ExitStack() as opened:
         teller = Teller(
             services=services,
-            opening=database_of,
-            history=lambda: opened.enter_context(asking.history_for(services)),
+            opening=partial(database_of, make=False),
+            history=lambda: opened.enter_context(asking.history_for(services, make=False)),
+            holding=asking.holds_anything,
         )
         told = teller.story(order)
     for note in told.notes:

@@ -12,17 +12,24 @@ from datetime import datetime
 from rich.console import Console
 from rich.markup import escape
 
-from shared.runtime import timeline
+from shared.runtime import story
 from shared.runtime.history import Told, topic_of
-from shared.runtime.timeline import Happening, Reaction, Timeline
+from shared.runtime.story import Happening, Reaction, Timeline
 
 _MARKS = {
-    timeline.HANDLED: ("✓", "green"),
-    timeline.DISCARDED: ("–", "dim"),
-    timeline.DEAD: ("✗", "red"),
-    timeline.RETRYING: ("↻", "yellow"),
-    timeline.WAITING: ("…", "yellow"),
-    timeline.UNSEEN: ("?", "dim"),
+    story.HANDLED: ("✓", "green"),
+    story.DISCARDED: ("–", "dim"),
+    story.DEAD: ("✗", "red"),
+    story.RETRYING: ("↻", "yellow"),
+    story.WAITING: ("…", "yellow"),
+    story.UNKNOWN: ("·", "dim"),
+    story.UNSEEN: ("?", "dim"),
+}
+
+_PLAINLY = {
+    story.WAITING: "waiting",
+    story.UNKNOWN: "unknown to it: it joined later, or has forgotten",
+    story.UNSEEN: "its database cannot be seen from here",
 }
 
 
@@ -73,19 +80,17 @@ def _did(reaction: Reaction) -> str:
     after = "" if reaction.after is None else f"{_seconds(reaction.after)} after"
     why = _why(reaction)
     match reaction.outcome:
-        case timeline.HANDLED:
+        case story.HANDLED:
             tries = f", at attempt {len(reaction.attempts) + 1} ({why})" if why else ""
             return f"handled {after}{tries}"
-        case timeline.DISCARDED:
+        case story.DISCARDED:
             return f"discarded by a person, {after}" + (f" ({why})" if why else "")
-        case timeline.DEAD:
+        case story.DEAD:
             return f"dead {after}: {why}; {reaction.attempts[-1].message}"
-        case timeline.RETRYING:
+        case story.RETRYING:
             return f"failed, comes again: {why}; last {after}"
-        case timeline.UNSEEN:
-            return "its database cannot be seen from here"
         case _:
-            return "waiting"
+            return _PLAINLY[reaction.outcome]
 
 
 def _why(reaction: Reaction) -> str:

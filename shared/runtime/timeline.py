@@ -2,14 +2,15 @@
 
 Which events there are a service tells that keeps envelopes (analytics); where it cannot, or has not
 heard of all, the history is read. What was done with them stands in each service's own database;
-one that cannot be seen is named.
+one that cannot be seen is named. What a service has neither handled nor failed at waits for it only
+where its queues hold something, or where it happened so lately that it may be in hand or held back,
+which no queue counts.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from shared.errors import CouldNotBeDone, ShopError
@@ -17,97 +18,26 @@ from shared.messaging.port import HistoryReader
 from shared.messaging.topology import topics_matched
 from shared.runtime.history import Reading, Unreadable, Wanted, topic_of
 from shared.runtime.service import AnyService
+from shared.runtime.story import (
+    DEAD,
+    DISCARDED,
+    HANDLED,
+    RETRYING,
+    UNKNOWN,
+    UNSEEN,
+    WAITING,
+    Happening,
+    Reaction,
+    Timeline,
+)
 from shared.storage import inbox, reactions
 from shared.storage.database import Database
 from shared.storage.reactions import Attempt, Entry, Envelope, Mention
 
-HANDLED = "handled"
-DISCARDED = "discarded"
-DEAD = "dead"
-RETRYING = "retrying"
-WAITING = "waiting"
-UNSEEN = "unseen"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reaction:
-    """What one service did with one event.
-
-    Attributes:
-        outcome: `handled`, `discarded`, `dead`, `retrying`, `waiting`, or `unseen` where the
-            service's database cannot be looked into.
-        at: when it was handled, or failed last.
-        after: seconds from the event to then.
-        attempts: those that failed.
-    """
-
-    service: str
-    outcome: str
-    at: datetime | None = None
-    after: float | None = None
-    attempts: Sequence[Attempt] = ()
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """For JSON."""
-        failed = [
-            {"error": each.error, "message": each.message, "failed_at": each.failed_at}
-            for each in self.attempts
-        ]
-        return {
-            "service": self.service,
-            "outcome": self.outcome,
-            "at": self.at,
-            "after_seconds": self.after,
-            "failed_attempts": failed,
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Happening:
-    """An event of the story.
-
-    Attributes:
-        depth: how many events led to it, of those of this order.
-        cause: the event that caused it; None for a person's act, or where it is of another order.
-        is_sent: the broker has it.
-    """
-
-    envelope: Envelope
-    depth: int
-    cause: Envelope | None
-    is_sent: bool
-    reactions: Sequence[Reaction]
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "event_id": self.envelope.event_id,
-            "type": self.envelope.type,
-            "occurred_at": self.envelope.occurred_at,
-            "causation_id": self.envelope.causation_id,
-            "sent": self.is_sent,
-            "services": [each.record for each in self.reactions],
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timeline:
-    """The story.
-
-    Attributes:
-        notes: what could not be seen, and where it was looked instead, a sentence each.
-        is_certain: there is no event beside these; not so where the history could not be read.
-    """
-
-    order_id: str
-    happenings: Sequence[Happening]
-    notes: Sequence[str]
-    is_certain: bool = True
-
-
 Opening = Callable[[AnyService], AbstractContextManager[Database]]
+Asking = Callable[[AnyService], bool]
+Reacted = tuple[Mapping[UUID, Entry], Mapping[UUID, Sequence[Attempt]]]
+"""What a service's inbox says of events, and how it failed at them."""
 
 
 @dataclass(slots=True)
@@ -118,11 +48,15 @@ class Teller:
         services: all there are.
         opening: opens a service's database; raises CouldNotBeDone where it cannot be seen.
         history: read when it has to be.
+        holding: says whether a service's queues hold anything; raises CouldNotBeDone where they
+            cannot be asked.
     """
 
     services: Sequence[AnyService]
     opening: Opening
     history: Callable[[], HistoryReader]
+    holding: Asking
+    _held: dict[str, bool] = field(default_factory=dict)
     _notes: list[str] = field(default_factory=list)
     _unseen: set[str] = field(default_factory=set)
     _is_certain: bool = True
@@ -197,10 +131,8 @@ class Teller:
     def _note_unreadable(self, message: Unreadable) -> None:
         self._notes.append(f"unreadable, skipped: {message.which}: {message.reason}")
 
-    def _reactions(
-        self, ids: Collection[UUID]
-    ) -> dict[str, tuple[dict[UUID, Entry], dict[UUID, list[Attempt]]]]:
-        found = {}
+    def _reactions(self, ids: Collection[UUID]) -> dict[str, Reacted]:
+        found: dict[str, Reacted] = {}
         for service in self.services:
             if service.name not in self._unseen:
                 with self.opening(service) as database, database.read() as connection:
@@ -213,27 +145,52 @@ class Teller:
         envelope: Envelope,
         envelopes: Mapping[UUID, Envelope],
         mentions: Mapping[UUID, Mention],
-        reacted: Mapping[str, tuple[dict[UUID, Entry], dict[UUID, list[Attempt]]]],
+        reacted: Mapping[str, Reacted],
     ) -> Happening:
         topic = topic_of(envelope.type)
         mention = mentions.get(envelope.event_id)
-        done = []
-        for service in self.services:
-            if topics_matched(service.topics, topic):
-                entries, attempts = reacted.get(service.name, (None, {}))
-                if entries is None:
-                    done.append(Reaction(service=service.name, outcome=UNSEEN))
-                else:
-                    entry = entries.get(envelope.event_id)
-                    failed = attempts.get(envelope.event_id, [])
-                    done.append(_reaction(service.name, envelope, entry, failed))
+        is_sent = mention is None or mention.is_sent
         return Happening(
             envelope=envelope,
             depth=_depth(envelope, envelopes),
             cause=envelopes.get(envelope.causation_id) if envelope.causation_id else None,
-            is_sent=mention is None or mention.is_sent,
-            reactions=done,
+            is_sent=is_sent,
+            reactions=[
+                self._reaction(service, envelope, reacted.get(service.name), is_sent=is_sent)
+                for service in self.services
+                if topics_matched(service.topics, topic)
+            ],
         )
+
+    def _reaction(
+        self, service: AnyService, envelope: Envelope, reacted: Reacted | None, *, is_sent: bool
+    ) -> Reaction:
+        if reacted is None:
+            return Reaction(service=service.name, outcome=UNSEEN)
+        entry = reacted[0].get(envelope.event_id)
+        failed = reacted[1].get(envelope.event_id, [])
+        outcome = _outcome(entry, failed)
+        if outcome is None:
+            may_come = not is_sent or _is_young(service, envelope) or self._may_hold(service)
+            outcome = WAITING if may_come else UNKNOWN
+        at = entry.handled_at if entry else failed[-1].failed_at if failed else None
+        return Reaction(
+            service=service.name,
+            outcome=outcome,
+            at=at,
+            # Clocks of machines differ; nothing is handled before it happened.
+            after=max(0.0, (at - envelope.occurred_at).total_seconds()) if at else None,
+            attempts=failed,
+        )
+
+    def _may_hold(self, service: AnyService) -> bool:
+        if service.name not in self._held:
+            try:
+                self._held[service.name] = self.holding(service)
+            except CouldNotBeDone as error:
+                self._notes.append(f"whether anything waits for {service.name} is unknown: {error}")
+                self._held[service.name] = True
+        return self._held[service.name]
 
 
 def _why_not_kept(keeper: str, missing: int) -> str:
@@ -243,26 +200,19 @@ def _why_not_kept(keeper: str, missing: int) -> str:
     return f"{keeper} {known}"
 
 
-def _reaction(
-    service: str, envelope: Envelope, entry: Entry | None, failed: Sequence[Attempt]
-) -> Reaction:
-    at = entry.handled_at if entry else failed[-1].failed_at if failed else None
-    return Reaction(
-        service=service,
-        outcome=_outcome(entry, failed),
-        at=at,
-        # Clocks of machines differ; nothing is handled before it happened.
-        after=max(0.0, (at - envelope.occurred_at).total_seconds()) if at else None,
-        attempts=failed,
-    )
+def _is_young(service: AnyService, envelope: Envelope) -> bool:
+    """Whether an event may be in the service's hands, or held back, since it happened."""
+    queue = service.queue()
+    held = timedelta(seconds=queue.retry.longest + queue.deadline)
+    return datetime.now(UTC) - envelope.occurred_at < held
 
 
-def _outcome(entry: Entry | None, failed: Sequence[Attempt]) -> str:
+def _outcome(entry: Entry | None, failed: Sequence[Attempt]) -> str | None:
     if entry is not None:
         return DISCARDED if entry.outcome == inbox.DISCARDED else HANDLED
     if failed:
         return DEAD if failed[-1].outcome == "dead" else RETRYING
-    return WAITING
+    return None
 
 
 def _depth(envelope: Envelope, envelopes: Mapping[UUID, Envelope]) -> int:

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from pydantic_core import from_json
 from services import registry
 from shared.events import DomainEvent
 from shared.messaging.embedded import EmbeddedBroker
+from shared.messaging.port import Outcome
 from shared.runtime.history import Told
 from shared.runtime.setting_up import set_up
 from shared.runtime.settings import only
@@ -14,6 +16,8 @@ from shared.runtime.telling import as_cloud_event, as_line
 from tests.support.commanding import Shop
 from tests.support.histories import ADDRESS, CUSTOMER, cancelled, paid, placed, shipped
 from tests.support.tape import message, recorded
+
+LONG_AGO = datetime.now(UTC) - timedelta(days=1)
 
 
 @pytest.fixture
@@ -213,6 +217,45 @@ def test_an_order_that_may_be_in_a_history_out_of_reach_is_not_denied(
     assert (said.code, said.out) == (1, "")
     assert "the history cannot be read: the broker at 127.0.0.1:1 cannot be reached" in said.err
     assert "whether there is an order 'ORD-1' cannot be told now" in said.err
+
+
+def test_a_timeline_names_a_database_file_that_is_missing_and_makes_none(
+    shop: Shop, broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    publish(broker, placed("ORD-1"))
+    (tmp_path / "loyalty.db").unlink()
+
+    said = shop("events", "timeline", "ORD-1")
+
+    assert said.code == 0
+    assert f"loyalty cannot be seen: its database {tmp_path / 'loyalty.db'} is not" in said.err
+    assert "? loyalty" in said.out
+    assert not (tmp_path / "loyalty.db").exists()
+
+
+def test_a_timeline_where_nothing_was_set_up_makes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with only(home=tmp_path / "new"):
+        said = Shop(monkeypatch, capsys)("events", "timeline", "ORD-1")
+
+    assert (said.code, said.out) == (1, "")
+    assert "broker.db is not there" in said.err
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_timeline_of_an_old_event_says_who_has_no_longer_anything_to_handle(
+    shop: Shop, broker: EmbeddedBroker
+) -> None:
+    publish(broker, placed("ORD-1", occurred_at=LONG_AGO))
+    consumer = broker.consumer("loyalty", prefetch=1)
+    consumer.settle([(each, Outcome.DONE) for each in consumer.take(1, wait=1)])
+    consumer.close()
+
+    said = shop("events", "timeline", "ORD-1")
+
+    assert "· loyalty    unknown to it: it joined later, or has forgotten" in said.out
+    assert "… email      waiting" in said.out
 
 
 def test_a_line_holds_no_personal_data_and_a_cloud_event_is_what_was_sent() -> None:

@@ -3,8 +3,8 @@ from uuid import UUID
 
 import pytest
 
+from shared.runtime.story import Happening, Reaction, Timeline
 from shared.runtime.telling import print_timeline
-from shared.runtime.timeline import Happening, Reaction, Timeline
 from shared.storage.reactions import Attempt, Envelope
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -52,6 +52,7 @@ def test_what_each_service_did_is_said_in_a_line_with_how_often_it_failed_and_wh
         reaction("shipping", "discarded", "Impossible", after=7200),
         reaction("gifts", "waiting"),
         reaction("orders", "unseen"),
+        reaction("late", "unknown"),
     ]
 
     print_timeline(
@@ -63,7 +64,7 @@ def test_what_each_service_did_is_said_in_a_line_with_how_often_it_failed_and_wh
 
     first, *rest = capsys.readouterr().out.splitlines()
     assert first.startswith("ORD-1: 2 events in 90.0 s, from 2026-11-2")
-    assert [line.strip() for line in rest[2:9]] == [
+    assert [line.strip() for line in rest[2:10]] == [
         "✓ analytics  handled 12 ms after",
         "✓ email      handled 2 min after, at attempt 4 (2 × MailRefused, 1 × TimeoutError)",
         "✗ loyalty    dead 3.0 s after: 1 × Impossible; Impossible it was",
@@ -71,6 +72,7 @@ def test_what_each_service_did_is_said_in_a_line_with_how_often_it_failed_and_wh
         "– shipping   discarded by a person, 2 h after (1 × Impossible)",
         "… gifts      waiting",
         "? orders     its database cannot be seen from here",
+        "· late       unknown to it: it joined later, or has forgotten",
     ]
-    assert rest[10].endswith("  └─ stock.ran_short.v1  ← order.placed")
-    assert rest[11].endswith("   ✓ analytics  handled 12 ms after")
+    assert rest[11].endswith("  └─ stock.ran_short.v1  ← order.placed")
+    assert rest[12].endswith("   ✓ analytics  handled 12 ms after")

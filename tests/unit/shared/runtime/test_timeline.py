@@ -1,24 +1,21 @@
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from services import registry
-from services.orders.paying import Payment, pay_order
-from services.orders.placing import NewOrder, place_order
-from services.orders.service import orders
-from shared.errors import BrokerUnavailable, CouldNotBeDone, Impossible, TransientFailure
+from shared.errors import Impossible, TransientFailure
 from shared.events import OrderPlaced
-from shared.messaging.port import HistoryReader
 from shared.runtime.service import AnyService, Service
-from shared.runtime.timeline import Teller, Timeline
 from shared.storage import inbox
-from shared.storage.database import Database
 from shared.storage.unit_of_work import Store
 from shared.testing import Stage
 from tests.support.histories import cancelled, placed
+from tests.support.stories import forget, outcome, pay, place, story, types
+
+LONG_AGO = datetime.now(UTC) - timedelta(days=1)
 
 
 class Moody:
@@ -45,52 +42,6 @@ def stage(tmp_path: Path, moody: Moody) -> Iterator[Stage]:
     stage = Stage(tmp_path, [*of_the_shop, odd])
     yield stage
     stage.close()
-
-
-def place(stage: Stage, order: str = "ORD-1") -> None:
-    new = NewOrder(
-        order_id=order,
-        customer_email="jane@example.com",
-        shipping_address="1 Main St",
-        items={"product-1": 1},
-    )
-    with orders.unit_of_work(stage.databases["orders"]) as work:
-        place_order(new, work)
-
-
-def pay(stage: Stage) -> None:
-    payment = Payment(order_id="ORD-1", amount="49.99", payment_method="card")
-    with orders.unit_of_work(stage.databases["orders"]) as work:
-        pay_order(payment, work)
-
-
-def story(stage: Stage, order: str = "ORD-1", *, closed: str = "", broker: bool = True) -> Timeline:
-    """The story of an order; of one service the database may be closed to us."""
-
-    @contextmanager
-    def opening(service: AnyService) -> Iterator[Database]:
-        if service.name == closed:
-            raise CouldNotBeDone("the secrets cannot be read here")
-        yield stage.databases[service.name]
-
-    def history() -> HistoryReader:
-        if not broker:
-            raise BrokerUnavailable("the broker cannot be reached")
-        return stage.broker.history()
-
-    opens: Any = opening
-    teller = Teller(services=list(stage.services.values()), opening=opens, history=history)
-    assert isinstance(opening(stage.services["orders"]), AbstractContextManager)
-    return teller.story(order)
-
-
-def types(told: Timeline) -> list[str]:
-    return [each.envelope.type for each in told.happenings]
-
-
-def outcome(told: Timeline, service: str) -> Any:
-    [found] = [each for each in told.happenings[0].reactions if each.service == service]
-    return found
 
 
 def test_every_event_is_told_in_order_of_time_with_its_cause(stage: Stage) -> None:
@@ -146,6 +97,45 @@ def test_what_was_not_sent_yet_is_told_as_such(stage: Stage) -> None:
     assert types(told) == ["order.placed.v1"]
     assert not told.happenings[0].is_sent
     assert {each.outcome for each in told.happenings[0].reactions} == {"waiting"}
+
+
+def test_what_lies_in_a_services_queue_waits_for_it(stage: Stage) -> None:
+    stage.publish(placed("ORD-1", occurred_at=LONG_AGO))
+    stage.react("analytics")
+
+    assert outcome(story(stage), "odd").outcome == "waiting"
+
+
+def test_what_nothing_waits_for_any_more_is_unknown_to_who_joined_later_or_has_forgotten(
+    stage: Stage,
+) -> None:
+    stage.publish(placed("ORD-1", occurred_at=LONG_AGO))
+    stage.play()
+    forget(stage, "odd")
+
+    told = story(stage)
+
+    assert outcome(told, "odd").outcome == "unknown"
+    assert outcome(told, "loyalty").outcome == "handled"
+
+
+def test_what_happened_just_now_may_be_in_hand_and_waits(stage: Stage) -> None:
+    stage.publish(placed("ORD-1"))
+    stage.play()
+    forget(stage, "odd")
+
+    assert outcome(story(stage), "odd").outcome == "waiting"
+
+
+def test_where_the_broker_cannot_be_asked_what_waits_it_is_said(stage: Stage) -> None:
+    stage.publish(placed("ORD-1", occurred_at=LONG_AGO))
+    stage.play()
+    forget(stage, "odd")
+
+    told = story(stage, broker=False)
+
+    assert outcome(told, "odd").outcome == "waiting"
+    assert told.notes == ["whether anything waits for odd is unknown: the broker cannot be reached"]
 
 
 def test_what_failed_and_comes_again_says_how_often_and_why(stage: Stage, moody: Moody) -> None:
