@@ -19,7 +19,7 @@ from shared.messaging import cloudevents
 from shared.messaging.port import Message
 from shared.runtime.dead_letters import DeadQueue
 from shared.runtime.dead_reading import Letter
-from shared.storage import discards, inbox
+from shared.storage import discards, failures, inbox
 
 _WINDOW = 100
 _WINDOW_BYTES = 8 * 1024 * 1024
@@ -120,11 +120,20 @@ def _publish(
                     confirmed.append(each.letter)
                 else:
                     done.refused[each.letter.id] = refusal
+            _note(queue, confirmed)
             queue.settle(confirmed)
             done.retried += len(confirmed)
             progress(done.retried + len(done.refused), len(plan))
     finally:
         publisher.close()
+
+
+def _note(queue: DeadQueue, letters: list[Letter]) -> None:
+    """Keep that they were sent again, for whoever looks meanwhile."""
+    # By the event's own id: the property may be a stranger's, and name another.
+    sent = {(each.id, each.replays) for each in letters if each.is_event}
+    with queue.database.begin() as connection:
+        failures.sent_again(connection, sent)
 
 
 def _windows(plan: list[_Spooled]) -> Iterator[list[_Spooled]]:

@@ -257,7 +257,7 @@ class Reactor:
             subject=event.subject if event else None,
             attempt=delivery.attempt,
             replays=delivery.replays,
-            outcome="dead" if dies else "retried",
+            outcome=failures.DEAD if dies else failures.RETRIED,
             error=name,
             message=message,
             traceback=stack,

@@ -10,6 +10,7 @@ from shared.storage.reactions import Attempt, Envelope
 HANDLED = "handled"
 DISCARDED = "discarded"
 DEAD = "dead"
+SENT_AGAIN = "sent again"
 RETRYING = "retrying"
 WAITING = "waiting"
 UNKNOWN = "unknown"
@@ -21,9 +22,9 @@ class Reaction:
     """What one service did with one event.
 
     Attributes:
-        outcome: `handled`, `discarded`, `dead`, `retrying`, `waiting`; `unknown` where nothing
-            waits for the service any more, which joined later or has forgotten; `unseen` where its
-            database cannot be looked into.
+        outcome: `handled`, `discarded`, `dead`, `sent again` by a person after it was dead,
+            `retrying`, `waiting`; `unknown` where nothing waits for the service any more, which
+            joined later or has forgotten; `unseen` where its database cannot be looked into.
         at: when it was handled, or failed last.
         after: seconds from the event to then.
         attempts: those that failed.

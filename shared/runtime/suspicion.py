@@ -52,7 +52,7 @@ def _ended(delivery: Delivery, attempt: int) -> failures.Failure:
         subject=None,
         attempt=attempt,
         replays=delivery.replays,
-        outcome="retried",
+        outcome=failures.RETRIED,
         error="ProcessEnded",
         message="the process ended, or lost the broker, while it held this message",
         traceback="",

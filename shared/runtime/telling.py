@@ -20,6 +20,7 @@ _MARKS = {
     story.HANDLED: ("✓", "green"),
     story.DISCARDED: ("–", "dim"),
     story.DEAD: ("✗", "red"),
+    story.SENT_AGAIN: ("↻", "yellow"),
     story.RETRYING: ("↻", "yellow"),
     story.WAITING: ("…", "yellow"),
     story.UNKNOWN: ("·", "dim"),
@@ -87,6 +88,8 @@ def _did(reaction: Reaction) -> str:
             return f"discarded by a person, {after}" + (f" ({why})" if why else "")
         case story.DEAD:
             return f"dead {after}: {why}; {reaction.attempts[-1].message}"
+        case story.SENT_AGAIN:
+            return f"was dead, is sent again by a person: {why}; died {after}"
         case story.RETRYING:
             return f"failed, comes again: {why}; last {after}"
         case _:

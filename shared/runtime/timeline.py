@@ -23,6 +23,7 @@ from shared.runtime.story import (
     DISCARDED,
     HANDLED,
     RETRYING,
+    SENT_AGAIN,
     UNKNOWN,
     UNSEEN,
     WAITING,
@@ -30,9 +31,11 @@ from shared.runtime.story import (
     Reaction,
     Timeline,
 )
-from shared.storage import inbox, reactions
+from shared.storage import failures, inbox, reactions
 from shared.storage.database import Database
 from shared.storage.reactions import Attempt, Entry, Envelope, Mention
+
+_AFTER_FAILING = {failures.DEAD: DEAD, failures.SENT_AGAIN: SENT_AGAIN}
 
 Opening = Callable[[AnyService], AbstractContextManager[Database]]
 Asking = Callable[[AnyService], bool]
@@ -211,7 +214,7 @@ def _outcome(entry: Entry | None, failed: Sequence[Attempt]) -> str | None:
     if entry is not None:
         return DISCARDED if entry.outcome == inbox.DISCARDED else HANDLED
     if failed:
-        return DEAD if failed[-1].outcome == "dead" else RETRYING
+        return _AFTER_FAILING.get(failed[-1].outcome, RETRYING)
     return None
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, MetaData, Table, delete, select, text
 
 from shared.storage import inbox
+from shared.storage.failures import DEAD
 from shared.storage.migrating import VERSION_TABLES
 from shared.storage.tables import failures, metadata
 from shared.storage.tables import inbox as inbox_table
@@ -45,8 +46,8 @@ def empty(connection: Connection) -> None:
 
 
 def dead(connection: Connection) -> set[str]:
-    """The ids of events whose last attempt failed, and that were never handled since."""
-    died = select(failures.c.event_id).where(failures.c.outcome == "dead").distinct()
+    """The ids of events that died, and were neither sent again nor handled since."""
+    died = select(failures.c.event_id).where(failures.c.outcome == DEAD).distinct()
     found = set(connection.execute(died).scalars())
     return found - inbox.handled(connection, found).keys()
 

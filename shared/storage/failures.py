@@ -6,15 +6,22 @@ its message may quote whatever the code had in hand.
 """
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, case, delete, func, select
+from sqlalchemy import Connection, bindparam, case, delete, func, select, update
 
 from shared.errors import ShopError
 from shared.storage.tables import failures
+
+RETRIED = "retried"
+DEAD = "dead"
+SENT_AGAIN = "sent again"
+"""What became of an attempt; the last was an event's end too, until a person sent it again."""
+
+_ENDS = (DEAD, SENT_AGAIN)
 
 WITHHELD = "(withheld: the message of an error that is not ours may quote personal data)"
 
@@ -47,6 +54,23 @@ def record(connection: Connection, failure: Failure) -> None:
     connection.execute(failures.insert(), [row])
 
 
+def sent_again(connection: Connection, letters: Iterable[tuple[str, int]]) -> None:
+    """Note that a person sent dead letters again.
+
+    Args:
+        letters: ids, each with how often it had been sent again before.
+    """
+    died = update(failures).where(
+        failures.c.event_id == bindparam("letter"),
+        failures.c.replays <= bindparam("before"),
+        failures.c.outcome == DEAD,
+    )
+    # In the order of ids, so that two who retry the same wait and do not deadlock.
+    rows = [{"letter": letter, "before": before} for letter, before in sorted(letters)]
+    if rows:
+        connection.execute(died.values(outcome=SENT_AGAIN), rows)
+
+
 def attempts(connection: Connection, event_ids: Sequence[str]) -> dict[tuple[str, int], int]:
     """How many attempts are recorded, by event and number of replays."""
     statement = (
@@ -72,7 +96,7 @@ def causes(connection: Connection, event_ids: Sequence[str]) -> dict[str, dict[i
 
     That is its last failure that was its end; of one whose end nobody could record, the last.
     """
-    is_end = case((failures.c.outcome == "dead", 1), else_=0)
+    is_end = case((failures.c.outcome.in_(_ENDS), 1), else_=0)
     rank = func.row_number().over(
         partition_by=(failures.c.event_id, failures.c.replays),
         order_by=(is_end.desc(), failures.c.number.desc()),
@@ -95,7 +119,7 @@ def of(connection: Connection, event_ids: Sequence[str]) -> list[dict[str, Any]]
 
 def died_since(connection: Connection, moment: datetime) -> int:
     """How many attempts since then were an event's last."""
-    recent = (failures.c.failed_at >= moment) & (failures.c.outcome == "dead")
+    recent = (failures.c.failed_at >= moment) & failures.c.outcome.in_(_ENDS)
     return connection.execute(select(func.count()).where(recent)).scalar_one()
 
 

@@ -51,7 +51,8 @@ class Attempt:
     """One failed attempt.
 
     Attributes:
-        outcome: `retried`, or `dead` for the last.
+        outcome: `retried`, or `dead` for the last; `sent again` for one that was the last until a
+            person sent the event again.
         error: its class.
         message: what it said, where it was ours; no personal data.
     """

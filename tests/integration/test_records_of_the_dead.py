@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.storage import discards, failures, outbox
+from shared.storage import contents, discards, failures, outbox
 from shared.storage.database import Database
 from shared.storage.failures import Failure
 from shared.storage.migrating import migrate
@@ -80,6 +80,24 @@ def test_only_recent_ends_are_counted(database: Database) -> None:
     with database.read() as connection:
         assert failures.died_since(connection, now - timedelta(minutes=1)) == 1
         assert failures.died_since(connection, now + timedelta(minutes=1)) == 0
+
+
+def test_what_was_sent_again_is_noted_and_what_died_of_it_later_is_not(database: Database) -> None:
+    fail(database, "Retried")
+    fail(database, "End", attempt=2, outcome="dead")
+    fail(database, "Other", event_id="two", outcome="dead")
+    fail(database, "Again", replays=1, outcome="dead")
+
+    with database.begin() as connection:
+        failures.sent_again(connection, {("one", 0), ("nobody", 0)})
+        failures.sent_again(connection, [])
+
+    with database.read() as connection:
+        found = {each["error"]: each["outcome"] for each in failures.of(connection, ["one", "two"])}
+        causes = failures.causes(connection, ["one"])
+        assert contents.dead(connection) == {"one", "two"}
+    assert found == {"Retried": "retried", "End": "sent again", "Other": "dead", "Again": "dead"}
+    assert causes["one"][0].error == "End"
 
 
 def discard(database: Database, letter_id: str, reason: str) -> None:

@@ -19,9 +19,9 @@ from shared.runtime.dead_letters import DeadQueue
 from shared.runtime.dead_looking import examined, grouped
 from shared.runtime.dead_mending import Retried, discard, retry
 from shared.runtime.dead_reading import Reading
-from shared.storage import inbox
+from shared.storage import contents, failures, inbox
 from shared.storage.database import Database
-from shared.storage.failures import Cause
+from shared.storage.failures import Cause, Failure
 from shared.storage.migrating import migrate
 from tests.support.counting import ThingHappened, counting
 
@@ -154,6 +154,34 @@ def test_what_was_published_and_not_settled_is_a_duplicate_when_done_again(
     assert retry(dead) == Retried(duplicates=1)
 
     assert dead.broker.depth("counting.dead").ready == 0
+
+
+def test_a_retry_of_a_letter_that_lies_notes_nothing_about_another(dead: DeadQueue) -> None:
+    liar, other = things(2)
+    bury(dead, [letter(liar, event_id=str(other.event_id))])
+    for each in (liar, other):
+        fail(dead, each)
+
+    retry(dead)
+
+    with dead.database.read() as connection:
+        assert contents.dead(connection) == {str(other.event_id)}
+
+
+def fail(dead: DeadQueue, event: ThingHappened) -> None:
+    failure = Failure(
+        event_id=str(event.event_id),
+        event_type=event.type,
+        subject=None,
+        attempt=1,
+        replays=0,
+        outcome="dead",
+        error="Impossible",
+        message="why",
+        traceback="where",
+    )
+    with dead.database.begin() as connection:
+        failures.record(connection, failure)
 
 
 def test_a_discard_that_ends_before_it_settles_can_be_done_again(

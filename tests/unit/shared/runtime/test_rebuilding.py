@@ -13,6 +13,8 @@ from services.loyalty.tables import awards
 from shared.errors import CouldNotBeDone, Impossible, TransientFailure, WrongInput
 from shared.events import OrderCancelled, OrderPlaced
 from shared.messaging.port import Outcome
+from shared.runtime.dead_letters import DeadQueue
+from shared.runtime.dead_mending import retry
 from shared.runtime.history import Unreadable
 from shared.runtime.rebuilding import Rebuilding, Rebuilt, must_be_allowed
 from shared.runtime.service import Service
@@ -147,6 +149,19 @@ def test_what_is_dead_stays_dead_and_is_not_brought_to_the_queue_again(
     assert rebuilt.is_as_it_was
     assert (rebuilt.handled, rebuilt.known, rebuilt.left) == (1, 1, 0)
     assert stage.play() == []
+
+
+def test_what_was_dead_and_sent_again_is_handled_by_a_rebuild(stage: Stage, mood: Mood) -> None:
+    mood.error = Impossible
+    stage.publish(placed(BAD))
+    stage.play()
+    retry(DeadQueue(stage.services["moody"], stage.broker, stage.databases["moody"]))
+    mood.error = None
+
+    rebuilt = rebuild(stage)
+
+    assert (rebuilt.handled, rebuilt.known) == (1, 0)
+    assert [each.duplicate for each in stage.play()] == [True]
 
 
 @pytest.mark.parametrize("error", [Impossible, TransientFailure, ValueError])

@@ -53,6 +53,7 @@ def test_what_each_service_did_is_said_in_a_line_with_how_often_it_failed_and_wh
         reaction("gifts", "waiting"),
         reaction("orders", "unseen"),
         reaction("late", "unknown"),
+        reaction("mended", "sent again", "Impossible", after=3),
     ]
 
     print_timeline(
@@ -64,7 +65,7 @@ def test_what_each_service_did_is_said_in_a_line_with_how_often_it_failed_and_wh
 
     first, *rest = capsys.readouterr().out.splitlines()
     assert first.startswith("ORD-1: 2 events in 90.0 s, from 2026-11-2")
-    assert [line.strip() for line in rest[2:10]] == [
+    assert [line.strip() for line in rest[2:11]] == [
         "✓ analytics  handled 12 ms after",
         "✓ email      handled 2 min after, at attempt 4 (2 × MailRefused, 1 × TimeoutError)",
         "✗ loyalty    dead 3.0 s after: 1 × Impossible; Impossible it was",
@@ -73,6 +74,7 @@ def test_what_each_service_did_is_said_in_a_line_with_how_often_it_failed_and_wh
         "… gifts      waiting",
         "? orders     its database cannot be seen from here",
         "· late       unknown to it: it joined later, or has forgotten",
+        "↻ mended     was dead, is sent again by a person: 1 × Impossible; died 3.0 s after",
     ]
-    assert rest[11].endswith("  └─ stock.ran_short.v1  ← order.placed")
-    assert rest[12].endswith("   ✓ analytics  handled 12 ms after")
+    assert rest[12].endswith("  └─ stock.ran_short.v1  ← order.placed")
+    assert rest[13].endswith("   ✓ analytics  handled 12 ms after")

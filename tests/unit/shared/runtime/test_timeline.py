@@ -8,6 +8,8 @@ import pytest
 from services import registry
 from shared.errors import Impossible, TransientFailure
 from shared.events import OrderPlaced
+from shared.runtime.dead_letters import DeadQueue
+from shared.runtime.dead_mending import retry
 from shared.runtime.service import AnyService, Service
 from shared.storage import inbox
 from shared.storage.unit_of_work import Store
@@ -174,6 +176,39 @@ def test_what_is_dead_says_of_what(stage: Stage, moody: Moody) -> None:
 
     assert found.outcome == "dead"
     assert found.attempts[-1].error == "Impossible"
+
+
+def test_what_was_dead_and_is_under_way_again_is_told_as_sent_again(
+    stage: Stage, moody: Moody
+) -> None:
+    moody.error = Impossible
+    place(stage)
+    stage.play()
+
+    retry(DeadQueue(stage.services["odd"], stage.broker, stage.databases["odd"]))
+
+    found = outcome(story(stage), "odd")
+    assert found.outcome == "sent again"
+    assert found.attempts[-1].error == "Impossible"
+
+
+@pytest.mark.parametrize(
+    ("error", "then"),
+    [(None, "handled"), (TransientFailure, "retrying"), (Impossible, "dead")],
+    ids=["well", "failing", "dead"],
+)
+def test_what_was_sent_again_is_told_by_what_became_of_it(
+    stage: Stage, moody: Moody, error: type[Exception] | None, then: str
+) -> None:
+    moody.error = Impossible
+    place(stage)
+    stage.play()
+    retry(DeadQueue(stage.services["odd"], stage.broker, stage.databases["odd"]))
+    moody.error = error
+
+    stage.play()
+
+    assert outcome(story(stage), "odd").outcome == then
 
 
 def test_what_a_person_discarded_is_told_as_discarded(stage: Stage) -> None:
