@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from services import registry
-from shared.runtime.commands import AsJson, print_json, show, visible
+from shared.runtime.commands import AsJson, local, print_json, show, visible
 
 if TYPE_CHECKING:
     from shared.runtime.dead_letters import DeadQueue
@@ -196,7 +196,7 @@ def _progress() -> "Iterator[Progress]":
 def _for_people(row: dict[str, Any]) -> dict[str, Any]:
     """As a terminal of 100 columns can show it: the end of an id will do for the whole."""
     times = {
-        name: row[name] and f"{row[name].astimezone():%m-%d %H:%M}"
+        name: row[name] and f"{local(row[name]):%m-%d %H:%M}"
         for name in ("first", "last")
         if name in row  # a record of what was discarded is kept for years, and tells the year
     }

@@ -105,6 +105,14 @@ def show(
     _print_table(rows, columns or {name: name for name in rows[0]}, title)
 
 
+def local(moment: datetime) -> datetime:
+    """As this machine's clock shows it; in UTC, where the calendar ends before that."""
+    try:
+        return moment.astimezone()
+    except OverflowError:
+        return moment
+
+
 def print_json(value: object) -> None:
     """Print as JSON: times as ISO 8601, money as decimal strings."""
     typer.echo(json.dumps(value, default=_plain, ensure_ascii=False))
@@ -122,7 +130,7 @@ def _plain(value: object) -> object:
 
 def _cell(value: object) -> str:
     if isinstance(value, datetime):
-        return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        return local(value).strftime("%Y-%m-%d %H:%M:%S")
     if isinstance(value, Mapping):
         return ", ".join(f"{number} × {name}" for name, number in value.items())
     return "" if value is None else str(value)

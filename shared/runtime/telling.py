@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from shared.runtime import story
+from shared.runtime.commands import local
 from shared.runtime.history import Told, topic_of
 from shared.runtime.story import Happening, Reaction, Timeline
 
@@ -44,7 +45,7 @@ def as_line(told: Told) -> str:
     """When, what, which order, and by which ids it can be followed."""
     event = told.event
     caused = f"  ← {event.causation_id}" if event.causation_id else ""
-    when = _local(event.occurred_at)
+    when = local(event.occurred_at)
     columns = f"{when:%Y-%m-%d} {_clock(when)}", f"{event.type:<20}", f"{event.subject or '-':<14}"
     return "  ".join((*columns, f"{event.event_id}{caused}"))
 
@@ -57,7 +58,7 @@ def print_timeline(told: Timeline) -> None:
     took = _seconds((last.occurred_at - first.occurred_at).total_seconds())
     number = len(told.happenings)
     length = "1 event, at" if number == 1 else f"{number} events in {took}, from"
-    began = f"{_local(first.occurred_at):%Y-%m-%d %H:%M:%S %Z}"
+    began = f"{local(first.occurred_at):%Y-%m-%d %H:%M:%S %Z}"
     console.print(f"[bold]{told.order_id}[/]: {length} {began}")
     for each in told.happenings:
         console.print()
@@ -67,7 +68,7 @@ def print_timeline(told: Timeline) -> None:
 
 def _lines(happening: Happening) -> Iterator[str]:
     envelope, indent = happening.envelope, "   " * happening.depth
-    when = _clock(_local(envelope.occurred_at))
+    when = _clock(local(envelope.occurred_at))
     because = f"  [dim]← {escape(topic_of(happening.cause.type))}[/]" if happening.cause else ""
     branch = f"{'   ' * (happening.depth - 1)}└─ " if happening.depth else ""
     unsent = "" if happening.is_sent else "  [yellow]not sent yet[/]"
@@ -99,10 +100,6 @@ def _did(reaction: Reaction) -> str:
 def _why(reaction: Reaction) -> str:
     counted = Counter(each.error for each in reaction.attempts)
     return ", ".join(f"{number} × {error}" for error, number in counted.items())
-
-
-def _local(moment: datetime) -> datetime:
-    return moment.astimezone()
 
 
 def _clock(moment: datetime) -> str:

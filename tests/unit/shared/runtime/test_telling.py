@@ -1,11 +1,17 @@
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
 
+from shared.runtime.commands import show
+from shared.runtime.history import Told
 from shared.runtime.story import Happening, Reaction, Timeline
-from shared.runtime.telling import print_timeline
+from shared.runtime.telling import as_line, print_timeline
 from shared.storage.reactions import Attempt, Envelope
+from tests.support.histories import placed
+from tests.support.tape import recorded
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -26,6 +32,32 @@ def _at_a_width(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def told(*happenings: Happening) -> Timeline:
     return Timeline(order_id="ORD-1", happenings=happenings, notes=())
+
+
+@pytest.fixture
+def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as there:
+        there.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("far_east")
+def test_the_last_moment_of_the_calendar_is_shown_in_utc_where_the_day_is_over(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    last = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    event = placed("ORD-1", occurred_at=last)
+    end = Envelope(event.event_id, event.type, last)
+
+    print_timeline(told(Happening(envelope=end, depth=0, cause=None, is_sent=True, reactions=())))
+    show([{"at": last}], as_json=False)
+
+    shown = capsys.readouterr().out
+    assert "ORD-1: 1 event, at 9999-12-31 23:59:59 UTC" in shown
+    assert shown.rstrip().splitlines()[-1].strip() == "9999-12-31 23:59:59"
+    assert as_line(Told(recorded(event), event)).startswith("9999-12-31 23:59:59.000  order.placed")
 
 
 def test_an_order_of_one_event_has_a_time_and_no_length(capsys: pytest.CaptureFixture[str]) -> None:
