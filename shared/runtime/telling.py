@@ -46,7 +46,7 @@ def as_line(told: Told) -> str:
     event = told.event
     caused = f"  ← {event.causation_id}" if event.causation_id else ""
     when = local(event.occurred_at)
-    columns = f"{when:%Y-%m-%d} {_clock(when)}", f"{event.type:<20}", f"{event.subject or '-':<14}"
+    columns = f"{when:%Y-%m-%d} {_clock(when)}", f"{event.type:<20}", f"{event.subject or '-':<15}"
     return "  ".join((*columns, f"{event.event_id}{caused}"))
 
 
@@ -60,8 +60,12 @@ def print_timeline(told: Timeline) -> None:
     length = "1 event, at" if number == 1 else f"{number} events in {took}, from"
     began = f"{local(first.occurred_at):%Y-%m-%d %H:%M:%S %Z}"
     console.print(f"[bold]{told.order_id}[/]: {length} {began}")
+    day = local(first.occurred_at).date()
     for each in told.happenings:
         console.print()
+        before, day = day, local(each.envelope.occurred_at).date()
+        if day != before:
+            console.print(f"[bold]{day}[/]")
         for line in _lines(each):
             console.print(line, soft_wrap=True)
 

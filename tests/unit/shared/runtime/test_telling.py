@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from shared.runtime.commands import show
+from shared.runtime.commands import local, show
 from shared.runtime.history import Told
 from shared.runtime.story import Happening, Reaction, Timeline
 from shared.runtime.telling import as_line, print_timeline
@@ -70,6 +70,37 @@ def test_an_order_of_one_event_has_a_time_and_no_length(capsys: pytest.CaptureFi
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("ORD-1: 1 event, at 2026-11-2")
     assert said[2].endswith("  order.placed.v1  not sent yet")
+
+
+def test_a_story_of_several_days_says_the_date_whenever_the_day_changes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    days = (0, 0, 1, 1, 9)
+    happenings = [
+        Happening(
+            envelope=envelope(number, "order.placed.v1", 86_400 * day),
+            depth=0,
+            cause=None,
+            is_sent=True,
+            reactions=(),
+        )
+        for number, day in enumerate(days)
+    ]
+
+    print_timeline(told(*happenings))
+
+    heading, *lines = capsys.readouterr().out.splitlines()
+    assert local(NOON).strftime("from %Y-%m-%d") in heading
+    begun = [line[:10] for line in lines if line and "order.placed" not in line]
+    assert begun == [f"{local(NOON) + timedelta(days=each):%Y-%m-%d}" for each in (1, 9)]
+
+
+def test_ids_of_the_shops_own_making_stand_in_a_column() -> None:
+    events = placed("ORD-2GCCD-YA3KB"), placed("ORD-1")
+
+    columns = [as_line(Told(recorded(each), each)).index(str(each.event_id)) for each in events]
+
+    assert columns[0] == columns[1]
 
 
 def test_what_each_service_did_is_said_in_a_line_with_how_often_it_failed_and_why(
