@@ -17,6 +17,7 @@ from shared.messaging.port import Broker, HistoryReader, Message, Publisher
 from shared.messaging.topology import Queue
 from shared.runtime.history import Reading, Told, Unreadable, Wanted, topic_of
 from shared.runtime.logs import Log
+from shared.runtime.retention import shortened
 from shared.runtime.service import AnyService
 from shared.storage import places
 from shared.storage.database import DATABASE_ERRORS, Database
@@ -168,6 +169,9 @@ class CatchUp:
     def _place(self) -> Place | None:
         with self._database.read() as connection:
             place = places.find(connection)
+            finished_at = places.finished_at(connection)
+        if finished_at is not None and self._is_wanted:
+            self._log.info("caught up before, nothing to do", at=finished_at.isoformat())
         if place is not None or not self._is_wanted:
             return place
         self._broker.bind(self._queue)
@@ -177,6 +181,9 @@ class CatchUp:
         return Place(0, end, is_done=False)
 
     def _bring(self, place: Place) -> None:
+        left = shortened(self._history) if place.place == 0 else None
+        if left is not None:
+            self._log.warning("not all there was will come", reason=left.sentence)
         self._log.info("catching up", place=place.place, until=place.until)
         wanted = Wanted(topics=self._service.topics)
         reading = Reading(

@@ -1,6 +1,7 @@
 """How much of the history has been brought to a service; kept where its effects are."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import Connection, select, update
 
@@ -30,6 +31,11 @@ def find(connection: Connection) -> Place | None:
     columns = history_place.c.place, history_place.c.until, history_place.c.caught_up_at
     row = connection.execute(select(*columns)).one_or_none()
     return Place(row.place, row.until, row.caught_up_at is not None) if row else None
+
+
+def finished_at(connection: Connection) -> datetime | None:
+    """When nothing was left to do; None for a service that was brought no history, or not all."""
+    return connection.execute(select(history_place.c.caught_up_at)).scalar_one_or_none()
 
 
 def begin(connection: Connection, database: Database, *, until: int) -> None:

@@ -1,6 +1,7 @@
 import io
 import json
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from services.inventory.service import inventory
 from services.loyalty.service import loyalty
 from services.orders.service import orders
 from shared.errors import BrokerUnavailable, CouldNotBeDone, WrongInput
+from shared.events import OrderPlaced
 from shared.messaging.embedded import EmbeddedBroker
 from shared.messaging.port import HistoryReader, Message, Publisher
 from shared.messaging.topology import Queue
@@ -23,6 +25,8 @@ from shared.storage.places import Place
 from shared.testing import Stage
 from tests.support.histories import paid, placed
 from tests.support.tape import Tape, garbage
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -129,8 +133,42 @@ def test_a_catch_up_brings_what_was_before_its_queue_and_then_nothing_more(stage
         "catching up",
         "unreadable, skipped",
         "caught up",
+        "caught up before, nothing to do",
     ]
     assert world.lines[1]["event_id"] == "7f at place 2"
+    assert world.lines[3]["at"] <= world.lines[3]["timestamp"]
+
+
+@pytest.mark.parametrize(
+    ("kept", "reason"),
+    [
+        ([placed("ORD-9", occurred_at=NOON)], "the history begins at 2026-11-20 12:00:00 UTC"),
+        ([], "the history was dropped: no event is kept any more"),
+    ],
+    ids=["shortened", "nothing-left"],
+)
+def test_a_catch_up_from_a_shortened_history_says_since_when_it_is_kept(
+    stage: Stage, kept: list[OrderPlaced], reason: str
+) -> None:
+    world = World(stage, Tape(kept, dropped=100), Noted())
+
+    world.catch_up().run()
+
+    assert [(each["event"], each["level"]) for each in world.lines] == [
+        ("not all there was will come", "warning"),
+        ("catching up", "info"),
+        ("caught up", "info"),
+    ]
+    assert world.lines[0]["reason"].startswith(reason)
+
+
+def test_who_did_not_ask_for_the_history_is_not_told_that_it_was_brought(stage: Stage) -> None:
+    World(stage, Tape([placed("ORD-1")]), Noted()).catch_up().run()
+    world = World(stage, Tape([placed("ORD-1")]), Noted())
+
+    world.catch_up(is_wanted=False).run()
+
+    assert world.lines == []
 
 
 def test_nothing_is_brought_to_who_did_not_ask(stage: Stage) -> None:
