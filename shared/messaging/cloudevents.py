@@ -21,7 +21,9 @@ Contracts = Mapping[str, type[DomainEvent]]
 """The classes that a reader gets, by the type on the wire: another version is converted to it."""
 
 
-_PRINTABLE = r"^[^\x00-\x1f\x7f]+$"  # PostgreSQL keeps no NUL, and a log line no line break
+_PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+$"
+"""PostgreSQL keeps no NUL, a log line no line break; and a terminal obeys what it should show:
+control characters, and those that turn the direction of what follows."""
 
 
 class Envelope(BaseModel):

@@ -147,7 +147,14 @@ def test_a_type_or_version_without_contract_is_an_unknown_event(type_: str) -> N
             ("type", "missing", MISSING),
             ("type", "line-break", CANARY),
             ("type", "capitals", "Order.Placed.v1"),
+            ("source", "escape-of-8-bits", "canary\u009b31m"),
+            ("source", "right-to-left", "canary\u202esecret"),
             ("subject", "nul", "a\0b"),
+            ("subject", "next-line", "canary\u0085secret"),
+            ("subject", "line-separator", "canary\u2028secret"),
+            ("subject", "right-to-left", "canary\u202esecret"),
+            ("subject", "isolate", "canary\u2067secret"),
+            ("subject", "mark", "canary\u200fsecret"),
             ("subject", "number", 5),
             ("time", "missing", MISSING),
             ("time", "no-time", CANARY),
@@ -172,6 +179,12 @@ def test_a_malformed_envelope_is_refused_by_the_name_of_its_field(
         decode(body, CONTRACTS)
 
     _repeats_nothing(refused.value)
+
+
+def test_a_subject_in_any_script_is_read() -> None:
+    body = _body(type="weather.changed.v1", subject="Zürich, עברית, 東京")
+
+    assert decode(body, CONTRACTS).subject == "Zürich, עברית, 東京"
 
 
 @pytest.mark.parametrize(
