@@ -254,15 +254,22 @@ def moment(text: str, *, now: datetime | None = None) -> datetime:
     Without an offset it is the local time of this machine.
 
     Raises:
-        WrongInput: it is none of that.
+        WrongInput: it is none of that, or further back than the calendar goes.
     """
     now = now or datetime.now(UTC)
+    ago = re.fullmatch(r"([0-9]{1,6})([dhms])", text)
     try:
-        ago = re.fullmatch(r"(\d{1,6})([dhms])", text)
         if ago:
             return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except (ValueError, OverflowError):
+        return _date(text).astimezone(UTC)
+    except (OverflowError, ValueError):  # the latter for a local time in the first of all days
+        raise WrongInput(f"--since: {text!r} is too far back, or ahead, for a calendar") from None
+
+
+def _date(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
         raise WrongInput(
             f"--since: {text!r} is no time; it should be like 2d, 3h, 30m, 2026-11-20 or "
             "2026-11-20T14:30"

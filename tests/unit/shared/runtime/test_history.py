@@ -216,8 +216,14 @@ def test_a_time_is_understood(text: str, then: datetime) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "yesterday", "2026-13-01", "d", "-2d", "2 d", "2w", "999999d", "0001-01-01"]
+    "text", ["", "yesterday", "2026-13-01", "d", "-2d", "2 d", "2w", "٢d", "9999999d"]
 )
 def test_what_is_no_time_is_refused_in_words(text: str) -> None:
     with pytest.raises(WrongInput, match="should be like 2d, 3h"):
+        moment(text, now=NOW)
+
+
+@pytest.mark.parametrize("text", ["999999d", "0001-01-01", "0001-01-01T00:00+14:00"])
+def test_a_time_that_no_calendar_has_is_refused_as_too_far(text: str) -> None:
+    with pytest.raises(WrongInput, match="is too far back, or ahead, for a calendar"):
         moment(text, now=NOW)

@@ -1,5 +1,3 @@
-import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -32,15 +30,6 @@ def _at_a_width(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def told(*happenings: Happening) -> Timeline:
     return Timeline(order_id="ORD-1", happenings=happenings, notes=())
-
-
-@pytest.fixture
-def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with monkeypatch.context() as there:
-        there.setenv("TZ", "Asia/Tokyo")
-        time.tzset()
-        yield
-    time.tzset()
 
 
 @pytest.mark.usefixtures("far_east")
