@@ -28,10 +28,13 @@ def tail(
     with asking.history_for(services) as history:
         end = history.end()
         asking.say("what happens from now on; Ctrl-C ends it")
+        reading = asking.reading(history, wanted, start=end)
         try:
-            _print(asking.reading(history, wanted, start=end), as_json=as_json)
+            _print(reading, as_json=as_json)
         except KeyboardInterrupt:
             asking.say("ended")
+        finally:
+            asking.say_unreadable(reading)
 
 
 @app.command("history")

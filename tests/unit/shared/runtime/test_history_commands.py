@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,14 +9,15 @@ from pydantic_core import from_json
 from services import registry
 from shared.events import DomainEvent
 from shared.messaging.embedded import EmbeddedBroker
-from shared.messaging.port import Outcome
+from shared.messaging.embedded.history import EmbeddedHistory
+from shared.messaging.port import Outcome, Recorded
 from shared.runtime.history import Told
 from shared.runtime.setting_up import set_up
 from shared.runtime.settings import only
 from shared.runtime.telling import as_cloud_event, as_line
 from tests.support.commanding import Shop
 from tests.support.histories import ADDRESS, CUSTOMER, cancelled, paid, placed, shipped
-from tests.support.tape import message, recorded
+from tests.support.tape import garbage, message, recorded
 
 LONG_AGO = datetime.now(UTC) - timedelta(days=1)
 
@@ -115,6 +117,23 @@ def test_an_unreadable_event_in_the_middle_is_named_skipped_and_counted(
     assert len(said.out.splitlines()) == 2
     assert f"{events[1].event_id} at place 1: the message is not JSON" in said.err
     assert "1 unreadable message was skipped" in said.err
+
+
+def test_the_end_of_a_tail_says_how_many_messages_were_unreadable(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*_: object, **__: object) -> Iterator[Recorded]:
+        yield garbage("7f")
+        yield recorded(placed("ORD-1"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(EmbeddedHistory, "read", read)
+
+    said = shop("events", "tail")
+
+    assert said.code == 0
+    assert "ORD-1" in said.out
+    assert said.err.splitlines()[-2:] == ["shop: ended", "shop: 1 unreadable message was skipped"]
 
 
 def test_a_history_that_was_shortened_says_since_when_it_is_kept(
