@@ -108,7 +108,8 @@ def timeline(
         raise WrongInput(f"nobody has heard of an order {order!r}")
     if as_json:
         events = [each.record for each in told.happenings]
-        print_json({"order_id": order, "events": events, "notes": list(told.notes)})
+        about = {"order_id": order, "is_certain": told.is_certain}
+        print_json(about | {"events": events, "notes": list(told.notes)})
     else:
         print_timeline(told)
 

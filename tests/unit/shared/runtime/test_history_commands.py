@@ -238,6 +238,22 @@ def test_an_order_that_may_be_in_a_history_out_of_reach_is_not_denied(
     assert "whether there is an order 'ORD-1' cannot be told now" in said.err
 
 
+def test_a_timeline_says_to_programs_too_whether_there_may_be_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with only(home=tmp_path):
+        set_up_all()
+        publish(EmbeddedBroker(tmp_path / "broker.db"), placed("ORD-1"))
+        shop = Shop(monkeypatch, capsys)
+        certain = shop("events", "timeline", "ORD-1", "--json").json
+        shop("events", "rebuild", "loyalty", "--yes")
+    with only(home=tmp_path, broker_url="amqp://nobody:nothing@127.0.0.1:1/x"):
+        uncertain = shop("events", "timeline", "ORD-1", "--json").json
+
+    assert (certain["is_certain"], uncertain["is_certain"]) == (True, False)
+    assert len(uncertain["events"]) == 1
+
+
 def test_a_timeline_names_a_database_file_that_is_missing_and_makes_none(
     shop: Shop, broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
