@@ -28,11 +28,13 @@ def replay(  # noqa: PLR0913 - its options
     since: Since = None,
     of_type: Type = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Bring old events to one service's queue again, behind whatever waits there.
 
-    What the service has handled before is a duplicate to it, and changes nothing.
+    What the service has handled before is a duplicate to it, and changes nothing. A service that
+    publishes, or acts outside its database, does so for each that it has not: you are asked first.
     """
     from dataclasses import replace
 
@@ -42,6 +44,8 @@ def replay(  # noqa: PLR0913 - its options
     service = _named(services_of(context), to)
     wanted = asking.wanted(since=since, of_type=of_type)
     _must_subscribe(service, wanted, of_type)
+    if not (dry_run or yes):
+        _ask_what_is_meant(service)
     with asking.broker_of(service.name) as broker:
         history = broker.history()
         asking.say_what_is_not_kept(history, wanted)
@@ -153,6 +157,19 @@ def _must_subscribe(service: "AnyService", wanted: "Wanted", of_type: str | None
         raise WrongInput(
             f"{service.name} did not subscribe to {of_type}; it subscribes to {there_are}"
         )
+
+
+def _ask_what_is_meant(service: "AnyService") -> None:
+    """Ask, where a service would do more than keep what it hears."""
+    from shared.runtime.replaying import why_not_again
+
+    does = why_not_again(service)
+    if does is not None:
+        question = (
+            f"{service.name} {does}, and will do so for every old event that it has not handled, "
+            "as if each happened now. Bring them?"
+        )
+        typer.confirm(question, abort=True, err=True)
 
 
 def _named(services: "Sequence[AnyService]", name: str) -> "AnyService":

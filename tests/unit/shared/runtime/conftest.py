@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from shared.messaging.embedded import EmbeddedBroker
 from shared.storage.database import Database
 from shared.storage.migrating import migrate
+from tests.support.commanding import Shop
 from tests.support.counting import counting
+from tests.support.embedded_shop import set_up_all
 
 
 @pytest.fixture
@@ -26,3 +29,19 @@ def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         time.tzset()
         yield
     time.tzset()
+
+
+@pytest.fixture
+def shop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Shop:
+    """The program `shop`, on an embedded shop that was set up."""
+    monkeypatch.setenv("SHOP_HOME", str(tmp_path))
+    set_up_all()
+    return Shop(monkeypatch, capsys)
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> EmbeddedBroker:
+    """The broker of that shop."""
+    return EmbeddedBroker(tmp_path / "broker.db")

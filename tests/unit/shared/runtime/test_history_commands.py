@@ -6,53 +6,18 @@ from pathlib import Path
 import pytest
 from pydantic_core import from_json
 
-from services import registry
-from shared.events import DomainEvent
 from shared.messaging.embedded import EmbeddedBroker
 from shared.messaging.embedded.history import EmbeddedHistory
 from shared.messaging.port import Outcome, Recorded
 from shared.runtime.history import Told
-from shared.runtime.setting_up import set_up
 from shared.runtime.settings import only
 from shared.runtime.telling import as_cloud_event, as_line
 from tests.support.commanding import Shop
-from tests.support.histories import ADDRESS, CUSTOMER, cancelled, paid, placed, shipped
-from tests.support.tape import garbage, message, recorded
+from tests.support.embedded_shop import drop, publish, set_up_all, spoil
+from tests.support.histories import ADDRESS, CUSTOMER, paid, placed, shipped
+from tests.support.tape import garbage, recorded
 
 LONG_AGO = datetime.now(UTC) - timedelta(days=1)
-
-
-@pytest.fixture
-def shop(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Shop:
-    monkeypatch.setenv("SHOP_HOME", str(tmp_path))
-    set_up_all()
-    return Shop(monkeypatch, capsys)
-
-
-def set_up_all() -> None:
-    for _ in set_up(registry.all_services()):
-        pass
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> EmbeddedBroker:
-    return EmbeddedBroker(tmp_path / "broker.db")
-
-
-def publish(broker: EmbeddedBroker, *events: DomainEvent) -> None:
-    broker.publisher().publish([message(each) for each in events])
-
-
-def spoil(broker: EmbeddedBroker, number: int) -> None:
-    with broker._file.opened() as connection:
-        connection.execute("UPDATE history SET body = x'7b' WHERE number = ?", (number,))
-
-
-def drop(broker: EmbeddedBroker, upto: int) -> None:
-    with broker._file.opened() as connection:
-        connection.execute("DELETE FROM history WHERE number <= ?", (upto,))
 
 
 @pytest.mark.parametrize(
@@ -149,60 +114,6 @@ def test_a_history_that_was_shortened_says_since_when_it_is_kept(
     assert "SHOP_HISTORY_DAYS" in everything.err
     assert len(everything.out.splitlines()) == 3
     assert "the history begins at" not in recent.err
-
-
-def test_a_rebuild_asks_and_nothing_happens_without_a_yes(
-    shop: Shop, broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    publish(broker, placed("ORD-1"))
-    monkeypatch.setattr("typer.confirm", _refuse)
-
-    said = shop("events", "rebuild", "loyalty")
-
-    assert said.code == 130
-    assert shop("loyalty", "balance", CUSTOMER, "--json").json["points"] == 0
-
-
-def _refuse(*_: object, **__: object) -> None:
-    import typer  # noqa: PLC0415 - what the prompt raises when a person says no
-
-    raise typer.Abort
-
-
-def test_a_rebuild_says_what_differs(shop: Shop, broker: EmbeddedBroker) -> None:
-    publish(broker, placed("ORD-1"), cancelled("ORD-1"), placed("ORD-2"))
-
-    said = shop("events", "rebuild", "loyalty", "--yes")
-
-    assert said.code == 0
-    assert "loyalty is rebuilt from 3 events." in said.out
-    assert "It differs: awards: 0 rows before, 2 rows now." in said.out
-    assert shop("loyalty", "balance", CUSTOMER, "--json").json["points"] == 99
-
-
-def test_a_rebuild_from_a_shortened_history_says_what_will_be_forgotten(
-    shop: Shop, broker: EmbeddedBroker
-) -> None:
-    publish(broker, *[placed(f"ORD-{number}") for number in range(3)])
-    drop(broker, 1)
-
-    said = shop("events", "rebuild", "loyalty", "--yes")
-
-    assert "loyalty will no longer know of it" in said.err
-
-
-def test_a_rebuild_from_a_history_of_which_nothing_is_kept_is_refused_and_empties_nothing(
-    shop: Shop, broker: EmbeddedBroker
-) -> None:
-    publish(broker, placed("ORD-1"))
-    shop("events", "rebuild", "loyalty", "--yes")
-    drop(broker, 1)
-
-    said = shop("events", "rebuild", "loyalty", "--yes")
-
-    assert said.code == 1
-    assert "the history holds no event, so loyalty would be emptied" in said.err
-    assert shop("loyalty", "balance", CUSTOMER, "--json").json["points"] == 99
 
 
 @pytest.mark.parametrize(
