@@ -50,6 +50,23 @@ def test_a_topic_that_is_no_longer_subscribed_is_not_delivered(
     assert consumer.take(10, wait=place.traits.silence) == []
 
 
+def test_a_service_that_is_no_more_keeps_its_queue_and_gets_nothing_new(
+    place: Place, broker: Broker
+) -> None:
+    topology = place.topology()
+    message = order_placed()
+    send(broker, message)
+    left = tuple(each for each in topology.queues if each.name != "inventory")
+
+    broker.set_up(replace(topology, queues=left))
+
+    send(broker, order_placed())
+    assert _complaints(broker, replace(topology, queues=left)) == []
+    consumer = broker.consumer("inventory", prefetch=10)
+    assert [each.body for each in receive(consumer)] == [message.body]
+    assert consumer.take(10, wait=place.traits.silence) == []
+
+
 def test_a_service_binds_its_own_queue(place: Place, broker: Broker) -> None:
     inventory = next(each for each in place.topology().queues if each.name == "inventory")
     consumer = proven_consumer(broker, "inventory", prefetch=10)

@@ -79,8 +79,7 @@ class EmbeddedBroker:
         """Make queues and bindings as the topology says; drop history that is too old."""
         with self._file.opened() as connection, self._file.writing(connection):
             connection.executemany(_QUEUE, chain(*map(_rows, topology.queues)))
-            names = [(queue.name,) for queue in topology.queues]
-            connection.executemany("DELETE FROM bindings WHERE queue = ?", names)
+            connection.execute("DELETE FROM bindings")  # also those of services that are no more
             connection.executemany("INSERT INTO bindings VALUES (?, ?)", _bindings(topology.queues))
             oldest = self._clock() - topology.history.days * _SECONDS_A_DAY
             first_kept = connection.execute(_FIRST_KEPT, (oldest,)).fetchone()
