@@ -6,9 +6,10 @@ from pathlib import Path
 
 import services
 from services import registry
+from shared.errors import CouldNotBeDone
 from shared.runtime.catalog import catalog
 from shared.runtime.catalog_page import page
-from shared.runtime.scaffolding import NewConsumer, contracts_of, make, must_be_free
+from shared.runtime.scaffolding import PAGE, NewConsumer, contracts_of, make, must_be_free
 
 ROOT = Path(services.__path__[0]).parent
 
@@ -34,8 +35,11 @@ def add_consumer(name: str, topics: Sequence[str], *, commands: Iterable[str]) -
     for path in make(consumer, ROOT):
         yield f"made    {path}" if name in path.parts else f"changed {path}"
     importlib.invalidate_caches()
-    (ROOT / "docs" / "events.md").write_text(page(catalog(registry.all_services())), "utf-8")
-    yield "changed docs/events.md"
+    try:
+        (ROOT / PAGE).write_text(page(catalog(registry.all_services())), "utf-8")
+    except OSError as error:
+        raise CouldNotBeDone(f"{PAGE} is as it was ({error.strerror}): run make docs") from error
+    yield f"changed {PAGE}"
     yield ""
     next_steps = {
         f"make test ARGS=tests/unit/services/{name}": "its test",

@@ -173,9 +173,12 @@ def main() -> None:
         sys.exit(2 if isinstance(error, WrongInput) else 1)
     except typer.exceptions.TyperException as error:
         if error.format_message():  # none where a group's help was shown instead
-            _say(error.format_message())
+            _say(error.format_message().replace("Value error, ", ""))
         sys.exit(error.exit_code)
     except OSError as error:
+        if error.filename is not None:
+            _say(f"{error.filename}: {error.strerror}")
+            sys.exit(1)
         # Standard output went away: a full disk, or a pager that was left.
         _say(f"the output could not be written: {error.strerror}")
         os._exit(1)  # not sys.exit, which would try to write once more

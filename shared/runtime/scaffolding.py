@@ -24,6 +24,7 @@ from shared.events.schemas import published_contracts
 
 MARKER = "  # -- new services above this line --\n"
 COMPOSE = "docker-compose.yml"
+PAGE = Path("docs", "events.md")
 TESTS = Path("tests", "unit", "services")
 
 _LONGEST_NAME = 24
@@ -33,7 +34,9 @@ _RESERVED = frozenset(
     {
         # exchanges, the stream, and administrators and databases of the servers' own
         *("replays", "history", "dead", "admin", "guest", "operator", "public"),
-        *("template0", "template1", "postgres"),
+        *("template0", "template1", "postgres", "none"),
+        # the embedded broker's file, which stands beside the services' own
+        "broker",
         # words of YAML
         *("on", "off", "yes", "no", "y", "n", "true", "false", "null"),
     }
@@ -82,7 +85,10 @@ def must_be_free(name: str, root: Path, *, commands: Iterable[str], users: Seque
             f"{name!r} cannot be a service's name: a letter, then up to {_LONGEST_NAME - 1} small "
             "letters, digits and _, and no word of Python"
         )
-    if (root / "services" / name).is_dir() or (root / TESTS / name).exists():
+    folder = root / "services" / name
+    if folder.is_dir() and not any(folder.glob("*.py")):
+        raise WrongInput(f"there is a folder {folder.relative_to(root)} already: remove it first")
+    if folder.is_dir() or (root / TESTS / name).exists():
         raise WrongInput(f"there is a service {name} already")
     if name in sys.stdlib_module_names or hasattr(builtins, name):
         raise WrongInput(f"{name} would shadow Python's own {name}: choose another name")
@@ -114,8 +120,11 @@ def make(consumer: NewConsumer, root: Path) -> list[Path]:
         What was made or changed, relative to the checkout.
 
     Raises:
+        WrongInput: its handler would have the same name.
         CouldNotBeDone: this is no checkout, or it cannot be written; nothing has changed.
     """
+    if any(consumer.name == _event(each)["handler"] for each in consumer.subscribed):
+        raise WrongInput(f"{consumer.name} would be its own handler's name: choose another name")
     compose = _compose(root)
     service, test = Path("services", consumer.name), TESTS / consumer.name
     try:
@@ -138,10 +147,10 @@ def _compose(root: Path) -> str:
         text = (root / COMPOSE).read_text(encoding="utf-8")
     except FileNotFoundError:
         text = ""
-    if MARKER not in text or not (root / TESTS).is_dir():
+    if MARKER not in text or not (root / TESTS).is_dir() or not (root / PAGE).is_file():
         raise CouldNotBeDone(
             "shop new writes into the project's checkout, and this is none: it needs services/, "
-            f"{TESTS}/ and {COMPOSE} with its line {MARKER.strip()!r}"
+            f"{TESTS}/, {PAGE} and {COMPOSE} with its line {MARKER.strip()!r}"
         )
     return text
 

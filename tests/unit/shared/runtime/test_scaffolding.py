@@ -1,6 +1,7 @@
 import ast
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,12 @@ GIFTS = NewConsumer(name="gifts", subscribed=[OrderPlaced], user=21_327)
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """What `shop new` needs of one."""
-    for folder in ("services/orders", "shared", "tests/unit/services/orders"):
+    for folder in ("services/orders", "shared", "tests/unit/services/orders", "docs"):
         (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "docs" / "events.md").touch()
     (tmp_path / "services" / "registry.py").touch()
+    (tmp_path / "services" / "orders" / "service.py").touch()
+    (tmp_path / "services" / "left" / "__pycache__").mkdir(parents=True)
     (tmp_path / "shared" / "testing.py").touch()
     shutil.copy(ROOT / "docker-compose.yml", tmp_path)
     return tmp_path
@@ -128,6 +132,9 @@ def test_what_cannot_be_finished_leaves_nothing(
         ("json", "json would shadow Python's own json"),
         ("print", "print would shadow Python's own print"),
         ("pika", "pika would shadow the installed pika"),
+        ("left", "there is a folder services/left already: remove it first"),
+        ("broker", "broker has a meaning here already"),
+        ("none", "none has a meaning here already"),
         ("registry", "registry has a meaning here already"),
         ("testing", "testing has a meaning here already"),
         ("shared", "shared has a meaning here already"),
@@ -176,6 +183,15 @@ def test_elsewhere_than_in_a_checkout_it_is_refused(checkout: Path, lacking: str
 
     with pytest.raises(CouldNotBeDone, match="into the project's checkout, and this is none"):
         make(GIFTS, checkout)
+
+
+def test_a_consumer_may_not_be_named_like_its_own_handler(checkout: Path) -> None:
+    before = files(checkout)
+
+    with pytest.raises(WrongInput, match="would be its own handler's name"):
+        make(replace(GIFTS, name="note_order_placed"), checkout)
+
+    assert files(checkout) == before
 
 
 def test_topics_are_contracts_each_once_and_all_events_without_any() -> None:
