@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import pytest
 
+from services import registry
 from shared.events import DomainEvent, kept
 from shared.events.domain_event import Kind
 from shared.events.fields import Word
@@ -149,6 +150,56 @@ def test_every_example_ever_given_must_be_readable(
     give_example(folder, "bell.rang.v1", example, name="old")
 
     assert [*problems([BellRang], folder)] == [told]
+
+
+def test_an_example_is_new_until_it_is_accepted(folder: Path) -> None:
+    give_example(folder, "bell.rang.v1", EXAMPLE, name="two")
+    before = [*problems([BellRang], folder)]
+
+    accepted = [*accept([BellRang], folder)]
+
+    assert before == [
+        "bell.rang.v1: the example two is new: if it is meant, run make contracts ARGS=--accept"
+    ]
+    assert accepted == ["bell.rang.v1"]
+    assert [*problems([BellRang], folder)] == []
+
+
+def test_a_published_example_may_neither_change_nor_go(folder: Path) -> None:
+    give_example(folder, "bell.rang.v1", EXAMPLE | {"data": {"tone": "b"}})
+    changed = [*problems([BellRang], folder)]
+    (folder / "examples" / "bell.rang.v1" / "one.json").unlink()
+
+    accepted = [*accept([BellRang], folder)]
+
+    assert changed == [
+        "bell.rang.v1: the example one has changed since it was published: write another beside it"
+    ]
+    assert accepted == []
+    assert [*problems([BellRang], folder)] == [
+        f"bell.rang.v1 has no example: write one, {folder.name}/examples/bell.rang.v1/NAME.json",
+        "bell.rang.v1: the example one is gone, and somebody may rely on it",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        pytest.param("{", "bell.rang.v1/one.json is no JSON: ", id="no JSON"),
+        pytest.param("[]", "bell.rang.v1/one.json is JSON, but no object", id="no object"),
+    ],
+)
+def test_a_kept_file_that_cannot_be_read_is_named(folder: Path, content: str, told: str) -> None:
+    (folder / "examples" / "bell.rang.v1" / "one.json").write_text(content)
+
+    with pytest.raises(kept.Unreadable, match=told):
+        [*problems([BellRang], folder)]
+
+
+def test_what_services_publish_is_held_to_its_promise() -> None:
+    promised = set(published_contracts())
+
+    assert {each for service in registry.all_services() for each in service.publishes} <= promised
 
 
 def test_the_command_fails_with_a_sentence() -> None:
