@@ -105,6 +105,22 @@ def show(
     _print_table(rows, columns or {name: name for name in rows[0]}, title)
 
 
+def must_be_confirmed(question: str) -> None:
+    """Ask a person, who may answer with `--yes` beforehand.
+
+    Raises:
+        CouldNotBeDone: the answer is no, or nobody is there to answer.
+    """
+    from shared.errors import CouldNotBeDone
+
+    try:
+        if typer.confirm(question, err=True):
+            return
+    except typer.Abort:
+        typer.echo(err=True)  # ends the line of the question
+    raise CouldNotBeDone("nothing was changed; --yes answers the question beforehand")
+
+
 def local(moment: datetime) -> datetime:
     """As this machine's clock shows it; in UTC, where the calendar ends before that."""
     try:

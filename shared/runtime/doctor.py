@@ -120,7 +120,8 @@ def _queue(service: AnyService, what: str) -> Iterator[Finding]:
         says = f"{found.ready} events wait and nobody takes them; start it: shop run {name}"
         yield _wrong(what, says)
     else:
-        yield _well(what, f"{found.ready} ready, {found.consumers} consumers")
+        consumers = "1 consumer" if found.consumers == 1 else f"{found.consumers} consumers"
+        yield _well(what, f"{found.ready} ready, {consumers}")
 
 
 def _dead_letters(service: AnyService, what: str) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shared.runtime.commands import AsJson, database_of, print_json
+from shared.runtime.commands import AsJson, database_of, must_be_confirmed, print_json
 from shared.runtime.event_commands import Since, Type, services_of
 from shared.runtime.history_commands import app
 
@@ -93,7 +93,7 @@ def rebuild(
         asking.say_what_is_lost(broker.history(), service)
         if not yes:
             question = f"Empty the tables of {service.name} and make them anew from the history?"
-            typer.confirm(question, abort=True, err=True)
+            must_be_confirmed(question)
         with _progress(f"rebuilding {service.name}") as watch:
             rebuilt = Rebuilding(
                 service=service,
@@ -169,7 +169,7 @@ def _ask_what_is_meant(service: "AnyService") -> None:
             f"{service.name} {does}, and will do so for every old event that it has not handled, "
             "as if each happened now. Bring them?"
         )
-        typer.confirm(question, abort=True, err=True)
+        must_be_confirmed(question)
 
 
 def _named(services: "Sequence[AnyService]", name: str) -> "AnyService":

@@ -84,9 +84,9 @@ def migrate(database: Database, migrations: Path) -> bool:
                     _upgrade(connection, chain)
             return True
     except DBAPIError as error:
-        raise CouldNotBeDone(
-            f"the database {database.place} cannot be migrated: {type(error.orig).__name__}"
-        ) from error
+        # SQLite says of its file what is wrong; a server may quote a row.
+        said = error.orig if database.is_sqlite else type(error.orig).__name__
+        raise CouldNotBeDone(f"the database {database.place} cannot be migrated: {said}") from error
 
 
 @contextlib.contextmanager

@@ -12,9 +12,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What a person was asked, who says no."""
     questions: list[str] = []
 
-    def refuse(question: str, **_: object) -> None:
+    def refuse(question: str, **_: object) -> bool:
         questions.append(question)
-        raise typer.Abort
+        return False
 
     monkeypatch.setattr("typer.confirm", refuse)
     return questions
@@ -27,9 +27,27 @@ def test_a_rebuild_asks_and_nothing_happens_without_a_yes(
 
     said = shop("events", "rebuild", "loyalty")
 
-    assert said.code == 130
+    assert said.code == 1
+    assert said.err == "shop: nothing was changed; --yes answers the question beforehand\n"
     assert asked == ["Empty the tables of loyalty and make them anew from the history?"]
     assert shop("loyalty", "balance", CUSTOMER, "--json").json["points"] == 0
+
+
+def test_where_nobody_is_there_to_answer_nothing_happens(
+    shop: Shop, broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody(_question: str, **_: object) -> bool:
+        raise typer.Abort
+
+    monkeypatch.setattr("typer.confirm", nobody)
+    publish(broker, placed("ORD-1"))
+
+    said = shop("events", "rebuild", "loyalty")
+
+    assert (said.code, said.err) == (
+        1,
+        "\nshop: nothing was changed; --yes answers the question beforehand\n",
+    )
 
 
 def test_a_rebuild_says_what_differs(shop: Shop, broker: EmbeddedBroker) -> None:
@@ -86,7 +104,7 @@ def test_a_replay_to_a_service_that_does_more_than_keep_what_it_hears_asks_first
 
     code = replay(shop, service)
 
-    assert code == 130
+    assert code == 1
     [question] = asked
     assert question.startswith(f"{does}, and will do so for every old event")
     assert broker.depth(service).ready == 1

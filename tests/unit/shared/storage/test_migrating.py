@@ -128,7 +128,7 @@ def test_a_migration_that_fails_leaves_nothing_behind(empty: Database, tmp_path:
         "    op.execute('no SQL')\n"
     )
 
-    with pytest.raises(CouldNotBeDone, match="cannot be migrated: OperationalError"):
+    with pytest.raises(CouldNotBeDone, match="cannot be migrated: "):
         migrate(empty, broken)
 
     assert tables(empty) == set()
@@ -155,7 +155,7 @@ def test_a_file_that_is_no_database_is_said_so_and_kept(tmp_path: Path) -> None:
     diary = tmp_path / "diary.txt"
     diary.write_text("Dear diary" * 100)
 
-    with pytest.raises(CouldNotBeDone, match=r"diary\.txt cannot be migrated: DatabaseError"):
+    with pytest.raises(CouldNotBeDone, match=r"diary\.txt cannot be migrated: file is not a da"):
         migrate(Database(f"sqlite:///{diary}"), MIGRATIONS)
 
     assert diary.read_text().startswith("Dear diary")
