@@ -45,7 +45,7 @@ _TO_START = 60.0
 _HANDLED = "SELECT event_id FROM inbox"
 _HANDLED_NOW = f"{_HANDLED} WHERE event_type = 'order.placed.v1'"
 """Not what `growth` has filled the inbox with."""
-_UNSENT = "SELECT count(*) FROM outbox WHERE sent_at IS NULL"
+_UNSENT = "SELECT count(*) FROM outbox WHERE sent_at IS NULL AND refused IS NULL"
 
 TARGET = Target(
     "≥ 3 × the best of FastStream, Celery and Dramatiq",

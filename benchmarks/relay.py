@@ -139,7 +139,9 @@ def _write(connection: psycopg.Connection, events: Orders) -> None:
 
 
 def _waiting(connection: psycopg.Connection) -> int:
-    row = connection.execute("SELECT count(*) FROM outbox WHERE sent_at IS NULL").fetchone()
+    row = connection.execute(
+        "SELECT count(*) FROM outbox WHERE sent_at IS NULL AND refused IS NULL"
+    ).fetchone()
     return int(row[0]) if row else 0
 
 
