@@ -1,5 +1,7 @@
 """What all tests share: the servers in containers, and what is said when there are none."""
 
+import signal
+
 import pytest
 
 from tests.containers import (
@@ -12,6 +14,12 @@ from tests.containers import (
 )
 
 __all__ = ["postgres_server", "postgres_url", "rabbitmq_server", "rabbitmq_vhost"]
+
+
+def pytest_configure() -> None:
+    """Let programs under test be interrupted also where a shell runs this in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # which they would inherit
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
