@@ -260,7 +260,9 @@ def _start(
 
 def _remove_orphans(client: docker.DockerClient) -> None:
     """Remove what a run left that was killed without a chance to clean up."""
-    for container in client.containers.list(all=True, filters={"label": LABEL}):
+    for container in client.containers.list(
+        all=True, filters={"label": LABEL}, ignore_removed=True
+    ):
         if not os.path.exists(f"/proc/{container.labels[LABEL]}"):  # noqa: PTH110 - no file
             container.remove(force=True, v=True)
 

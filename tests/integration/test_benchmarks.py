@@ -188,8 +188,8 @@ def test_interrupted_it_keeps_what_it_has_and_leaves_nothing_running(
     with closing(docker.from_env()) as client, program:
 
         def containers() -> int:
-            found = client.containers.list(all=True, filters={"label": f"{LABEL}={program.pid}"})
-            return len(found)
+            of_it = {"label": f"{LABEL}={program.pid}"}
+            return len(client.containers.list(all=True, filters=of_it, ignore_removed=True))
 
         def is_ripe() -> bool:
             return "customers" in _marked(mark) if is_half_way else containers() > 0
