@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -57,23 +56,38 @@ def list_(
     The error "applied" means that the service handled the event after all; a retry takes it
     out of the dead queue. Times are those of dying, where that was recorded.
     """
-    from dataclasses import asdict
+    from shared.errors import CouldNotBeDone
 
-    from shared.runtime.dead_looking import discarded, grouped
-
-    rows = []
-    for each in [registry.service(service)] if service else visible(registry.all_services()):
-        with _opened(each) as queue:
-            if was_discarded:
-                rows += discarded(queue)
-            else:
-                rows += [asdict(group) for group in grouped(queue)]
+    rows: list[dict[str, Any]] = []
+    troubles: dict[str, CouldNotBeDone] = {}
+    services = [registry.service(service)] if service else visible(registry.all_services())
+    for each in services:
+        try:
+            rows += _listed(each, was_discarded=was_discarded)
+        except CouldNotBeDone as error:
+            troubles[each.name] = error
+    if len(troubles) == len(services) and len(set(map(str, troubles.values()))) == 1:
+        raise troubles[services[0].name]
+    for name, trouble in troubles.items():
+        _say(f"{name} is not in this list: {trouble}")
     if not as_json:
         rows = [_for_people(row) for row in rows]
     if was_discarded:
         show(rows, as_json=as_json, columns=_DISCARDED, empty="Nothing was discarded.")
     else:
         show(rows, as_json=as_json, columns=_COLUMNS, empty="No dead letters.")
+    raise typer.Exit(1 if troubles else 0)
+
+
+def _listed(service: "AnyService", *, was_discarded: bool) -> list[dict[str, Any]]:
+    from dataclasses import asdict
+
+    from shared.runtime.dead_looking import discarded, grouped
+
+    with _opened(service) as queue:
+        if was_discarded:
+            return discarded(queue)
+        return [asdict(group) for group in grouped(queue)]
 
 
 @app.command("show")
@@ -170,16 +184,11 @@ def _opened(service: "AnyService") -> "Iterator[DeadQueue]":
     from shared.runtime.settings import settings_for
 
     settings = settings_for(service.name)
-    _, _, path = settings.broker_url_of(service.name).partition("embedded:")
-    if path and not Path(path).exists():  # as other commands make a database that is missing
+    path = settings.broker_file_of(service.name)
+    if path and not path.exists():  # as other commands make a database that is missing
         set_up_embedded(registry.all_services(), settings)
     with DeadQueue.opened(service) as queue:
         yield queue
-        if queue.missed:
-            _say(
-                f"{queue.missed} dead letters of {service.name} did not come: "
-                "somebody else holds them now; try again"
-            )
 
 
 @contextmanager
@@ -229,13 +238,12 @@ def _print_retried(done: "Retried", service: str, *, dry_run: bool, as_json: boo
 
 
 def _print_letter(found: dict[str, Any]) -> None:
-    import json
-
     attempts = found.pop("attempts")
     data = found.pop("data", None)
     show(found, as_json=False)
     if data is not None:
-        typer.echo(f"\ndata\n{json.dumps(data, indent=2, ensure_ascii=False)}")
+        typer.echo("\ndata")
+        print_json(data, indent=2)
     columns = {
         "failed_at": "Failed at",
         "replays": "Replay",

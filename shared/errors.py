@@ -7,7 +7,8 @@
     │       └── BrokerRefused    it was reached and refuses us: trying again is no use
     ├── EnvironmentFailed        what the service stands on is away: stop consuming, hand back
     ├── TransientFailure         may go well later: retried after the broker's delay
-    │   └── NotKnownYet          an event that comes before the one it builds on
+    │   ├── NotKnownYet          an event that comes before the one it builds on
+    │   └── DeadlineExceeded     its handler hung; its process ends, and counts one attempt
     └── PermanentFailure         will never go well: dead at once
         ├── MalformedEvent       not an event at all
         │   └── EventTooLarge    above the size that the broker and the contract allow
@@ -54,6 +55,10 @@ class TransientFailure(ShopError):
 
 class NotKnownYet(TransientFailure):
     """The event that this one builds on has not arrived yet."""
+
+
+class DeadlineExceeded(TransientFailure):
+    """The handler took longer than its deadline."""
 
 
 class PermanentFailure(ShopError):

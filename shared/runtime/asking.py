@@ -5,7 +5,6 @@ Not imported before a command runs: `shop --help` needs none of it.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import typer
 from pydantic import TypeAdapter, ValidationError
@@ -64,11 +63,11 @@ def broker_of(owner: str, *, make: bool = True) -> Iterator[Broker]:
     Raises:
         BrokerUnavailable: there is no embedded one, and it is not to be made.
     """
-    url = settings_for(owner).broker_url_of(owner)
-    _, _, path = url.partition("embedded:")
-    if path and not make and not Path(path).exists():
+    settings = settings_for(owner)
+    path = settings.broker_file_of(owner)
+    if path and not make and not path.exists():
         raise BrokerUnavailable(f"the embedded broker's file {path} is not there")
-    broker = broker_at(url, app="shop events")
+    broker = broker_at(settings.broker_url_of(owner), app="shop events")
     try:
         yield broker
     finally:

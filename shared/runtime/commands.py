@@ -31,9 +31,11 @@ def database_of(service: "AnyService", *, make: bool = True) -> Iterator["Databa
         CouldNotBeDone: it cannot be reached, may not be seen from here, is missing and not to be
             made, or `shop setup` has not been run.
     """
+    from sqlalchemy.exc import DBAPIError
+
     from shared.errors import CouldNotBeDone
     from shared.runtime.settings import settings_for
-    from shared.storage.database import DATABASE_ERRORS, Database
+    from shared.storage.database import Database
     from shared.storage.migrating import is_current, migrate
 
     database = Database(settings_for(service.name).database_url_of(service.name))
@@ -45,7 +47,7 @@ def database_of(service: "AnyService", *, make: bool = True) -> Iterator["Databa
         elif not is_current(database, service.migrations):
             raise CouldNotBeDone(f"{database.place} is not set up for this version: run shop setup")
         yield database
-    except DATABASE_ERRORS as error:
+    except DBAPIError as error:
         cause = getattr(error, "orig", None) or error
         # What PostgreSQL's driver says may hold a user's name; what SQLite says is what helps.
         trouble = (
@@ -129,9 +131,22 @@ def local(moment: datetime) -> datetime:
         return moment
 
 
-def print_json(value: object) -> None:
+def print_json(value: object, *, indent: int | None = None) -> None:
     """Print as JSON: times as ISO 8601, money as decimal strings."""
-    typer.echo(json.dumps(value, default=_plain, ensure_ascii=False))
+    typer.echo(harmless(json.dumps(value, default=_plain, ensure_ascii=False, indent=indent)))
+
+
+def harmless(text: str) -> str:
+    """A text, or JSON, of a stranger, as a terminal may show it.
+
+    What could move its cursor, turn the direction of writing or break its encoding is escaped as
+    JSON does it; line breaks are kept.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text
+    )
 
 
 def _plain(value: object) -> object:
@@ -149,7 +164,7 @@ def _cell(value: object) -> str:
         return local(value).strftime("%Y-%m-%d %H:%M:%S")
     if isinstance(value, Mapping):
         return ", ".join(f"{number} × {name}" for name, number in value.items())
-    return "" if value is None else str(value)
+    return "" if value is None else harmless(str(value))
 
 
 def _print_table(rows: Sequence[Record], columns: Mapping[str, str], title: str | None) -> None:

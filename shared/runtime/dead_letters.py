@@ -7,12 +7,13 @@ one is done. Memory stays bounded: of a letter only a summary is kept, its body 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from shared.errors import BrokerUnavailable, WrongInput
+from shared.errors import BrokerUnavailable, CouldNotBeDone, WrongInput
 from shared.messaging.connect import broker_at
 from shared.messaging.port import Broker, Consumer, Delivery, Outcome
 from shared.messaging.topology import dead_queue
 from shared.runtime.commands import database_of
-from shared.runtime.dead_reading import Letter, Reading
+from shared.runtime.dead_reading import Held, Letter
+from shared.runtime.identity import Identity
 from shared.runtime.service import AnyService
 from shared.runtime.settings import settings_for
 from shared.storage import failures, inbox
@@ -29,17 +30,12 @@ _HOLD = 60_000
 
 
 class DeadQueue:
-    """A service's dead queue, and the database that tells what its letters died of.
-
-    Attributes:
-        missed: letters that are there and did not come: somebody else is looking at them.
-    """
+    """A service's dead queue, and the database that tells what its letters died of."""
 
     def __init__(self, service: AnyService, broker: Broker, database: Database) -> None:
         self.service = service
         self.broker = broker
         self.database = database
-        self.missed = 0
         self._consumers: list[Consumer] = []
 
     @classmethod
@@ -62,23 +58,31 @@ class DeadQueue:
 
         Raises:
             BrokerUnavailable: the broker is away, or was never set up.
+            CouldNotBeDone: somebody else holds letters now, so not all can be seen.
         """
         name = dead_queue(self.service.name)
         self._hand_back()
-        left = self.broker.depth(name).ready
-        self.missed = 0
-        while left > 0 and not self.missed:
+        depth = self.broker.depth(name)
+        if depth.consumers:
+            raise self._held_elsewhere()
+        left = depth.ready
+        while left > 0:
             wanted = min(left, _HOLD)
             consumer = self.broker.consumer(name, prefetch=wanted, cautious=False)
             self._consumers.append(consumer)
             while wanted:
                 taken = consumer.take(min(_TAKE, wanted), wait=SILENCE)
                 if not taken:
-                    self.missed = left
-                    break
+                    raise self._held_elsewhere()
                 wanted, left = wanted - len(taken), left - len(taken)
                 bodies = [each.body for each in taken]
                 yield from zip(self._summaries(consumer, taken), bodies, strict=True)
+
+    def _held_elsewhere(self) -> CouldNotBeDone:
+        return CouldNotBeDone(
+            f"somebody else looks at the dead letters of {self.service.name} now, and holds them "
+            "meanwhile; try again"
+        )
 
     def named(self, name: str) -> tuple[list[Letter], bytes]:
         """The letter that somebody means, in all its copies, and its body.
@@ -144,15 +148,16 @@ class DeadQueue:
             self._consumers.pop().close()
 
     def _summaries(self, consumer: Consumer, deliveries: Sequence[Delivery]) -> list[Letter]:
-        read = [Reading.of(each) for each in deliveries]
+        known = [Identity.of(each) for each in deliveries]
         with self.database.read() as connection:
-            outcomes = inbox.handled(connection, [each.id for each in read if each.envelope])
-            causes = failures.causes(connection, [name for each in read for name in each.names])
+            outcomes = inbox.handled(connection, [each.id for each in known if each.envelope])
+            causes = failures.causes(connection, [each.id for each in known])
         return [
-            each.letter(
-                consumer,
-                outcome=outcomes.get(each.id) if each.envelope else None,
-                causes=next((causes[name] for name in each.names if name in causes), {}),
+            Letter.of(
+                identity,
+                Held(consumer, delivery),
+                outcome=outcomes.get(identity.id) if identity.envelope else None,
+                causes=causes.get(identity.id, {}),
             )
-            for each in read
+            for identity, delivery in zip(known, deliveries, strict=True)
         ]

@@ -94,7 +94,7 @@ def examined(queue: DeadQueue, name: str) -> dict[str, Any]:
         "replays": letter.replays,
         "copies": len(letters),
         "broker_reason": letter.held.delivery.reason or None,
-        "attempts": _attempts(queue, letter.names),
+        "attempts": _attempts(queue, letter.id),
     }
 
 
@@ -109,7 +109,7 @@ def _discarded(queue: DeadQueue, name: str) -> dict[str, Any] | None:
         found = discards.find(connection, name)
     if found is None:
         return None
-    return _record(queue, found) | {"attempts": _attempts(queue, (found.letter_id,))}
+    return _record(queue, found) | {"attempts": _attempts(queue, found.letter_id)}
 
 
 def _record(queue: DeadQueue, found: discards.Discard) -> dict[str, Any]:
@@ -140,6 +140,6 @@ def _contents(body: bytes) -> dict[str, Any]:
     }
 
 
-def _attempts(queue: DeadQueue, names: tuple[str, ...]) -> list[dict[str, Any]]:
+def _attempts(queue: DeadQueue, letter_id: str) -> list[dict[str, Any]]:
     with queue.database.read() as connection:
-        return failures.of(connection, [each for each in names if each])
+        return failures.of(connection, [letter_id])

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from shared.errors import ShopError
@@ -56,8 +57,10 @@ def check(
     settings, name = (
         (settings_for(names[0]), names[0]) if operator is None else (operator, OPERATOR)
     )
+    file = settings.broker_file_of(name)
+    is_new = file is not None and not file.exists()
     with _opened(settings, name) as broker:
-        [found] = _guarded("broker", lambda what: [_well(what, broker.probe())])
+        [found] = _guarded("broker", lambda what: [_broker(what, broker, file if is_new else None)])
         yield found
         if found.is_well and operator is not None:
             yield from _guarded("topology", partial(_topology, everyone, operator, broker))
@@ -66,7 +69,7 @@ def check(
             yield from _guarded(f"queue of {service.name}", partial(_queue, service))
             yield from _guarded(f"dead letters of {service.name}", partial(_dead_letters, service))
         yield from _guarded(f"database of {service.name}", partial(_database, service))
-        if service.acts_outside is not None:
+        if service.acts_outside is not None and not is_new:  # to look would make its folder
             yield from _guarded(f"{service.name}'s way outside", partial(_outside, service))
 
 
@@ -99,6 +102,12 @@ def _opened(settings: Settings, name: str) -> Iterator[Broker]:
         broker.close()
 
 
+def _broker(what: str, broker: Broker, missing: Path | None) -> Finding:
+    if missing is not None:
+        return _wrong(what, f"its file {missing} is not there yet: run shop setup")
+    return _well(what, broker.probe())
+
+
 def _topology(
     everyone: Sequence[AnyService], operator: Settings, broker: Broker, what: str
 ) -> Iterator[Finding]:
@@ -114,9 +123,11 @@ def _topology(
 
 def _queue(service: AnyService, what: str) -> Iterator[Finding]:
     name = service.name
-    with _opened(settings_for(name), name) as broker:
+    settings = settings_for(name)
+    with _opened(settings, name) as broker:
         found = broker.depth(name)
-    if found.ready and not found.consumers:
+    # RabbitMQ does not tell of events that wait for another attempt; and there it should run.
+    if not found.consumers and (found.ready or not settings.is_embedded):
         says = f"{found.ready} events wait and nobody takes them; start it: shop run {name}"
         yield _wrong(what, says)
     else:
@@ -127,12 +138,15 @@ def _queue(service: AnyService, what: str) -> Iterator[Finding]:
 def _dead_letters(service: AnyService, what: str) -> Iterator[Finding]:
     name = service.name
     with _opened(settings_for(name), name) as broker:
-        dead = broker.depth(dead_queue(name)).ready
-    if not dead:
+        found = broker.depth(dead_queue(name))
+    if found.consumers:
+        yield _wrong(what, "somebody looks at them now, and holds them meanwhile: look again")
+        return
+    if not found.ready:
         yield _well(what, "none")
         return
     yield _wrong(
-        what, f"{dead}; see what they died of, and retry or discard: shop dead list {name}"
+        what, f"{found.ready}; see what they died of, and retry or discard: shop dead list {name}"
     )
     with database_of(service) as database, database.read() as connection:
         recent = failures.died_since(connection, datetime.now(UTC) - RECENTLY)

@@ -22,7 +22,7 @@ from shared.events import DomainEvent, concrete_types, wire_type
 from shared.messaging.cloudevents import decode
 from shared.messaging.port import HistoryReader, Recorded
 from shared.messaging.topology import topics_matched
-from shared.runtime.suspicion import printable
+from shared.runtime.identity import said_id
 
 _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
@@ -277,5 +277,5 @@ def _date(text: str) -> datetime:
 
 
 def _unreadable(record: Recorded, error: MalformedEvent) -> Unreadable:
-    event_id = printable(record.event_id) or "a message without an id"
+    event_id = said_id(record.event_id) or "a message without an id"
     return Unreadable(f"{event_id} at place {record.offset}", str(error))

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 from shared.errors import ShopError
 from shared.messaging.port import Outcome
+from shared.runtime.identity import Identity
 from shared.runtime.reacting import Reacted
 from shared.runtime.settings import Settings
 from shared.storage import failures
@@ -60,13 +61,8 @@ def log_reaction(log: Log, reacted: Reacted, *, dies: bool) -> None:
     Args:
         dies: it was the last attempt that the broker allows.
     """
-    event, delivery, error = reacted.event, reacted.delivery, reacted.error
-    about: dict[str, Any] = {
-        "event_id": str(event.event_id) if event else None,
-        "event_type": event.type if event else None,
-        "order_id": event.subject if event else None,
-        "attempt": delivery.attempt,
-    }
+    delivery, error = reacted.delivery, reacted.error
+    about: dict[str, Any] = _which(reacted) | {"attempt": delivery.attempt}
     if delivery.replays:
         about["replays"] = delivery.replays
     if error is not None:
@@ -83,6 +79,16 @@ def log_reaction(log: Log, reacted: Reacted, *, dies: bool) -> None:
         about |= {"did": ", ".join(reacted.deeds)} if reacted.deeds else {}
         about |= {"published": ", ".join(reacted.published)} if reacted.published else {}
         log.info("duplicate" if reacted.duplicate else "handled", **about)
+
+
+def _which(reacted: Reacted) -> dict[str, Any]:
+    event = reacted.event
+    if event is None:
+        identity = Identity.of(reacted.delivery)
+        which = identity.id, identity.event_type, identity.subject
+    else:
+        which = str(event.event_id), event.type, event.subject
+    return dict(zip(("event_id", "event_type", "order_id"), which, strict=True))
 
 
 def _where(error: BaseException) -> str:

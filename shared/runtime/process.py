@@ -17,6 +17,7 @@ from shared.errors import ShopError
 from shared.messaging.connect import broker_at
 from shared.messaging.port import Broker
 from shared.runtime import http
+from shared.runtime.identity import Identity
 from shared.runtime.logs import Log, standard_log
 from shared.runtime.metrics import Metrics
 from shared.runtime.replaying import must_be_meant
@@ -221,7 +222,7 @@ def _end_hung(log: Log, running: Running) -> None:
     log.error(
         "handler exceeded its deadline; the process ends to be restarted",
         service=running.name,
-        event_id=delivery.event_id if delivery else None,
+        event_id=Identity.of(delivery).id if delivery else None,
         seconds=running.deadline,
     )
     running.abandon()

@@ -27,6 +27,7 @@ from shared.messaging.port import Delivery, Outcome, Verdict
 from shared.messaging.topology import Retry
 from shared.runtime import suspicion
 from shared.runtime.hands import Hands
+from shared.runtime.identity import Identity
 from shared.runtime.service import AnyService, Handler
 from shared.runtime.watch import Watch
 from shared.storage import failures, inbox, outbox
@@ -133,7 +134,7 @@ class Reactor:
     def react_alone(self, suspect: Delivery) -> Reaction:
         """Handle one that may end the process, after what came of it so far is on record."""
         try:
-            suspicion.put_on_record(self.database, suspect)
+            suspicion.put_on_record(self.database, suspect, most=self.retry.limit + 1)
         except DATABASE_ERRORS as error:
             away = EnvironmentFailed("what was held before could not be put on record")
             away.__cause__ = error
@@ -145,7 +146,7 @@ class Reactor:
         for delivery in deliveries:
             try:
                 accepted.append(self._accept(delivery))
-            except PermanentFailure as error:
+            except Exception as error:  # noqa: BLE001 - here the outcome of the delivery is decided
                 reacted.append(self._failed(delivery, None, error))
         if self.hands is not None:
             self.hands.do([partial(self._in_turn, lane, reacted) for lane in _lanes(accepted)])
@@ -244,23 +245,30 @@ class Reactor:
     def _failed(self, delivery: Delivery, event: DomainEvent | None, error: Exception) -> Reacted:
         permanent = isinstance(error, PermanentFailure)
         outcome = Outcome.DEAD if permanent else Outcome.RETRY
-        self._record(delivery, event, error, dies=permanent or delivery.attempt > self.retry.limit)
+        self.record(delivery, failures.described(error), dies=permanent)
         return Reacted(delivery, outcome, event, error=error)
 
-    def _record(
-        self, delivery: Delivery, event: DomainEvent | None, error: Exception, *, dies: bool
-    ) -> None:
-        name, message, stack = failures.described(error)
+    def record(self, delivery: Delivery, failed: failures.Described, *, dies: bool = False) -> None:
+        """Keep a failed attempt.
+
+        Args:
+            dies: whichever attempt it was; the last that the queue allows dies in any case.
+
+        Raises:
+            EnvironmentFailed: it could not be kept.
+        """
+        identity = Identity.of(delivery)
+        is_end = dies or delivery.attempt > self.retry.limit
         failure = failures.Failure(
-            event_id=str(event.event_id) if event else suspicion.printable(delivery.event_id),
-            event_type=event.type if event else suspicion.printable(delivery.type),
-            subject=event.subject if event else None,
+            event_id=identity.id,
+            event_type=identity.event_type,
+            subject=identity.subject,
             attempt=delivery.attempt,
             replays=delivery.replays,
-            outcome=failures.DEAD if dies else failures.RETRIED,
-            error=name,
-            message=message,
-            traceback=stack,
+            outcome=failures.DEAD if is_end else failures.RETRIED,
+            error=failed.error,
+            message=failed.message,
+            traceback=failed.stack,
         )
         try:
             with self.database.begin() as connection:

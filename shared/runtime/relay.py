@@ -19,7 +19,7 @@ from shared.runtime.hands import Hands
 from shared.runtime.logs import Log
 from shared.storage import failures, inbox, outbox
 from shared.storage.bell import Bell
-from shared.storage.database import DATABASE_ERRORS, Database, OutcomeUnknown
+from shared.storage.database import DATABASE_ERRORS, Database
 
 WINDOW = 1_000
 """Rows claimed at a time: more than may be unconfirmed, so that the broker never waits for them."""
@@ -114,9 +114,7 @@ class Relay:
     def run(self) -> None:
         """Send until stopped; what fails for now is tried again, forever."""
         patiently = Retrying(
-            retry=retry_if_exception_type(
-                (BrokerUnavailable, EnvironmentFailed, OutcomeUnknown, *DATABASE_ERRORS)
-            ),
+            retry=retry_if_exception_type((BrokerUnavailable, EnvironmentFailed, *DATABASE_ERRORS)),
             wait=wait_random_exponential(multiplier=0.2, max=30),
             sleep=self._pause,
             stop=lambda _: self._stopping.is_set(),

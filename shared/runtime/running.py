@@ -12,7 +12,13 @@ from typing import Any
 
 from tenacity import Retrying, retry_if_exception, wait_random_exponential
 
-from shared.errors import BrokerRefused, BrokerUnavailable, EnvironmentFailed, ShopError
+from shared.errors import (
+    BrokerRefused,
+    BrokerUnavailable,
+    DeadlineExceeded,
+    EnvironmentFailed,
+    ShopError,
+)
 from shared.messaging.port import Broker, Consumer, Outcome
 from shared.messaging.topology import Queue
 from shared.runtime.hands import Hands
@@ -24,6 +30,7 @@ from shared.runtime.replaying import CatchUp
 from shared.runtime.service import AnyService
 from shared.runtime.settings import Settings
 from shared.runtime.watch import Watch
+from shared.storage import failures
 from shared.storage.database import Database
 
 TAKE_SECONDS = 1.0
@@ -182,23 +189,14 @@ class Running:
         if consumer is None:
             return
         delivery = step.delivery if step else None
-        if delivery is not None and self._environment_answers():
+        if step is not None and delivery is not None and _goes_well(self._reactor.probe):
+            sentence = f"the handler took more than {self.deadline:g} s"
+            failed = failures.Described(DeadlineExceeded.__name__, sentence, step.stack)
+            if not _goes_well(lambda: self._reactor.record(delivery, failed)):
+                # In a file the hung handler's own transaction is in the way.
+                self._log.warning("not on record", reason=sentence, stack=step.stack)
             consumer.settle([(delivery, Outcome.RETRY)])
         consumer.close()
-
-    def _environment_answers(self) -> bool:
-        """Whether what it stands on is there; a probe that hangs says no."""
-        answered = threading.Event()
-
-        def ask() -> None:
-            try:
-                self._reactor.probe()
-            except EnvironmentFailed:
-                return
-            answered.set()
-
-        threading.Thread(target=ask, daemon=True).start()
-        return answered.wait(PROBE_SECONDS)
 
     def _guard(self, run: Callable[[], None]) -> None:
         try:
@@ -296,3 +294,18 @@ class Running:
 
     def _pause(self, seconds: float) -> None:
         self._stopping.wait(seconds)
+
+
+def _goes_well(what: Callable[[], object]) -> bool:
+    """Whether it ends soon and without a failure of the environment."""
+    went_well = threading.Event()
+
+    def do() -> None:
+        try:
+            what()
+        except EnvironmentFailed:
+            return
+        went_well.set()
+
+    threading.Thread(target=do, daemon=True).start()
+    return went_well.wait(PROBE_SECONDS)

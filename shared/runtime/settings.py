@@ -100,6 +100,11 @@ class Settings(BaseSettings):
         url = self.broker_url or f"embedded:{self.home / 'broker.db'}"
         return url.replace("{service}", service)
 
+    def broker_file_of(self, service: str) -> Path | None:
+        """Where the embedded broker is kept; None where there is none."""
+        kind, _, path = self.broker_url_of(service).partition(":")
+        return Path(path) if kind == "embedded" else None
+
     def database_url_of(self, service: str) -> str:
         """Where that service finds its database."""
         # In a URL, a folder's name may not hold ? or % as they are.

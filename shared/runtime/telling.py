@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from shared.runtime import story
-from shared.runtime.commands import local
+from shared.runtime.commands import harmless, local
 from shared.runtime.history import Told, topic_of
 from shared.runtime.story import Happening, Reaction, Timeline
 
@@ -28,6 +28,8 @@ _MARKS = {
     story.UNSEEN: ("?", "dim"),
 }
 
+_BETWEEN_TOKENS = str.maketrans("\r\n\t", "   ")
+
 _PLAINLY = {
     story.WAITING: "waiting",
     story.UNKNOWN: "unknown to it: it joined later, or has forgotten",
@@ -37,8 +39,8 @@ _PLAINLY = {
 
 def as_cloud_event(told: Told) -> str:
     """The message as it was sent, on one line."""
-    # JSON has line breaks between its tokens only.
-    return told.record.body.decode().replace("\r", " ").replace("\n", " ")
+    # JSON has line breaks and tabs between its tokens only.
+    return harmless(told.record.body.decode().translate(_BETWEEN_TOKENS))
 
 
 def as_line(told: Told) -> str:

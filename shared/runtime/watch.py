@@ -1,7 +1,9 @@
 """What a service's threads are at, for the supervisor that ends a handler past its deadline."""
 
+import sys
 import threading
 import time
+import traceback
 from typing import NamedTuple
 
 from shared.messaging.port import Delivery
@@ -12,11 +14,19 @@ class Step(NamedTuple):
 
     Attributes:
         since: monotonic time.
+        thread: by its ident.
         delivery: whose handler is running, if one is.
     """
 
     since: float
+    thread: int
     delivery: Delivery | None
+
+    @property
+    def stack(self) -> str:
+        """Where its thread is now."""
+        frame = sys._current_frames().get(self.thread)  # noqa: SLF001 - the documented way to it
+        return "".join(traceback.format_stack(frame)) if frame else ""
 
 
 class Watch:
@@ -27,7 +37,8 @@ class Watch:
 
     def step(self, delivery: Delivery | None = None) -> None:
         """A new step begins in this thread."""
-        self._steps[threading.get_ident()] = Step(time.monotonic(), delivery)
+        thread = threading.get_ident()
+        self._steps[thread] = Step(time.monotonic(), thread, delivery)
 
     def idle(self) -> None:
         """Nothing is under way in this thread."""

@@ -15,12 +15,13 @@ from shared.storage.sets import Insert, insert_into
 if TYPE_CHECKING:
     from shared.storage.sqlite import Writer
 
-DATABASE_ERRORS = (DBAPIError,)
-"""All that a database, or the way to it, may raise."""
-
 
 class OutcomeUnknown(CouldNotBeDone):
     """The database went away while it committed: whether it did is not known."""
+
+
+DATABASE_ERRORS = (DBAPIError, OutcomeUnknown)
+"""All that a transaction may raise because of the database, or of the way to it."""
 
 
 class Database:

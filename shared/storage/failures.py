@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, case, delete, func, select, update
 
@@ -41,11 +41,19 @@ class Failure:
     traceback: str
 
 
-def described(error: BaseException) -> tuple[str, str, str]:
+class Described(NamedTuple):
     """Class, message and stack of an error, without what could be personal."""
+
+    error: str
+    message: str
+    stack: str
+
+
+def described(error: BaseException) -> Described:
+    """What may be kept of an error."""
     message = str(error) if isinstance(error, ShopError) else WITHHELD
     stack = "".join(traceback.format_tb(error.__traceback__))
-    return type(error).__name__, message, stack
+    return Described(type(error).__name__, message, stack)
 
 
 def record(connection: Connection, failure: Failure) -> None:

@@ -121,6 +121,28 @@ def test_a_retry_while_the_broker_is_away_changes_nothing(
     assert cemetery.count == 1
 
 
+@pytest.mark.parametrize(
+    "arguments", ["list", "list email --json", "show email {id}", "retry email --all"]
+)
+def test_while_somebody_else_looks_it_says_so_and_nothing_else(
+    cemetery: Cemetery, arguments: str
+) -> None:
+    letter = message(placed())
+    cemetery.bury(letter)
+    somebody = cemetery.broker.consumer("email.dead", prefetch=10, cautious=False)
+    receive(somebody)
+
+    said = cemetery.shop("dead", *arguments.format(id=letter.event_id).split())
+    doctor = cemetery.shop("doctor")
+    somebody.close()
+
+    assert said.code == 1
+    assert "somebody else looks at the dead letters of email now" in said.err
+    assert doctor.code == 1
+    assert "somebody looks at them now" in doctor.out
+    assert cemetery.count == 1
+
+
 def too_large(cemetery: Cemetery) -> None:
     """What no publisher of ours sends, by the back door."""
     body = b" " * TOO_LARGE_BYTES
@@ -146,6 +168,11 @@ def garbage(body: bytes = b"not even JSON", **differing: Any) -> Message:
         pytest.param(lambda at: at.bury(garbage()), "MalformedEvent", id="no-JSON"),
         pytest.param(lambda at: at.bury(garbage(b" " * 1024**2)), "MalformedEvent", id="1-MiB"),
         pytest.param(
+            lambda at: at.bury(garbage("\x1b[31m\x9b2J\u202e".encode())),
+            "MalformedEvent",
+            id="escapes",
+        ),
+        pytest.param(
             lambda at: at.bury(garbage(event_id="\x1b[31m", type="\0\n", replays=2**31 - 1)),
             "MalformedEvent",
             id="lies",
@@ -160,13 +187,14 @@ def test_what_is_no_event_is_listed_shown_left_and_discarded(
     named = ("email", row["example"])
 
     shown = cemetery.shop("dead", "show", *named)
+    shown_as_json = cemetery.shop("dead", "show", *named, "--json")
     left = cemetery.shop("dead", "retry", "email", "--all", "--json")
     table = cemetery.shop("dead", "list")
 
     assert (row["error"], row["count"]) == (error, 1)
     assert (shown.code, left.json["left"]) == (0, 1)
     assert error in table.out
-    assert "\x1b" not in shown.out + table.out
+    assert "\x1b" not in shown.out + table.out + shown_as_json.out
     assert cemetery.shop("dead", "discard", *named, "--reason", "noise").code == 0
     assert cemetery.listed() == []
     assert cemetery.shop("dead", "list", "--discarded", "--json").json[0]["id"] == row["example"]

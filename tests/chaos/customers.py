@@ -21,7 +21,7 @@ from services.orders.service import orders
 from services.orders.simulating import CANCELLED, PAID, random_order
 from services.orders.store import OrdersStore
 from shared.runtime.settings import settings_for
-from shared.storage.database import DATABASE_ERRORS, Database, OutcomeUnknown
+from shared.storage.database import DATABASE_ERRORS, Database
 from shared.storage.unit_of_work import UnitOfWork
 
 T = TypeVar("T")
@@ -68,7 +68,7 @@ class Customers:
                     return_value = wish(work)
             except OrderRefuses:
                 return None
-            except (*DATABASE_ERRORS, OutcomeUnknown):
+            except DATABASE_ERRORS:
                 self.sent_home.wait(0.2)
             else:
                 return return_value

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import docker
 import psycopg
@@ -188,7 +189,7 @@ def test_interrupted_it_keeps_what_it_has_and_leaves_nothing_running(
     with closing(docker.from_env()) as client, program:
 
         def containers() -> int:
-            of_it = {"label": f"{LABEL}={program.pid}"}
+            of_it: dict[str, Any] = {"label": f"{LABEL}={program.pid}"}
             return len(client.containers.list(all=True, filters=of_it, ignore_removed=True))
 
         def is_ripe() -> bool:

@@ -135,6 +135,31 @@ def test_properties_of_any_type_are_delivered(broker: RabbitBroker, rabbitmq_vho
     assert taken.body == b"\xff"
 
 
+@pytest.mark.parametrize("lie", [10**9, 2**31 - 1, 5])
+def test_a_count_of_failures_that_is_the_senders_is_not_believed(
+    broker: RabbitBroker, rabbitmq_vhost: Vhost, lie: int
+) -> None:
+    headers = {"x-delivery-count": lie, "x-acquired-count": lie}
+    lying = pika.BasicProperties(headers=headers)  # type: ignore[no-untyped-call]
+    connection = pika.BlockingConnection(pika.URLParameters(rabbitmq_vhost.amqp_url))
+    connection.channel().basic_publish("events", "order.placed", b"{}", lying)
+    connection.close()
+    taker = broker.consumer("email", prefetch=1)
+
+    def attempt(then: Outcome) -> int:
+        [taken] = receive(taker)
+        taker.settle([(taken, then)])
+        return taken.attempt
+
+    first = attempt(Outcome.HAND_BACK)
+    handed_back = attempt(Outcome.RETRY)
+    failed_once = attempt(Outcome.DONE)
+
+    assert first == 1
+    assert handed_back <= 2  # a stranger's count stands there until there is one
+    assert failed_once == 2
+
+
 def test_a_wrong_password_is_told_in_one_sentence_that_hides_it(rabbitmq_vhost: Vhost) -> None:
     broker = RabbitBroker(rabbitmq_vhost.as_user("admin", SECRET))
     told = "refuses the user 'admin' or its password$"

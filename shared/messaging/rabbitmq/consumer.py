@@ -180,7 +180,7 @@ class RabbitConsumer(Link):
     ) -> None:
         token = _Token(self._generation, method.delivery_tag)
         self._unsettled[token.tag] = None
-        arrived = delivery(self._queue, properties, body, token=token)
+        arrived = delivery(self._queue, properties, body, is_again=method.redelivered, token=token)
         with self._changed:
             self._arrived.append(arrived)
             self._untaken_bytes += len(body)

@@ -1,6 +1,8 @@
 """Messages as AMQP carries them, and what arrives as deliveries.
 
-Of what arrives every property is the sender's word: any of them may be missing or of any type.
+Of what arrives every property is the sender's word: any of them may be missing or of any type. The
+broker's own counts are its word only on a message that it delivers again: it sets them then, and
+lets a stranger's pass before.
 """
 
 import struct
@@ -74,20 +76,33 @@ def _properties(message: Message) -> spec.BasicProperties:
 
 
 def delivery(
-    queue: str, properties: spec.BasicProperties, body: bytes, *, token: object
+    queue: str, properties: spec.BasicProperties, body: bytes, *, is_again: bool, token: object
 ) -> Delivery:
-    """What arrived, with what can be used of its properties."""
+    """What arrived, with what can be used of its properties.
+
+    Args:
+        is_again: the broker says that it has delivered it before.
+    """
     headers = properties.headers if isinstance(properties.headers, dict) else {}
     return Delivery(
         queue=queue,
         body=body,
         event_id=text_of(properties.message_id),
         type=text_of(properties.type),
-        attempt=_number(headers.get("x-delivery-count")) + 1,
+        attempt=(_failures(headers) if is_again else 0) + 1,
         replays=_number(headers.get(REPLAYS_HEADER)),
         token=token,
         reason=text_of(headers.get("x-last-death-reason"))[:100],
     )
+
+
+def _failures(headers: dict[str, object]) -> int:
+    """Of what comes again the broker counts how often, and the failures if there were any.
+
+    So where there were none a stranger's count can still stand there.
+    """
+    counts = "x-delivery-count", "x-acquired-count"
+    return min(_number(headers.get(each)) for each in counts)
 
 
 def text_of(value: object) -> str:

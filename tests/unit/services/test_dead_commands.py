@@ -66,6 +66,29 @@ def test_without_dead_letters_the_list_is_empty_also_before_set_up(shop: Shop) -
     assert shop("dead", "list").out == "No dead letters.\n"
 
 
+def test_a_doctor_before_set_up_leaves_nothing_behind(shop: Shop, tmp_path: Path) -> None:
+    said = shop("doctor")
+
+    assert said.code == 1
+    assert "run shop setup" in said.out
+    assert list(tmp_path.iterdir()) == []
+    assert shop("dead", "list", "--json") == (0, "[]\n", "")
+
+
+def test_one_that_cannot_be_seen_hides_no_other(shop: Shop, stage: Stage, tmp_path: Path) -> None:
+    stage.publish(placed())
+    settle(stage)
+    for path in tmp_path.glob("loyalty.db*"):
+        path.unlink()
+    (tmp_path / "loyalty.db").write_text("no database at all, and long enough to be seen as none")
+
+    said = shop("dead", "list", "--json")
+
+    assert said.code == 1
+    assert [each["service"] for each in said.json] == ["email"]
+    assert "loyalty is not in this list: " in said.err
+
+
 def test_letters_are_grouped_in_a_table_and_as_json(shop: Shop, stage: Stage) -> None:
     event = placed()
     stage.publish(event, placed("ORD-2"))

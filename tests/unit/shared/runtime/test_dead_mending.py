@@ -2,13 +2,15 @@
 
 import json
 import tracemalloc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace as replaced
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
 
-from shared.errors import BrokerUnavailable
+from shared.errors import BrokerUnavailable, CouldNotBeDone
 from shared.events import uuid7
 from shared.messaging.cloudevents import encode
 from shared.messaging.embedded import EmbeddedBroker
@@ -18,7 +20,8 @@ from shared.runtime import dead_mending
 from shared.runtime.dead_letters import DeadQueue
 from shared.runtime.dead_looking import examined, grouped
 from shared.runtime.dead_mending import Retried, discard, retry
-from shared.runtime.dead_reading import Reading
+from shared.runtime.dead_reading import Held, Letter
+from shared.runtime.identity import Identity
 from shared.storage import contents, failures, inbox
 from shared.storage.database import Database
 from shared.storage.failures import Cause, Failure
@@ -201,16 +204,26 @@ def test_a_discard_that_ends_before_it_settles_can_be_done_again(
     assert (found["reason"], found["discarded_by"]) == ("first", "jo")
 
 
-def test_letters_that_somebody_else_holds_are_counted_as_missed(
+def test_letters_that_somebody_takes_while_one_begins_to_look_are_missed(
     dead: DeadQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bury(dead, [letter(each) for each in things(3)])
     monkeypatch.setattr("shared.runtime.dead_letters.SILENCE", 0.01)
-    monkeypatch.setattr(dead.broker, "depth", lambda _: Depth(ready=5, consumers=1))
+    monkeypatch.setattr(dead.broker, "depth", lambda _: Depth(ready=5, consumers=0))
 
-    assert [each.count for each in grouped(dead)] == [3]
+    with pytest.raises(CouldNotBeDone, match="somebody else looks"):
+        grouped(dead)
 
-    assert dead.missed == 2
+
+def test_what_has_no_message_id_is_known_by_its_event(dead: DeadQueue) -> None:
+    first, second = things(2)
+    bury(dead, [replaced(letter(each), event_id="") for each in (first, second)])
+    fail(dead, first)
+
+    errors = {each.id: each.error for each, _ in dead.letters()}
+
+    assert errors == {str(first.event_id): "Impossible", str(second.event_id): "rejected"}
+    assert retry(dead, name=str(second.event_id)).retried == 1
 
 
 def test_windows_are_bounded_in_number_and_bytes(
@@ -245,13 +258,19 @@ def delivery(**differing: object) -> Delivery:
         pytest.param({"event_id": "jane@example.com"}, "sha256:021fb596db81", id="address"),
         pytest.param({"event_id": "a\nb"}, "sha256:021fb596db81", id="line-break"),
         pytest.param({"event_id": ""}, "sha256:021fb596db81", id="empty"),
-        pytest.param({"event_id": "x" * 10_000}, "x" * 100, id="long"),
+        pytest.param({"event_id": "x" * 101}, "sha256:021fb596db81", id="long"),
+        pytest.param({"event_id": "Jane Doe, Elm Street 1"}, "sha256:021fb596db81", id="words"),
     ],
 )
 def test_what_is_no_event_is_named_by_what_can_be_shown(
     differing: dict[str, object], name: str
 ) -> None:
-    assert Reading.of(delivery(**differing)).id == name
+    assert Identity.of(delivery(**differing)).id == name
+
+
+def letter_of(held: Delivery, causes: Mapping[int, Cause] | None = None) -> Letter:
+    nobody: Any = None
+    return Letter.of(Identity.of(held), Held(nobody, held), outcome=None, causes=causes or {})
 
 
 def test_only_a_brokers_own_words_are_reasons() -> None:
@@ -259,8 +278,7 @@ def test_only_a_brokers_own_words_are_reasons() -> None:
     body = encode(event, source="elsewhere")
 
     def error(reason: str) -> str:
-        reading = Reading.of(delivery(body=body, reason=reason))
-        return reading.letter(None, outcome=None, causes={}).error  # type: ignore[arg-type]
+        return letter_of(delivery(body=body, reason=reason)).error
 
     assert [error(each) for each in ("rejected", "applied", "x" * 99)] == [
         "rejected",
@@ -275,8 +293,7 @@ def test_the_cause_is_that_of_the_last_replay() -> None:
     causes = {number: Cause(f"Error{number}", event.occurred_at) for number in range(3)}
 
     def error(replays: int) -> str:
-        reading = Reading.of(delivery(body=body, replays=replays))
-        return reading.letter(None, outcome=None, causes=causes).error  # type: ignore[arg-type]
+        return letter_of(delivery(body=body, replays=replays), causes).error
 
     assert [error(each) for each in (0, 1, 2, 9)] == ["Error0", "Error1", "Error2", "Error2"]
 

@@ -4,6 +4,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -195,10 +196,13 @@ def test_our_own_errors_give_their_reason_and_others_their_place() -> None:
     assert raised["reason"].startswith("at test_logs.py:")
 
 
-def test_what_is_no_event_is_told_without_one() -> None:
-    line = json.loads(said(reacted(event=None, outcome=Outcome.DEAD, error=failed())))
+def test_what_is_no_event_is_told_by_what_can_be_said_of_it() -> None:
+    strange = replace(delivery(), body=b"no event", event_id="note-1", type="Jane Doe")
+    failing = reacted(delivery=strange, event=None, outcome=Outcome.DEAD, error=failed())
+    line = json.loads(said(failing))
 
-    assert (line["event_id"], line["event_type"], line["order_id"]) == (None, None, None)
+    assert (line["event_id"], line["event_type"]) == ("note-1", "(unreadable)")
+    assert line["order_id"] is None
 
 
 def test_a_person_reads_of_a_later_attempt_and_of_replays() -> None:

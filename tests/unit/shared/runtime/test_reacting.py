@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,12 +10,13 @@ import pytest
 from sqlalchemy import select
 
 from shared.errors import EnvironmentFailed, PermanentFailure, TransientFailure
-from shared.messaging.cloudevents import encode
+from shared.events import DomainEvent
+from shared.messaging.cloudevents import Contracts, decode, encode
 from shared.messaging.port import Delivery, Outcome
 from shared.messaging.topology import Retry
 from shared.runtime.hands import Hands
 from shared.runtime.reacting import Reaction, Reactor
-from shared.storage.database import Database
+from shared.storage.database import Database, OutcomeUnknown
 from shared.storage.migrating import migrate
 from shared.storage.tables import failures, inbox, outbox
 from tests.support.counting import CountStore, ThingCounted, ThingHappened, Work, count, counting
@@ -236,6 +238,65 @@ def test_an_event_older_than_the_inbox_is_not_applied(database: Database) -> Non
     assert outcomes(reaction) == [DEAD]
     assert counted(database) == {}
     assert rows(database, failures)[0]["error"] == "OlderThanTheInbox"
+
+
+def test_what_reading_breaks_on_is_tried_again_and_costs_its_neighbours_nothing(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, bad = (ThingHappened(name=name) for name in ("good", "bad"))
+
+    def convert(body: bytes, contracts: Contracts) -> DomainEvent:
+        if b"bad" in body:
+            raise KeyError("a converter has a mistake")
+        return decode(body, contracts)
+
+    monkeypatch.setattr("shared.runtime.reacting.decode", convert)
+
+    reaction = reactor(database).react([delivered(bad), delivered(good)])
+
+    assert outcomes(reaction) == [RETRY, DONE]
+    assert counted(database) == {"good": 1}
+    (record,) = rows(database, failures)
+    assert (record["error"], record["subject"]) == ("KeyError", "bad")
+    assert record["event_id"] == str(bad.event_id)
+
+
+@contextmanager
+def lost_in_commit(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every transaction ends with the database gone."""
+
+    @contextmanager
+    def begin() -> Iterator[Any]:
+        with Database.begin(database) as connection:
+            yield connection
+        raise OutcomeUnknown
+
+    with monkeypatch.context() as going:
+        going.setattr(database, "begin", begin)
+        yield
+
+
+def test_a_database_lost_while_a_failure_is_recorded_is_an_environment_that_failed(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = replace(delivered(ThingHappened(name="bad")), body=b"no event")
+
+    with lost_in_commit(database, monkeypatch):
+        reaction = reactor(database).react([bad])
+
+    assert outcomes(reaction) == [BACK]
+    assert reaction.environment is not None
+
+
+def test_a_database_lost_while_a_suspect_is_put_on_record_is_an_environment_that_failed(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with lost_in_commit(database, monkeypatch):
+        reaction = reactor(database).react_alone(delivered(ThingHappened(name="a"), attempt=2))
+
+    assert outcomes(reaction) == [BACK]
+    assert reaction.environment is not None
+    assert counted(database) == {}
 
 
 class Away:

@@ -238,6 +238,8 @@ def test_a_handler_past_its_deadline_costs_only_its_own_message_an_attempt(
     consumer.close()
     go_on.set()
     assert attempts == {"a": 1, "hangs": 2, "b": 1}
+    [line] = [each for each in at.lines() if each["event"] == "not on record"]
+    assert "in hang" in line["stack"]
 
 
 def test_a_queue_that_is_not_there_is_waited_for_and_said(tmp_path: Path) -> None:

@@ -72,6 +72,24 @@ def test_what_came_of_attempts_unknown_so_far_goes_on_record(reactor: Reactor) -
     ]
 
 
+def test_what_is_on_record_is_so_under_its_own_id_whatever_its_properties_say(
+    reactor: Reactor,
+) -> None:
+    lamp, chair = (replace(delivered(name, attempt=2), event_id="") for name in ("lamp", "chair"))
+
+    reactor.react_alone(lamp)
+
+    assert reactor.suspects([chair]) == [chair]
+    assert [error for _, _, error in recorded(reactor)] == ["ProcessEnded"]
+    assert recorded(reactor)[0][0] in lamp.body.decode()
+
+
+def test_no_more_attempts_go_on_record_than_the_queue_allows(reactor: Reactor) -> None:
+    reactor.react_alone(delivered("lamp", attempt=10**9))
+
+    assert [attempt for _, attempt, _ in recorded(reactor)] == [1, 2, 3, 4, 5, 6]
+
+
 def test_a_failure_on_record_is_no_reason_for_suspicion(reactor: Reactor) -> None:
     broken = replace(delivered("lamp", attempt=1), body=b"no event")
     reactor.react([broken])
