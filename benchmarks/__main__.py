@@ -31,6 +31,8 @@ NAMES = (
 
 INTERRUPTED = 130
 
+_AGAIN_AFTER = 0.5
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what was asked for.
@@ -109,20 +111,30 @@ class Progress:
 def _interruptible() -> Iterator[None]:
     """End in good order at the first SIGINT or SIGTERM; a second must not spoil the cleaning."""
 
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        sys.stderr.write("\nending: stopping what runs and removing the containers\n")
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        if _is_ending(sys.exception()):
+            return
+        if number != signal.SIGALRM:
+            sys.stderr.write("\nending: stopping what runs and removing the containers\n")
+        # Raised while Python lets go of an object, it is printed and forgotten: then once more.
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_AFTER)
         raise KeyboardInterrupt
 
-    before = {
-        number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    numbers = signal.SIGINT, signal.SIGTERM, signal.SIGALRM
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _is_ending(handled: BaseException | None) -> bool:
+    """Whether an interruption is being handled, be it that something went wrong meanwhile."""
+    while handled is not None and not isinstance(handled, KeyboardInterrupt):
+        handled = handled.__context__
+    return handled is not None
 
 
 def _fail(sentence: str, code: int) -> int:

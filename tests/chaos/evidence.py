@@ -50,6 +50,7 @@ class World:
         letters: service by id of what was sent to one service alone.
         restocked: pieces by product that were added.
         mails: Message-IDs that the mail server took, copies and all; None where nobody looked.
+        limited: services in which so few attempts are all that lost connections use them up.
     """
 
     told: frozenset[str] = frozenset()
@@ -57,6 +58,7 @@ class World:
     letters: Mapping[str, str] = field(default_factory=dict)
     restocked: Mapping[str, int] = field(default_factory=dict)
     mails: Sequence[str] | None = None
+    limited: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,7 +88,7 @@ PROCESSES = (
         is_short=True,
     ),
     Fault("message that kills its process", "message", message_faults.poison, is_short=True),
-    Fault("handler that hangs", "message", message_faults.hang),
+    Fault("handler that hangs", "message", message_faults.hang, is_short=True),
     Fault(
         "dead queue deleted and made again",
         "message",

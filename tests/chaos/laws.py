@@ -74,6 +74,16 @@ def nothing_is_dropped(evidence: Evidence) -> list[str]:
     return breaches
 
 
+def nothing_dies_in_vain(evidence: Evidence) -> list[str]:
+    """3. What is dead is what nobody can handle; what was only in the way of a fault is not."""
+    hopeless = evidence.world.strangers.keys() | evidence.world.letters.keys()
+    breaches: list[str] = []
+    for name in evidence.topics.keys() - evidence.world.limited:
+        innocent = set(evidence.held.dead.get(name, ())) - hopeless
+        breaches += _each(innocent, f"{{}} died in {name}, and could have been handled")
+    return breaches
+
+
 def nothing_happens_twice(evidence: Evidence) -> list[str]:
     """3. Effects are those of each event once; copies of a mail have one Message-ID."""
     handled = {name: _handled(evidence, name) for name in evidence.inbox}
@@ -104,7 +114,7 @@ def _mailed(evidence: Evidence) -> list[str]:
 
 
 def the_books_balance(evidence: Evidence) -> list[str]:
-    """4. Stock, points, money and shipments agree with the orders."""
+    """5. Stock, points, money and shipments agree with the orders."""
     return [*_stock(evidence), *_points(evidence), *_money(evidence), *_shipments(evidence)]
 
 
@@ -174,19 +184,20 @@ def _shipments(evidence: Evidence) -> Iterator[str]:
 
 
 def the_history_is_whole(evidence: Evidence) -> list[str]:
-    """5. The history holds every event that was sent."""
+    """6. The history holds every event that was sent."""
     sent = {each.event_id for each in evidence.said if each.is_sent}
     return _each(sent - evidence.held.history, "{} was sent and is not in the history")
 
 
 def nothing_is_left(evidence: Evidence) -> list[str]:
-    """6. Nothing is ready, unacknowledged or delayed."""
+    """7. Nothing is ready, unacknowledged or delayed."""
     return [f"{each} is left" for each in evidence.held.left]
 
 
 LAWS: tuple[Law, ...] = (
     every_fact_is_said_and_sent,
     nothing_is_dropped,
+    nothing_dies_in_vain,
     nothing_happens_twice,
     the_books_balance,
     the_history_is_whole,

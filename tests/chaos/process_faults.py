@@ -85,18 +85,21 @@ def kill_relay_before_mark(site: Site, mix: Random) -> str:
             count = _marking(site)
             site.crew.end(victim, signal.SIGKILL)
             locking.rollback()
-        return f"{count} confirmed and not marked"
+        return f"{count} claimed, at the mark of those that were confirmed"
 
     return caught(lambda: _or_none(look))
 
 
 def _unsent(site: Site) -> int:
-    rows = site.admin("SELECT count(*) FROM outbox WHERE sent_at IS NULL", database="orders")
-    return int(rows[0][0])
+    return _count(site, "SELECT count(*) FROM outbox WHERE sent_at IS NULL")
+
+
+def _count(site: Site, query: str) -> int:
+    return int(site.admin(query, database="orders")[0][0])
 
 
 def _marking(site: Site) -> int:
-    """How many rows a relay has claimed and is about to mark."""
+    """How many rows a relay has claimed, while it waits to mark some of them."""
     eventually(
         lambda: site.admin(
             """SELECT 1 FROM pg_stat_activity WHERE datname = 'orders'
@@ -105,7 +108,14 @@ def _marking(site: Site) -> int:
         ),
         within=5,
     )
-    return _unsent(site)
+    free = _count(
+        site,
+        """SELECT count(*) FROM
+        (SELECT 1 FROM outbox WHERE sent_at IS NULL FOR KEY SHARE SKIP LOCKED) AS free""",
+    )
+    claimed = _unsent(site) - free
+    assert claimed > 0
+    return claimed
 
 
 def terminate_each(site: Site, mix: Random) -> str:
@@ -146,13 +156,9 @@ def half_open_to_broker(site: Site, mix: Random) -> str:
 def _cut(site: Site, mix: Random, sever: Callable[..., None]) -> str:
     victim = anybody(site, mix)
     gate = site.ways[victim.name]["broker"]
-
-    def look() -> str | None:
-        held = site.unacknowledged(victim.service)
-        return f"{victim.name}: {held} unacknowledged" if held else None
-
-    hit = caught(look)
+    hit = frozen_reacting(site, victim)  # so what it reacts to is unacknowledged
     sever(site.gates, gate)
+    victim.signal(signal.SIGCONT)
     try:
         hold(PAST_THE_HEARTBEAT)
     finally:

@@ -1,16 +1,18 @@
 """The chaos run: faults in two lanes under a steady stream of orders, then quiet, then the laws."""
 
+import signal
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from random import Random
 
+from shared.runtime.process import EXIT_HUNG
 from tests.chaos import laws
 from tests.chaos.evidence import Evidence
 from tests.chaos.failing import FAILS
@@ -57,7 +59,7 @@ class Report:
 
     @property
     def problems(self) -> list[str]:
-        """Laws broken, faults that hit nothing, processes that broke down by themselves."""
+        """Laws broken, faults that hit nothing, processes that ended by themselves."""
         missed = [f"{each.fault.name}: {each.hit}" for each in self.strikes if not each.is_well]
         return [*self.breaches, *missed, *self.broke_down]
 
@@ -164,14 +166,18 @@ class _Lane(threading.Thread):
         self._say(_line(began, f"{fault.name} ({ended - began:.0f} s): {mark}{hit}"))
 
 
-def _breakdowns(here: Site) -> list[str]:
-    """Processes that an error nobody foresaw ended."""
-    found = []
+def _breakdowns(here: Site) -> Iterator[str]:
+    """Processes that ended otherwise than killed, asked to, or by a handler past its deadline."""
     for each in here.crew.members.values():
-        broke = each.log.read_text(errors="replace").count("broke down")
-        if broke:
-            found.append(f"{each.name} broke down {broke} times")
-    return found
+        said = each.log.read_text(errors="replace")
+        for broke in ("broke down", "cannot go on"):
+            if broke in said:
+                yield f"{each.name}: {said.count(broke)} × {broke}"
+        # A frozen server may hold one that was asked to stop for longer than its grace.
+        late = said.count("did not finish within its grace")
+        strange = [code for code in each.codes if code not in (0, -signal.SIGKILL, EXIT_HUNG)]
+        if strange.count(1) > late or set(strange) - {1}:
+            yield f"{each.name} ended with {strange}, {late} times past its grace"
 
 
 def _line(seconds: float, text: str) -> str:

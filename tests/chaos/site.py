@@ -188,6 +188,7 @@ class Site:
             letters=dict(self.letters),
             restocked=RESTOCKED,
             mails=self.mailbox.mails,
+            limited=frozenset({LIMITED}),
         )
 
     def evidence(self) -> Evidence:

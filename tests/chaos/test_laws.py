@@ -153,6 +153,11 @@ ANOTHER_MAIL = """
                 "which applied it",
             ),
             (
+                laws.nothing_dies_in_vain,
+                _broker(DEAD_AND_APPLIED),
+                "died in inventory, and could have been handled",
+            ),
+            (
                 laws.nothing_happens_twice,
                 _sql("analytics", "DELETE FROM facts WHERE type = 'order.shipped.v1'"),
                 "and not analytics counted",
@@ -242,7 +247,11 @@ def test_a_dead_letter_is_an_end_and_excuses_what_follows_from_it(small: Small) 
     small.sql("loyalty", "UPDATE awards SET points = NULL WHERE order_id = 'ORD-1'")
     evidence = small.evidence
 
-    dead = {**evidence.held.dead, "loyalty": [event_id]}
+    held = replace(evidence.held, dead={**evidence.held.dead, "loyalty": [event_id]})
+    of_its_attempts = replace(evidence.world, limited=frozenset({"loyalty"}))
 
     assert laws.breaches(evidence) != []
-    assert laws.breaches(replace(evidence, held=replace(evidence.held, dead=dead))) == []
+    assert laws.breaches(replace(evidence, held=held, world=of_its_attempts)) == []
+    assert laws.breaches(replace(evidence, held=held)) == [
+        f"nothing_dies_in_vain: {event_id} died in loyalty, and could have been handled"
+    ]

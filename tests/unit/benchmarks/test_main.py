@@ -81,6 +81,45 @@ def test_a_program_that_ends_by_itself_is_quoted() -> None:
         wait_for(lambda: False, seconds=20, what="never", check=check)
 
 
+FORGOTTEN = """
+import os, signal, time
+from benchmarks.__main__ import _interruptible
+
+class Object:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)  # where Python prints what is raised, and forgets it
+
+cleaned = False
+try:
+    with _interruptible():
+        try:
+            held = Object()
+            del held
+            time.sleep(20)
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)  # somebody who has no patience
+            time.sleep(1)  # beyond the time at which it would be raised again
+            cleaned = True
+except KeyboardInterrupt:
+    print("interrupted", cleaned)
+"""
+
+
+def test_an_interruption_is_not_forgotten_and_does_not_spoil_the_cleaning() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORGOTTEN],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert "Exception ignored" in done.stderr  # so it was forgotten once
+    assert done.stdout == "interrupted True\n"
+
+
 def _lives(pid: str) -> bool:
     # A zombie has ended: it only waits for the process that has adopted it.
     state = subprocess.run(["ps", "-o", "stat=", "-p", pid], capture_output=True, check=False)
