@@ -252,6 +252,18 @@ def test_a_service_has_longer_to_stop_than_it_takes(system: Composition) -> None
     assert {containers[f"{name}-1"]["Config"]["StopTimeout"] for name in SERVICES} == {30}
 
 
+def test_a_service_that_ends_by_itself_is_started_again(system: Composition) -> None:
+    def loyalty() -> Any:
+        return system.containers()["loyalty-1"]
+
+    before = loyalty()["RestartCount"]
+
+    system.python("loyalty", "import os; os.kill(1, 15); print(0)")
+
+    eventually(lambda: loyalty()["RestartCount"] == before + 1, within=60)
+    eventually(lambda: loyalty()["State"]["Health"]["Status"] == "healthy", within=60)
+
+
 @pytest.mark.usefixtures("shipped")
 def test_two_inventories_serve_another_order(system: Composition) -> None:
     system.up("--scale", "inventory=2")

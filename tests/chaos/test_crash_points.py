@@ -82,6 +82,7 @@ def databases(postgres_server: str) -> Iterator[dict[str, str]]:
             connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(name))
 
 
+@pytest.mark.timeout(330)
 def test_killed_at_each_step_the_shop_on_servers_keeps_the_laws(
     tmp_path: Path, rabbitmq_vhost: Vhost, databases: dict[str, str]
 ) -> None:
