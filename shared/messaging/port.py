@@ -114,7 +114,7 @@ Verdict = tuple[Delivery, Outcome]
 
 
 class Publisher(Protocol):
-    """A way in. For one thread at a time."""
+    """A way in. `publish` is for any number of threads."""
 
     def publish(self, messages: Sequence[Message]) -> list[str | None]:
         """Send all, and wait until the broker has answered for each.

@@ -7,7 +7,7 @@ from typing import Any
 from shared.errors import MalformedEvent, WrongInput
 from shared.messaging import cloudevents
 from shared.runtime.dead_letters import DeadQueue
-from shared.runtime.dead_reading import APPLIED, DISCARDED, Letter
+from shared.runtime.dead_reading import APPLIED, DISCARDED, SHORTEST_END, Letter
 from shared.storage import discards, failures
 
 _BEGINNING = 200
@@ -106,7 +106,7 @@ def discarded(queue: DeadQueue) -> list[dict[str, Any]]:
 
 def _discarded(queue: DeadQueue, name: str) -> dict[str, Any] | None:
     with queue.database.read() as connection:
-        found = discards.find(connection, name)
+        found = discards.find(connection, name, by_end=len(name) >= SHORTEST_END)
     if found is None:
         return None
     return _record(queue, found) | {"attempts": _attempts(queue, found.letter_id)}

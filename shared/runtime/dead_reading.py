@@ -24,7 +24,7 @@ _HOPELESS = frozenset({"MalformedEvent", "EventTooLarge"})
 _REASONS = frozenset({"rejected", "delivery_limit", "expired", "maxlen"})
 """A broker's words for why a message is dead; any other is a stranger's."""
 
-_SHORTEST_END = 6
+SHORTEST_END = 6
 """Characters of an id's end that will do for the whole."""
 
 
@@ -102,4 +102,4 @@ class Letter:
 
     def is_named(self, name: str) -> bool:
         """Whether somebody means this one: by its id, or by the end of it."""
-        return self.id == name or (len(name) >= _SHORTEST_END and self.id.endswith(name))
+        return self.id == name or (len(name) >= SHORTEST_END and self.id.endswith(name))

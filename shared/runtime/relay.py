@@ -8,7 +8,6 @@ which were the older may then be lost.
 
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 
 from tenacity import Retrying, retry_if_exception_type, wait_random_exponential
@@ -25,12 +24,10 @@ WINDOW = 1_000
 """Rows claimed at a time: more than may be unconfirmed, so that the broker never waits for them."""
 
 AT_ONCE = 2
-"""Windows under way when much waits: one is claimed, or marked, while another is confirmed."""
+"""Windows under way when much waits: one is claimed, or marked, while another is published."""
 
 _WINDOWS_IN_A_ROW = 100
 """Of each, until there is time for housekeeping."""
-
-_FREE = nullcontext()
 
 LOOK_EVERY = 1.0
 HOUSEKEEPING_EVERY = timedelta(minutes=10)
@@ -41,13 +38,11 @@ def send_some(
     publisher: Publisher,
     *,
     source: str,
-    turn: AbstractContextManager[object] = _FREE,
 ) -> outbox.Claim:
     """Send what waits in the outbox, at most a window of it.
 
     Args:
         source: the service's name.
-        turn: held while the publisher is in use.
 
     Returns:
         What was claimed, sent and refused.
@@ -68,8 +63,7 @@ def send_some(
             )
             for row in claimed.rows
         ]
-        with turn:
-            answers = publisher.publish(messages) if messages else []
+        answers = publisher.publish(messages) if messages else []
         for row, refusal in zip(claimed.rows, answers, strict=True):
             if refusal is None:
                 claimed.sent.append(row.number)
@@ -108,7 +102,6 @@ class Relay:
         self._stopping = threading.Event()
         self._cleaned_at = datetime.min.replace(tzinfo=UTC)
         self._log = log
-        self._turn = threading.Lock()
         self._hands = Hands(AT_ONCE, name=f"{source} relay")
 
     def run(self) -> None:
@@ -145,7 +138,7 @@ class Relay:
 
     def _send_window(self) -> bool:
         """Send a window; answers whether it was full."""
-        claimed = send_some(self._database, self._publisher, source=self._source, turn=self._turn)
+        claimed = send_some(self._database, self._publisher, source=self._source)
         for number, reason in claimed.refused.items():
             self._log.error("event set aside: the broker refuses it", number=number, reason=reason)
         if claimed.rows:

@@ -33,9 +33,16 @@ def record(connection: Connection, database: Database, discard: Discard) -> None
     connection.execute(database.insert(discards).on_conflict_do_nothing(), [row])
 
 
-def find(connection: Connection, letter_id: str) -> Discard | None:
-    """The record of a letter, by its id or the end of it; None if there is none, or several."""
-    wanted = select(discards).where(discards.c.letter_id.endswith(letter_id, autoescape=True))
+def find(connection: Connection, name: str, *, by_end: bool) -> Discard | None:
+    """The record of a letter; None if there is none, or several.
+
+    Args:
+        name: its id.
+        by_end: or the end of it.
+    """
+    letter_id = discards.c.letter_id
+    is_it = letter_id.endswith(name, autoescape=True) if by_end else letter_id == name
+    wanted = select(discards).where(is_it)
     rows = connection.execute(wanted.limit(2)).mappings().all()
     return Discard(**rows[0]) if len(rows) == 1 else None
 

@@ -1,5 +1,8 @@
 """What every broker does with what is published."""
 
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
 import pytest
 
 from shared.messaging.port import Broker, Outcome
@@ -64,6 +67,31 @@ def test_a_batch_of_a_thousand_arrives_whole(broker: Broker) -> None:
         bodies += [each.body for each in taken]
         settle_all(consumer, taken, Outcome.DONE)
     assert sorted(bodies) == sorted(each.body for each in messages)
+
+
+def test_several_threads_may_publish_at_a_time(broker: Broker) -> None:
+    consumer = proven_consumer(broker, "inventory", prefetch=100)
+    publisher = broker.publisher()
+    batches = [[order_placed() for _ in range(300)] for _ in range(4)]
+
+    with ThreadPoolExecutor(len(batches)) as threads:
+        answers = list(threads.map(publisher.publish, batches))
+
+    assert answers == [[None] * 300] * len(batches)
+    ids: list[str] = []
+    while len(ids) < 1200:
+        taken = receive(consumer, 100)
+        ids += [each.event_id for each in taken]
+        settle_all(consumer, taken, Outcome.DONE)
+    assert sorted(ids) == sorted(each.event_id for batch in batches for each in batch)
+
+
+def test_what_happened_before_1970_arrives(broker: Broker) -> None:
+    long_ago = replaced(order_placed(), occurred_at=datetime(1969, 7, 20, tzinfo=UTC))
+
+    send(broker, long_ago)
+
+    assert receive(broker.consumer("inventory", prefetch=1))[0].body == long_ago.body
 
 
 def test_a_message_above_1_mib_is_refused_and_its_neighbours_are_safe(broker: Broker) -> None:

@@ -164,7 +164,7 @@ class Wire:
 def sending() -> publisher.RabbitPublisher:
     """A publisher with a window's messages to send."""
     sending = publisher.RabbitPublisher(address.parse("amqp://a:b@nowhere.invalid"), name="some")
-    sending._batch = Batch([order_placed() for _ in range(publisher.WINDOW)])
+    sending._calls.append(Batch([order_placed() for _ in range(publisher.WINDOW)]))
     return sending
 
 
@@ -172,8 +172,7 @@ def test_many_are_sent_at_once_and_confirmed_in_any_order(
     sending: publisher.RabbitPublisher,
 ) -> None:
     """Waiting for each confirm would cost a round trip and a sync to disk each."""
-    batch = sending._batch
-    assert batch is not None
+    [batch] = sending._calls
     (wire := Wire()).carry(sending)
     unconfirmed = []
 
@@ -189,8 +188,7 @@ def test_many_are_sent_at_once_and_confirmed_in_any_order(
 def test_what_was_unconfirmed_when_the_connection_was_lost_is_sent_again(
     sending: publisher.RabbitPublisher,
 ) -> None:
-    batch = sending._batch
-    assert batch is not None
+    [batch] = sending._calls
     (first := Wire()).carry(sending)
     first.confirm(sending, 200, multiple=True)
 
@@ -200,3 +198,52 @@ def test_what_was_unconfirmed_when_the_connection_was_lost_is_sent_again(
     assert list(batch.unconfirmed.values()) == list(range(200, 500))
     second.confirm(sending, 300, multiple=True)
     assert batch.finished.is_set()
+
+
+def test_while_one_waits_for_its_last_confirms_the_next_is_sent(
+    sending: publisher.RabbitPublisher,
+) -> None:
+    """Else the broker would have less to do at the end of each batch."""
+    [first] = sending._calls
+    (wire := Wire()).carry(sending)
+    second = Batch([order_placed() for _ in range(publisher.WINDOW)])
+    sending._calls.append(second)
+
+    wire.confirm(sending, 300, multiple=True)
+
+    assert (len(first.unconfirmed), len(second.unconfirmed)) == (200, 300)
+    wire.confirm(sending, 800, multiple=True)
+    assert first.finished.is_set()
+    wire.confirm(sending, 1000, multiple=True)
+    assert second.finished.is_set()
+
+
+def test_after_one_of_two_batches_closed_the_channel_each_is_sent_alone(
+    sending: publisher.RabbitPublisher,
+) -> None:
+    """Nobody knows whose fault it was, and the others must go on."""
+    second = Batch([order_placed()])
+    sending._calls.append(second)
+    (wire := Wire()).carry(sending)
+    wire.confirm(sending, 498, multiple=True)
+    sending._pump()
+    [first, _] = sending._calls
+    assert (len(first.unconfirmed), len(second.unconfirmed)) == (2, 1)
+
+    def alone() -> tuple[int, int]:
+        return len(first.unconfirmed), len(second.unconfirmed)
+
+    sending._blame("too large")
+    wire.carry(sending)
+    assert alone() == (1, 0)
+    wire.confirm(sending, 1, multiple=False)
+    assert alone() == (1, 0)
+    sending._blame("too large")
+    wire.carry(sending)
+    assert alone() == (0, 1)
+    wire.confirm(sending, 1, multiple=False)
+
+    assert [each for each in first.reasons if each] == ["the broker refuses it: too large"]
+    assert second.reasons == [None]
+    assert first.finished.is_set()
+    assert second.finished.is_set()

@@ -118,9 +118,11 @@ def test_a_discard_is_recorded_once_and_found_by_the_end_of_its_id(database: Dat
     discard(database, "two-100_", "other")
 
     with database.read() as connection:
-        found = discards.find(connection, "100%")
-        assert discards.find(connection, "0_") is not None
-        assert discards.find(connection, "three") is None
+        found = discards.find(connection, "100%", by_end=True)
+        assert discards.find(connection, "0_", by_end=True) is not None
+        assert discards.find(connection, "three", by_end=True) is None
+        assert discards.find(connection, "100%", by_end=False) is None
+        assert discards.find(connection, "two-100_", by_end=False) is not None
 
     assert found is not None
     assert (found.letter_id, found.reason, found.discarded_by) == ("one-100%", "first", "jo@desk")
@@ -132,7 +134,7 @@ def test_an_end_that_several_records_have_finds_none(database: Database) -> None
     discard(database, "two-1", "r")
 
     with database.read() as connection:
-        assert discards.find(connection, "-1") is None
+        assert discards.find(connection, "-1", by_end=True) is None
 
 
 def test_what_was_set_aside_is_named_and_sent_after_all(database: Database) -> None:

@@ -6,6 +6,7 @@ often it is sent; its copies are delivered as often, and the inbox removes them.
 """
 
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -166,15 +167,17 @@ class EmbeddedPublisher:
         self._clock = clock
         self._bell = bell
         self._connection: sqlite3.Connection | None = None
+        self._turn = threading.Lock()
 
     def publish(self, messages: Sequence[Message]) -> list[str | None]:
         """Write all that can be taken, in one transaction."""
         if not messages:
             return []
-        if self._connection is None:
-            self._connection = self._file.open()
-        with self._file.in_words(), self._file.writing(self._connection):
-            refused, reached = _write(self._connection, messages, now=self._clock())
+        with self._turn, self._file.in_words():
+            if self._connection is None:
+                self._connection = self._file.open()
+            with self._file.writing(self._connection):
+                refused, reached = _write(self._connection, messages, now=self._clock())
         self._bell.ring(reached)
         return refused
 

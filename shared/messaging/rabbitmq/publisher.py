@@ -45,7 +45,7 @@ class RabbitPublisher(Link):
 
     def __init__(self, address: Address, *, name: str) -> None:
         super().__init__(address, name=name)
-        self._batch: Batch | None = None
+        self._calls: list[Batch] = []  # of those who wait, in the order in which they came
         self._next_tag = 1
         self._ready = False
         self._blocked = False
@@ -57,24 +57,26 @@ class RabbitPublisher(Link):
         if not messages:
             return []
         self.ensure_running()
-        batch = self._batch = Batch(messages)
+        batch = Batch(messages)
+        self._calls.append(batch)
         self.call(self._pump)
         try:
             self._wait(batch)
         finally:
             # What is still unconfirmed of it is answered later, to nobody.
-            self._batch = None
+            self._calls.remove(batch)
         if batch.error is not None:
             raise batch.error
         return batch.reasons
 
     def _wait(self, batch: Batch) -> None:
-        answers, since = 0, time.monotonic()
+        answers, since = -1, time.monotonic()
         while not batch.finished.wait(0.1):
             if self.refused is not None:
                 self.ensure_running()
-            if batch.answers != answers:
-                answers, since = batch.answers, time.monotonic()
+            heard = sum(each.answers for each in self._batches)  # this one may wait for another
+            if heard != answers:
+                answers, since = heard, time.monotonic()
             silent, trouble = time.monotonic() - since, self._trouble()
             if silent > (_PATIENCE if trouble else _SILENCE):
                 if trouble is None:
@@ -91,6 +93,11 @@ class RabbitPublisher(Link):
         if self._refusing:
             return BrokerUnavailable(f"{at} takes no messages: a queue is full or has no majority")
         return None
+
+    @property
+    def _batches(self) -> list[Batch]:
+        """Callers come and go meanwhile."""
+        return [*self._calls]
 
     # On the link's thread.
 
@@ -113,46 +120,59 @@ class RabbitPublisher(Link):
 
     def _lost(self) -> None:
         self._ready = self._blocked = self._backing_off = self._refusing = False
-        if self._batch is not None:
-            self._batch.unknown(suspicious=False)
+        self._unknown(suspicious=False)
 
     def _channel_closed(self, channel: Channel, reason: BaseException) -> None:
         """One message can close the channel; whichever it was, the others must go on."""
         said = reason if isinstance(reason, ChannelClosedByBroker) else None
         if said is None or said.reply_code not in _THE_MESSAGES_FAULT:
-            if said is not None and self._batch is not None:
-                self._batch.fail(unavailable(said, self.address))
+            if said is not None:
+                self._fail(unavailable(said, self.address))
             super()._channel_closed(channel, reason)
             return
         self._ready = False
         self._channel = None
-        if self._batch is not None:
-            self._blame(self._batch, said.reply_text)
+        self._blame(said.reply_text)
         # Only once pika has let go of the channel's number, which is after this call.
         self.call(self._open_channel)
 
-    @staticmethod
-    def _blame(batch: Batch, text: str) -> None:
-        if len(batch.unconfirmed) == 1:
-            (tag,) = batch.unconfirmed
-            batch.set_aside(batch.unconfirmed.pop(tag), f"the broker refuses it: {text}")
+    def _blame(self, text: str) -> None:
+        sent = [each for each in self._batches if each.unconfirmed]
+        if len(sent) == 1 and len(sent[0].unconfirmed) == 1:
+            _, index = sent[0].unconfirmed.popitem()
+            sent[0].set_aside(index, f"the broker refuses it: {text}")
         else:
-            batch.unknown(suspicious=True)
+            self._unknown(suspicious=True)
+
+    def _unknown(self, *, suspicious: bool) -> None:
+        for each in self._batches:
+            each.unknown(suspicious=suspicious)
+
+    def _fail(self, error: BrokerUnavailable) -> None:
+        for each in self._batches:
+            each.fail(error)
 
     def _pump(self) -> None:
-        """Send what the window has room for."""
-        batch = self._batch
+        """Send what the window has room for; while one batch waits for its last, of the next."""
         held_up = not self._ready or self._blocked or self._backing_off
-        if batch is None or self._channel is None or held_up:
+        if self._channel is None or held_up:
             return
-        room = (1 if batch.suspects else WINDOW) - len(batch.unconfirmed)
-        if not batch.waiting or room < min(1 if batch.suspects else _REFILL, len(batch.waiting)):
+        everything = self._batches
+        suspicious = [each for each in everything if each.suspects]
+        batches, window, least = (suspicious, 1, 1) if suspicious else (everything, WINDOW, _REFILL)
+        room = window - sum(len(each.unconfirmed) for each in everything)
+        waiting = sum(len(each.waiting) for each in batches)
+        if not waiting or room < min(least, waiting):
             return
-        self._send(batch, self._channel, room)
-
-    def _send(self, batch: Batch, channel: Channel, room: int) -> None:
-        most_bytes = channel.connection.params.frame_max
         ready: list[bytes] = []
+        for each in batches:
+            self._encode(each, self._channel, ready, room)
+        if ready:
+            # pika's basic_publish makes three writes of each message and does a third of the speed.
+            self._channel.connection._output_marshaled_frames([b"".join(ready)])  # noqa: SLF001
+
+    def _encode(self, batch: Batch, channel: Channel, ready: list[bytes], room: int) -> None:
+        most_bytes = channel.connection.params.frame_max
         while batch.waiting and len(ready) < room:
             index = batch.waiting.popleft()
             message = batch.messages[index]
@@ -167,9 +187,6 @@ class RabbitPublisher(Link):
             ready.append(encoded)
             batch.unconfirmed[self._next_tag] = index
             self._next_tag += 1
-        if ready:
-            # pika's basic_publish makes three writes of each message and does a third of the speed.
-            channel.connection._output_marshaled_frames([b"".join(ready)])  # noqa: SLF001
 
     def _came_back(
         self,
@@ -179,32 +196,28 @@ class RabbitPublisher(Link):
         _body: bytes,
     ) -> None:
         """No queue is bound for it; its confirm comes next."""
-        batch = self._batch
-        if batch is None:
-            return
         if method.exchange == EVENTS:
-            batch.fail(BrokerUnavailable("no queue is bound to `events`, run `shop setup`"))
+            self._fail(BrokerUnavailable("no queue is bound to `events`, run `shop setup`"))
             return
         sent = (method.exchange, method.routing_key), properties.message_id
-        for tag, index in batch.unconfirmed.items():
-            message = batch.messages[index]
-            if (target(message), message.event_id) == sent:
-                del batch.unconfirmed[tag]
-                batch.set_aside(index, f"no queue {message.only_to!r} takes replays")
-                return
+        for batch in self._batches:
+            for tag, index in batch.unconfirmed.items():
+                message = batch.messages[index]
+                if (target(message), message.event_id) == sent:
+                    del batch.unconfirmed[tag]
+                    batch.set_aside(index, f"no queue {message.only_to!r} takes replays")
+                    return
 
     def _answered(self, answer: frame.Method[spec.Basic.Ack | spec.Basic.Nack]) -> None:
-        batch = self._batch
-        if batch is None:
-            return
-        tags = self._tags(batch, answer.method.delivery_tag, multiple=answer.method.multiple)
-        if isinstance(answer.method, spec.Basic.Ack):
-            batch.confirmed(tags)
-            self._refusing = False
-            self._pump()
-        elif tags:
-            batch.refused_for_now(tags)
-            self._back_off()
+        for batch in self._batches:
+            tags = self._tags(batch, answer.method.delivery_tag, multiple=answer.method.multiple)
+            if isinstance(answer.method, spec.Basic.Ack):
+                batch.confirmed(tags)
+                self._refusing = False
+            elif tags:
+                batch.refused_for_now(tags)
+                self._back_off()
+        self._pump()
 
     @staticmethod
     def _tags(batch: Batch, tag: int, *, multiple: bool) -> list[int]:

@@ -6,6 +6,7 @@ lets a stranger's pass before.
 """
 
 import struct
+from datetime import datetime
 from functools import lru_cache
 
 from pika import frame, spec
@@ -69,10 +70,16 @@ def _properties(message: Message) -> spec.BasicProperties:
         priority=0 if message.low_priority else None,
         correlation_id=message.correlation_id or None,
         message_id=message.event_id,
-        timestamp=int(message.occurred_at.timestamp()) if message.occurred_at else None,
+        timestamp=_seconds(message.occurred_at),
         type=message.type,
         app_id=message.source,
     )
+
+
+def _seconds(moment: datetime | None) -> int | None:
+    """AMQP counts from 1970 on; the body says when it was."""
+    seconds = int(moment.timestamp()) if moment else -1
+    return seconds if seconds >= 0 else None
 
 
 def delivery(

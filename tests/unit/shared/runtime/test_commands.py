@@ -77,6 +77,23 @@ def test_what_people_typed_is_no_markup(capsys: Captured) -> None:
     assert "[bold]" in out
 
 
+STRANGE = "a\x1b[31m\x9b2J\u202eb\U000e0041\ud800ä€😀"
+
+
+def test_what_strangers_wrote_moves_no_cursor_and_stays_what_it_is_in_json(
+    capsys: Captured,
+) -> None:
+    print_json({"body": STRANGE})
+    as_json = capsys.readouterr().out
+    show([{"body": STRANGE}], as_json=False)
+    table = capsys.readouterr().out
+
+    assert json.loads(as_json) == {"body": STRANGE}
+    for said in (as_json, table):
+        assert said.replace("\n", "").isprintable()
+        assert "ä€😀" in said
+
+
 def test_a_long_cell_is_kept_whole_where_there_is_no_terminal(capsys: Captured) -> None:
     show([{"a": "x" * 150}], as_json=False)
 

@@ -222,6 +222,17 @@ def test_a_cloud_event_that_was_sent_over_several_lines_is_printed_on_one() -> N
     assert from_json(as_cloud_event(told)) == from_json(record.body)
 
 
+def test_a_cloud_event_moves_no_cursor() -> None:
+    event = placed("ORD-1")
+    record = recorded(event)
+    body = record.body.replace(ADDRESS.encode(), "\x9b2J\u202e".encode()).replace(b",", b",\t")
+
+    line = as_cloud_event(Told(replace(record, body=body), event))
+
+    assert line.isprintable()
+    assert from_json(line) == from_json(body)
+
+
 def test_an_embedded_shop_that_nobody_set_up_has_no_history(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
