@@ -31,11 +31,9 @@ def database_of(service: "AnyService", *, make: bool = True) -> Iterator["Databa
         CouldNotBeDone: it cannot be reached, may not be seen from here, is missing and not to be
             made, or `shop setup` has not been run.
     """
-    from sqlalchemy.exc import DBAPIError
-
     from shared.errors import CouldNotBeDone
     from shared.runtime.settings import settings_for
-    from shared.storage.database import Database
+    from shared.storage.database import DATABASE_ERRORS, Database, OutcomeUnknown
     from shared.storage.migrating import is_current, migrate
 
     database = Database(settings_for(service.name).database_url_of(service.name))
@@ -47,7 +45,9 @@ def database_of(service: "AnyService", *, make: bool = True) -> Iterator["Databa
         elif not is_current(database, service.migrations):
             raise CouldNotBeDone(f"{database.place} is not set up for this version: run shop setup")
         yield database
-    except DBAPIError as error:
+    except OutcomeUnknown:
+        raise  # it says all that is known
+    except DATABASE_ERRORS as error:
         cause = getattr(error, "orig", None) or error
         # What PostgreSQL's driver says may hold a user's name; what SQLite says is what helps.
         trouble = (

@@ -59,7 +59,7 @@ def test_an_unreadable_message_whose_id_is_a_mail_address_is_named_without_it() 
 
     list(Reading(tape, Wanted(), end=1, tell=skipped.append))
 
-    assert [each.which for each in skipped] == ["(unreadable) at place 0"]
+    assert [each.which for each in skipped] == ["a message without an id at place 0"]
 
 
 def test_a_filter_by_order_lets_that_order_through() -> None:
