@@ -1,4 +1,3 @@
-import io
 import json
 import threading
 import time
@@ -12,84 +11,12 @@ from typing import Any
 import pytest
 
 from shared.errors import EnvironmentFailed, PermanentFailure, TransientFailure, WrongInput
-from shared.messaging.cloudevents import encode
-from shared.messaging.embedded import EmbeddedBroker
-from shared.messaging.port import PROVEN_AFTER, Message, Outcome
-from shared.messaging.topology import Retry, Topology, dead_queue
+from shared.messaging.port import PROVEN_AFTER, Outcome
+from shared.messaging.topology import Topology
 from shared.runtime import http
-from shared.runtime.logs import log_to
-from shared.runtime.metrics import Metrics
-from shared.runtime.running import Parts, Running
-from shared.runtime.settings import Settings
-from shared.storage.database import Database
-from shared.storage.migrating import migrate
-from tests.support.counting import CountStore, ThingHappened, Work, count, counting
+from tests.support.counting import ThingHappened, Work, count, counting
+from tests.support.play import Play
 from tests.support.waiting import eventually
-
-
-class Play:
-    """A counting service at work on an embedded broker, and what it logs."""
-
-    def __init__(self, folder: Path, handler: Any = count, outside: Any = None) -> None:
-        service = counting(handler, retry=Retry(step=0.01, longest=0.05, limit=2))
-        self.broker = EmbeddedBroker(folder / "broker.db")
-        self.broker.set_up(Topology(queues=(service.queue(),)))
-        self.database = Database(f"sqlite:///{folder / 'counting.db'}")
-        migrate(self.database, service.migrations)
-        self.logged = io.StringIO()
-        self.metrics = Metrics()
-        settings = Settings(home=folder)
-        self.running = Running(
-            Parts(
-                service=service,
-                settings=settings,
-                queue=service.queue(),
-                batch_size=10,
-                broker=self.broker,
-                database=self.database,
-                log=log_to(self.logged, settings),
-                metrics=self.metrics,
-                outside=outside,
-            )
-        )
-
-    def send(self, *events: ThingHappened, body: bytes | None = None) -> None:
-        publisher = self.broker.publisher()
-        publisher.publish(
-            [
-                Message(
-                    event_id=str(event.event_id),
-                    topic=event.topic,
-                    type=event.type,
-                    body=body or encode(event, source="elsewhere"),
-                    source="elsewhere",
-                )
-                for event in events
-            ]
-        )
-        publisher.close()
-
-    def counted(self) -> dict[str, int]:
-        with self.database.read() as connection:
-            return CountStore(connection, self.database).counted()
-
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.logged.getvalue().splitlines()]
-
-    def dead(self) -> int:
-        consumer = self.broker.consumer(dead_queue("counting"), prefetch=100, cautious=False)
-        found = consumer.take(100, wait=0)
-        consumer.close()  # which hands back
-        return len(found)
-
-    def metric(self, name: str, **labels: str) -> float | None:
-        return self.metrics.registry.get_sample_value(name, {"service": "counting"} | labels)
-
-    def end(self) -> None:
-        self.running.stop()
-        assert self.running.join(time.monotonic() + 20)
-        self.running.close()
-        self.broker.close()
 
 
 @pytest.fixture

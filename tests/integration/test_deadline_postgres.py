@@ -1,0 +1,43 @@
+"""A handler past its deadline, where its own transaction is not in the way of the record."""
+
+import threading
+from pathlib import Path
+
+from sqlalchemy import select
+
+from shared.messaging.port import PROVEN_AFTER
+from shared.storage.tables import failures
+from tests.support.counting import ThingHappened, Work, count
+from tests.support.play import Play
+from tests.support.waiting import eventually
+
+
+def test_a_handler_past_its_deadline_is_on_record_with_where_it_hung(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hang(event: ThingHappened, work: Work) -> None:
+        if event.name == "hangs":
+            begun.set()
+            go_on.wait(30)
+        count(event, work)
+
+    at = Play(tmp_path, hang, database_url=postgres_url)
+    at.running.start()
+    at.send(*(ThingHappened(name="proof") for _ in range(PROVEN_AFTER)))
+    eventually(lambda: at.counted() == {"proof": PROVEN_AFTER})
+    hanging = ThingHappened(name="hangs")
+    at.send(hanging, ThingHappened(name="neighbour"))
+    assert begun.wait(20)
+
+    at.running.stop()
+    at.running.abandon()
+
+    with at.database.read() as connection:
+        [record] = connection.execute(select(failures)).mappings()
+    go_on.set()
+    at.end()
+    assert (record["event_id"], record["error"]) == (str(hanging.event_id), "DeadlineExceeded")
+    assert (record["attempt"], record["outcome"]) == (1, "retried")
+    assert "in hang" in record["traceback"]
