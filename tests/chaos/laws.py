@@ -85,7 +85,7 @@ def nothing_dies_in_vain(evidence: Evidence) -> list[str]:
 
 
 def nothing_happens_twice(evidence: Evidence) -> list[str]:
-    """3. Effects are those of each event once; copies of a mail have one Message-ID."""
+    """4. Effects are those of each event once; copies of a mail have one Message-ID."""
     handled = {name: _handled(evidence, name) for name in evidence.inbox}
     shipped = Counter(s.subject for s in evidence.said if s.topic == "order.shipped")
     recorded = {row["message_id"].strip("<").partition(".")[0] for row in evidence.sent_mails}

@@ -157,11 +157,12 @@ def _cut(site: Site, mix: Random, sever: Callable[..., None]) -> str:
     victim = anybody(site, mix)
     gate = site.ways[victim.name]["broker"]
     hit = frozen_reacting(site, victim)  # so what it reacts to is unacknowledged
-    sever(site.gates, gate)
-    victim.signal(signal.SIGCONT)
     try:
+        sever(site.gates, gate)
+        victim.signal(signal.SIGCONT)
         hold(PAST_THE_HEARTBEAT)
     finally:
+        victim.signal(signal.SIGCONT)
         site.gates.heal(gate)
     return hit
 
