@@ -128,7 +128,7 @@ def _queue(service: AnyService, what: str) -> Iterator[Finding]:
         found = broker.depth(name)
     # RabbitMQ does not tell of events that wait for another attempt; and there it should run.
     if not found.consumers and (found.ready or not settings.is_embedded):
-        says = f"{found.ready} events wait and nobody takes them; start it: shop run {name}"
+        says = f"nobody takes its events, {found.ready} wait; start it: shop run {name}"
         yield _wrong(what, says)
     else:
         consumers = "1 consumer" if found.consumers == 1 else f"{found.consumers} consumers"

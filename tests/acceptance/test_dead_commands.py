@@ -143,6 +143,21 @@ def test_while_somebody_else_looks_it_says_so_and_nothing_else(
     assert cemetery.count == 1
 
 
+def test_a_queue_without_a_consumer_is_an_ill_on_a_server_also_when_it_is_empty(
+    cemetery: Cemetery,
+) -> None:
+    """Its events may wait for another attempt, which RabbitMQ does not tell."""
+    ill = {
+        each["what"]: each["says"]
+        for each in cemetery.shop("doctor", "--json").json
+        if not each["ok"]
+    }
+
+    is_embedded = cemetery.url.startswith("embedded:")
+    sentence = "nobody takes its events, 0 wait; start it: shop run email"
+    assert ill.get("queue of email") == (None if is_embedded else sentence)
+
+
 def too_large(cemetery: Cemetery) -> None:
     """What no publisher of ours sends, by the back door."""
     body = b" " * TOO_LARGE_BYTES

@@ -14,6 +14,7 @@ from random import Random
 
 from shared.runtime.process import EXIT_HUNG
 from tests.chaos import laws
+from tests.chaos.crew import Crew
 from tests.chaos.evidence import Evidence
 from tests.chaos.failing import FAILS
 from tests.chaos.faults import PROCESSES, SERVERS, Fault
@@ -120,7 +121,7 @@ def chaos(home: Path, *, seed: int, seconds: float | None, say: Say) -> Report:
         report.breaches = laws.breaches(report.evidence)
         say(_line(time.monotonic() - began, "quiet"))
         report.restarts = {name: each.codes for name, each in here.crew.members.items()}
-        report.broke_down = list(_breakdowns(here))
+        report.broke_down = list(breakdowns(here.crew))
     return report
 
 
@@ -166,9 +167,9 @@ class _Lane(threading.Thread):
         self._say(_line(began, f"{fault.name} ({ended - began:.0f} s): {mark}{hit}"))
 
 
-def _breakdowns(here: Site) -> Iterator[str]:
+def breakdowns(crew: Crew) -> Iterator[str]:
     """Processes that ended otherwise than killed, asked to, or by a handler past its deadline."""
-    for each in here.crew.members.values():
+    for each in crew.members.values():
         said = each.log.read_text(errors="replace")
         for broke in ("broke down", "cannot go on"):
             if broke in said:

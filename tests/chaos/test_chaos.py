@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.__main__ import BEGIN, END, renew
+from tests.chaos.crew import Crew, Member
 from tests.chaos.faults import PROCESSES, SERVERS
-from tests.chaos.run import chaos, short_of
+from tests.chaos.run import breakdowns, chaos, short_of
 from tests.containers import need_docker
 
 
@@ -30,6 +31,33 @@ def test_the_short_run_has_a_fault_of_each_family() -> None:
     families = {each.family for each in short_of(everything)}
 
     assert families == {each.family for each in everything}
+
+
+@pytest.mark.parametrize(
+    ("codes", "said", "told"),
+    [
+        pytest.param([0, -9, 70], "stopped", [], id="as planted"),
+        pytest.param([1], "did not finish within its grace", [], id="late"),
+        pytest.param([1], "", ["email ended with [1], 0 times past its grace"], id="by itself"),
+        pytest.param([-11], "", ["email ended with [-11], 0 times past its grace"], id="crashed"),
+        pytest.param([0], "broke down\nbroke down", ["email: 2 × broke down"], id="broke down"),
+        pytest.param([0], "cannot go on", ["email: 1 × cannot go on"], id="gave up"),
+    ],
+)
+def test_a_process_that_ends_by_itself_is_told(
+    tmp_path: Path, codes: list[int], said: str, told: list[str]
+) -> None:
+    (tmp_path / "log").write_text(said)
+    email = Member(
+        name="email",
+        service="email",
+        command=(),
+        environment={},
+        log=tmp_path / "log",
+        codes=codes,
+    )
+
+    assert list(breakdowns(Crew([email]))) == told
 
 
 def test_a_report_takes_the_place_of_the_one_before(tmp_path: Path) -> None:

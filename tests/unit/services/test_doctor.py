@@ -68,7 +68,7 @@ def test_a_queue_in_which_events_wait_for_nobody_is_told(shop: Shop, stage: Stag
     stage.publish(placed())
 
     assert wrong(shop)["queue of email"] == (
-        "1 events wait and nobody takes them; start it: shop run email"
+        "nobody takes its events, 1 wait; start it: shop run email"
     )
 
 

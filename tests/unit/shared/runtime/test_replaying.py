@@ -21,6 +21,7 @@ from shared.runtime.logs import log_to
 from shared.runtime.replaying import CatchUp, copy, must_be_meant
 from shared.runtime.settings import Settings
 from shared.storage import places
+from shared.storage.database import OutcomeUnknown
 from shared.storage.places import Place
 from shared.testing import Stage
 from tests.support.histories import paid, placed
@@ -217,6 +218,30 @@ def test_a_broker_that_is_away_for_a_while_is_waited_for(
     catching.run()
 
     assert len(publisher.sent) == 5
+    assert "catching up waits" in world.logged.getvalue()
+
+
+def test_a_database_lost_in_a_commit_is_waited_for_and_nothing_is_left_out(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = [placed(f"ORD-{number}") for number in range(5)]
+    world = World(stage, Tape(events), publisher := Noted())
+    catching = world.catch_up()
+    monkeypatch.setattr(catching, "_pause", lambda _: None)
+    lost = iter([True])
+    keep = catching._keep
+
+    def losing(place: int) -> None:
+        keep(place)
+        if next(lost, False):
+            raise OutcomeUnknown
+
+    monkeypatch.setattr(catching, "_keep", losing)
+    catching.run()
+
+    assert sorted(publisher.sent) == sorted(str(each.event_id) for each in events)
+    assert world.place is not None
+    assert world.place.is_done
     assert "catching up waits" in world.logged.getvalue()
 
 
