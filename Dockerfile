@@ -11,6 +11,7 @@ COPY deploy/shop /usr/local/bin/shop
 COPY deploy/keys.py deploy/__init__.py deploy/
 COPY shared shared
 COPY services services
+COPY shop shop
 # A checkout may be private to its owner, the image is read by a user for each service. Bytecode is
 # made here, since the root file system is read-only when it runs.
 RUN chmod -R a+rX . && chmod 755 /usr/local/bin/shop && python -m compileall -q .

@@ -32,10 +32,10 @@ lint: $(READY) ## Check formatting, lint, types and contracts
 	@$(IN)/ruff format --check
 	@$(IN)/ruff check
 	@$(IN)/mypy
-	@$(IN)/python -m shared.runtime.contracts
+	@$(IN)/python -m shared.operations.catalog.check_contracts
 
 contracts: $(READY) ## Check that events keep what was promised. ARGS=--accept keeps a safe change
-	@$(IN)/python -m shared.runtime.contracts $(ARGS)
+	@$(IN)/python -m shared.operations.catalog.check_contracts $(ARGS)
 
 docs: $(READY) ## Make what docs/ takes from the program: events.md and the demo's picture
 	@$(IN)/python docs/make.py

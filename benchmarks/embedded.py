@@ -21,22 +21,22 @@ from benchmarks.comparing import Bench, Comparison, Contestant, Role, WentWrong,
 from benchmarks.figures import Target
 from benchmarks.sample import Orders
 from benchmarks.servers import Servers
-from services import registry
 from services.inventory.tables import products
 from services.orders.paying import Payment, pay_order
 from services.orders.placing import NewOrder, place_order
 from services.orders.service import orders as orders_service
 from services.orders.tables import orders
 from shared.messaging.connect import broker_at
-from shared.messaging.port import Outcome
+from shared.messaging.ports.consumer import Outcome
 from shared.runtime.logs import log_to
 from shared.runtime.process import ServiceGroup, fewer_collections
-from shared.runtime.reacting import Reacted
+from shared.runtime.reactor import Reacted
 from shared.runtime.service import AnyService
-from shared.runtime.setting_up import set_up_embedded
 from shared.runtime.settings import settings_for
+from shared.runtime.setup import set_up_embedded
 from shared.storage.database import Database
 from shared.storage.tables import inbox
+from shop import registry
 
 ORDERS = 2_000
 EVENTS = 20_000

@@ -25,21 +25,22 @@ from pathlib import Path
 from statistics import median
 from subprocess import run
 
-from services import registry
 from services.analytics.service import analytics
 from services.loyalty.service import loyalty
 from shared.events import DomainEvent, OrderPlaced, OrderShipped, PaymentReceived, StockReserved
-from shared.messaging.cloudevents import encode
+from shared.history.reading import Reading, Wanted
+from shared.messaging.codec import encode
 from shared.messaging.connect import broker_at
-from shared.messaging.port import Broker, Message
-from shared.runtime.commands import database_of
-from shared.runtime.history import Reading, Wanted
+from shared.messaging.ports.broker import Broker
+from shared.messaging.ports.publisher import Message
+from shared.operations.console import database_of
+from shared.operations.history.timeline_builder import Teller
 from shared.runtime.logs import log_to
 from shared.runtime.process import ServiceGroup
 from shared.runtime.service import AnyService
-from shared.runtime.setting_up import set_up
 from shared.runtime.settings import settings_for
-from shared.runtime.timeline import Teller
+from shared.runtime.setup import set_up
+from shop import registry
 
 
 def main() -> int:
@@ -147,16 +148,16 @@ def _timeline(services: Sequence[AnyService], broker: Broker, order: str) -> Non
 
 
 def _forget(service: AnyService) -> None:
-    from shared.storage import contents  # noqa: PLC0415 - only to have everything handled anew
+    from shared.storage import table_digests  # noqa: PLC0415 - only to have everything handled anew
 
     with database_of(service) as database, database.begin() as connection:
-        contents.empty(connection)
+        table_digests.empty(connection)
 
 
 def _replay(service: AnyService) -> None:
     """As a person does it: in a process of its own, beside the service's."""
     with _timed(f"replay: copied to the queue of {service.name}") as count:
-        command = [sys.executable, "-m", "services.shop", "events", "replay", "--to", service.name]
+        command = [sys.executable, "-m", "shop.cli", "events", "replay", "--to", service.name]
         done = run([*command, "--json"], check=True, capture_output=True)
         count(int(json.loads(done.stdout)["events"]))
 

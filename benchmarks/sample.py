@@ -9,8 +9,8 @@ from functools import cached_property
 from uuid import UUID
 
 from shared.events import OrderPlaced
-from shared.messaging.cloudevents import encode
-from shared.messaging.port import Message
+from shared.messaging.codec import encode
+from shared.messaging.ports.publisher import Message
 
 PRODUCTS = 1_000
 PIECES = 10_000_000

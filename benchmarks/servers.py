@@ -24,14 +24,14 @@ from docker.models.containers import Container
 from psycopg import sql
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from services import registry
 from shared.errors import BrokerUnavailable
 from shared.messaging.connect import broker_at
 from shared.messaging.rabbitmq.management import Management
+from shared.runtime.service_settings import topology
 from shared.runtime.settings import only, settings_for
-from shared.runtime.tuning import topology
 from shared.storage.database import Database
 from shared.storage.migrating import migrate
+from shop import registry
 
 RABBITMQ = "rabbitmq:4.3-management"
 POSTGRES = "postgres:18"

@@ -2,7 +2,7 @@
 
 - What is there is kept; what is missing is made, so a new service gets its own at the next start.
 - A file is complete or absent: being killed half-way leaves nothing that could be taken for a key.
-- A service's folder is readable by that service's user (see `services.registry.user_id`) and by
+- A service's folder is readable by that service's user (see `shop.registry.user_id`) and by
   the group of `setup` and `operator`. The administrators' folders are volumes of their own, which
   only their server, `keys` and `setup` mount; whoever mounts them may read them, since the number
   of a server's user is its image's affair.
@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from services import registry
 from shared.errors import CouldNotBeDone
+from shop import registry
 
 KEYS = Path("/run/keys")
 SETUP_GROUP = 10_000

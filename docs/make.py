@@ -5,10 +5,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from services import registry
-from services.demo import play
-from shared.runtime.catalog import catalog
-from shared.runtime.catalog_page import page
+from shared.operations.catalog.catalog import catalog
+from shared.operations.catalog.markdown import page
+from shop import registry
+from shop.demo.play import play
 
 DOCS = Path(__file__).parent
 

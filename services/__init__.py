@@ -1,1 +1,1 @@
-"""The services, a folder each, and the one program that puts them together."""
+"""The services, a folder each."""

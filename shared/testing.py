@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 from unittest import mock
 
-from shared.events import DomainEvent, kept, wire_type
-from shared.messaging.cloudevents import encode
+from shared.events import DomainEvent, published, wire_type
+from shared.messaging.codec import encode
 from shared.messaging.embedded import EmbeddedBroker
-from shared.messaging.port import Message
+from shared.messaging.ports.publisher import Message
 from shared.messaging.topology import Topology
-from shared.runtime.reacting import Reacted, Reactor
+from shared.runtime.reactor import Reacted, Reactor
 from shared.runtime.relay import send_some
 from shared.runtime.service import AnyService
 from shared.storage import outbox
@@ -53,7 +53,7 @@ def example(contract: type[E], **changed: object) -> E:
     Raises:
         IndexError: none is kept.
     """
-    first = [*kept.examples(wire_type(contract)).values()][0]  # noqa: RUF015 - no StopIteration
+    first = [*published.examples(wire_type(contract)).values()][0]  # noqa: RUF015 - no StopIteration
     return contract.model_validate(first["data"] | changed)
 
 

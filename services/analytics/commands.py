@@ -4,7 +4,7 @@ from typing import Any
 
 import typer
 
-from shared.runtime.commands import AsJson, database_of, print_json, show
+from shared.operations.console import AsJson, database_of, print_json, show
 
 app = typer.Typer(help="What happened in the shop, in numbers.", no_args_is_help=True)
 

@@ -14,9 +14,9 @@ from sqlalchemy import Connection, Table, select
 
 from services.analytics.tables import facts, units
 from shared.events import DomainEvent, OrderCancelled, OrderPlaced, PaymentReceived
-from shared.storage import sets
+from shared.storage import bulk
 from shared.storage.database import Database
-from shared.storage.reactions import Envelope
+from shared.storage.event_audit import Envelope
 from shared.storage.unit_of_work import Store
 
 Row = dict[str, Any]
@@ -63,7 +63,7 @@ class AnalyticsStore(Store):
 
     def _write(self, table: Table, rows: Sequence[Row]) -> None:
         if rows:
-            sets.insert_many(self.connection, table, rows, how=sets.unless_there)
+            bulk.insert_many(self.connection, table, rows, how=bulk.unless_there)
 
 
 def _revenue(event: DomainEvent) -> Decimal | None:

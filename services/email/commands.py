@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from shared.runtime.commands import AsJson, database_of, show
+from shared.operations.console import AsJson, database_of, show
 
 app = typer.Typer(help="The mails that customers got.", no_args_is_help=True)
 

@@ -8,8 +8,8 @@ from sqlalchemy import Executable, Select, Table, bindparam, select
 
 from services.email.mails import Mail
 from services.email.tables import customers, sent_mails
-from shared.storage import sets
-from shared.storage.prepared import execute
+from shared.storage import bulk
+from shared.storage.compiled import execute
 from shared.storage.unit_of_work import Store
 
 
@@ -26,7 +26,7 @@ class EmailStore(Store):
 
     def remember(self, customer: Customer) -> None:
         """Keep who placed an order."""
-        sets.insert_many(self.connection, customers, [customer._asdict()], how=_in_its_place)
+        bulk.insert_many(self.connection, customers, [customer._asdict()], how=_in_its_place)
 
     def customer_of(self, order_id: str) -> Customer | None:
         """Who placed an order; None as long as nobody told."""
@@ -43,7 +43,7 @@ class EmailStore(Store):
             "subject": str(mail.message["Subject"]),
             "sent_at": datetime.now(UTC),
         }
-        sets.insert_many(self.connection, sent_mails, [row], how=_in_its_place)
+        bulk.insert_many(self.connection, sent_mails, [row], how=_in_its_place)
 
     def sent(self, *, order_id: str | None = None, limit: int = 50) -> list[dict[str, Any]]:
         """The last mails sent, in the order of sending."""
@@ -59,7 +59,7 @@ class EmailStore(Store):
         return [dict(row) for row in reversed(rows)]
 
 
-def _in_its_place(table: Table, insert: sets.Insert) -> Executable:
+def _in_its_place(table: Table, insert: bulk.Insert) -> Executable:
     """An INSERT that takes the place of the row that has the same key."""
     (key,) = table.primary_key.columns
     others = {each.name: insert.excluded[each.name] for each in table.columns if each is not key}

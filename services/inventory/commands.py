@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from shared.runtime.commands import AsJson, database_of, show
+from shared.operations.console import AsJson, database_of, show
 
 app = typer.Typer(help="See and fill up the stock.", no_args_is_help=True)
 

@@ -15,7 +15,7 @@ from services.inventory.tables import products, reservations
 from shared.errors import WrongInput
 from shared.events import DomainEvent, OrderEvent, OrderPlaced
 from shared.storage.database import Database
-from shared.storage.rows import Rows
+from shared.storage.locked_rows import Rows
 from shared.storage.unit_of_work import Store
 
 

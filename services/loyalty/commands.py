@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from shared.runtime.commands import AsJson, database_of, show
+from shared.operations.console import AsJson, database_of, show
 
 app = typer.Typer(help="See a customer's points.", no_args_is_help=True)
 

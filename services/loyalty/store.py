@@ -16,7 +16,7 @@ from sqlalchemy import Connection, func, literal, select, union_all
 from services.loyalty.tables import awards
 from shared.events import DomainEvent, OrderEvent
 from shared.storage.database import Database
-from shared.storage.rows import Rows
+from shared.storage.locked_rows import Rows
 from shared.storage.unit_of_work import Store
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shared.runtime.commands import AsJson, database_of, print_json, show
+from shared.operations.console import AsJson, database_of, print_json, show
 
 if TYPE_CHECKING:
     from services.orders.order import Order

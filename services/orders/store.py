@@ -22,9 +22,9 @@ from sqlalchemy import (
 from services.orders.order import STATUSES, Order, Product
 from services.orders.tables import order_lines, orders, products
 from shared.events import DomainEvent, OrderEvent
-from shared.storage import sets
+from shared.storage import bulk
+from shared.storage.compiled import execute
 from shared.storage.database import Database
-from shared.storage.prepared import execute
 from shared.storage.unit_of_work import Store
 
 _CHANGING = (
@@ -71,7 +71,7 @@ class OrdersStore(Store):
             {name: getattr(self._locked[key], name) for name in ("order_id", *_CHANGING)}
             for key in sorted(self._changed)
         ]
-        sets.update_many(self.connection, orders, rows)
+        bulk.update_many(self.connection, orders, rows)
         self._changed.clear()
 
     def add(self, order: Order, unit_prices: Mapping[str, Decimal]) -> bool:
@@ -83,7 +83,7 @@ class OrdersStore(Store):
             Whether it was written.
         """
         row = {column.name: getattr(order, column.name) for column in orders.columns}
-        if sets.insert_many(self.connection, orders, [row], how=_unless_taken).first() is None:
+        if bulk.insert_many(self.connection, orders, [row], how=_unless_taken).first() is None:
             return False
         lines = [
             {
@@ -94,7 +94,7 @@ class OrdersStore(Store):
             }
             for sku, quantity in order.items.items()
         ]
-        sets.insert_many(self.connection, order_lines, lines)
+        bulk.insert_many(self.connection, order_lines, lines)
         return True
 
     def find(self, order_id: str) -> Order | None:
@@ -117,25 +117,25 @@ class OrdersStore(Store):
 
     def unit_prices(self, skus: Collection[str]) -> dict[str, Decimal]:
         """What a piece of each product costs; products that there are not are left out."""
-        wanted = _prices(is_sqlite=sets.is_sqlite(self.connection))
-        rows = execute(self.connection, wanted, {sets.KEYS: list(skus)})
+        wanted = _prices(is_sqlite=bulk.is_sqlite(self.connection))
+        rows = execute(self.connection, wanted, {bulk.KEYS: list(skus)})
         return {row.sku: row.unit_price for row in rows}
 
     def _lock(self, order_ids: Collection[str]) -> None:
         if not order_ids:
             return
-        wanted = _to_be_locked(is_sqlite=sets.is_sqlite(self.connection))
-        found = _orders_in(execute(self.connection, wanted, {sets.KEYS: list(order_ids)}))
+        wanted = _to_be_locked(is_sqlite=bulk.is_sqlite(self.connection))
+        found = _orders_in(execute(self.connection, wanted, {bulk.KEYS: list(order_ids)}))
         self._locked |= {order.order_id: order for order in found}
 
 
-def _unless_taken(table: Table, insert: sets.Insert) -> Executable:
+def _unless_taken(table: Table, insert: bulk.Insert) -> Executable:
     return insert.on_conflict_do_nothing().returning(table.c.order_id)
 
 
 @cache
 def _to_be_locked(*, is_sqlite: bool) -> Select[Any]:
-    wanted = _with_lines(orders).where(sets.among(orders.c.order_id, is_sqlite=is_sqlite))
+    wanted = _with_lines(orders).where(bulk.among(orders.c.order_id, is_sqlite=is_sqlite))
     # In the order of keys, so that two processes with the same orders wait, not deadlock.
     return wanted.order_by(orders.c.order_id).with_for_update(of=orders)
 
@@ -168,7 +168,7 @@ def _newest_first(some: FromClause) -> tuple[UnaryExpression[Any], ...]:
 @cache
 def _prices(*, is_sqlite: bool) -> Select[Any]:
     wanted = select(products.c.sku, products.c.unit_price)
-    return wanted.where(sets.among(products.c.sku, is_sqlite=is_sqlite))
+    return wanted.where(bulk.among(products.c.sku, is_sqlite=is_sqlite))
 
 
 def _is_at(status: str | None) -> tuple[ColumnElement[bool], ...]:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from shared.runtime.commands import AsJson, database_of, show
+from shared.operations.console import AsJson, database_of, show
 
 app = typer.Typer(help="See what is to be shipped, and what was.", no_args_is_help=True)
 

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, case, func, select
 from services.shipping.tables import shipments
 from shared.events import DomainEvent, OrderEvent
 from shared.storage.database import Database
-from shared.storage.rows import Rows
+from shared.storage.locked_rows import Rows
 from shared.storage.unit_of_work import Store
 
 _status = case(

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from shared.errors import WrongInput
-from shared.messaging.port import Broker
+from shared.messaging.ports.broker import Broker
 
 
 def broker_at(url: str, *, admin_url: str | None = None, app: str = "shop") -> Broker:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from shared.errors import ShopError
-from shared.messaging.port import Outcome
-from shared.runtime.identity import Identity
-from shared.runtime.reacting import Reacted
+from shared.messaging.identity import Identity
+from shared.messaging.ports.consumer import Outcome
+from shared.runtime.reactor import Reacted
 from shared.runtime.settings import Settings
 from shared.storage import failures
 

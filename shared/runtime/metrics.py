@@ -9,8 +9,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from shared.messaging.port import Outcome
-from shared.runtime.reacting import Reacted, Reaction
+from shared.messaging.ports.consumer import Outcome
+from shared.runtime.reactor import Reacted, Reaction
 from shared.storage import outbox
 from shared.storage.database import DATABASE_ERRORS, Database
 

@@ -15,16 +15,15 @@ from typing import Any
 
 from shared.errors import ShopError
 from shared.messaging.connect import broker_at
-from shared.messaging.port import Broker
-from shared.runtime import http
-from shared.runtime.identity import Identity
+from shared.messaging.identity import Identity
+from shared.messaging.ports.broker import Broker
+from shared.runtime import health
 from shared.runtime.logs import Log, standard_log
 from shared.runtime.metrics import Metrics
-from shared.runtime.replaying import must_be_meant
-from shared.runtime.running import Listener, Parts, Running
-from shared.runtime.service import AnyService
+from shared.runtime.runner import Listener, Parts, Running
+from shared.runtime.service import AnyService, must_be_meant
+from shared.runtime.service_settings import queue_of, tuning_of
 from shared.runtime.settings import Settings, settings_for
-from shared.runtime.tuning import queue_of, tuning_of
 from shared.storage import failures
 from shared.storage.database import Database
 
@@ -156,7 +155,7 @@ def run(
         if tuning_of(service).from_history and not from_history:
             must_be_meant(service)
     if settings.has_files:
-        from shared.runtime.setting_up import set_up_embedded  # noqa: PLC0415 - on servers unused
+        from shared.runtime.setup import set_up_embedded  # noqa: PLC0415 - on servers unused
 
         set_up_embedded(everyone(), settings)
     group = ServiceGroup(services, log, from_history=from_history)
@@ -164,7 +163,7 @@ def run(
     with _on_signals(stopping), fewer_collections():
         server = None
         if settings.http_port is not None:
-            server = http.serve(
+            server = health.serve(
                 settings.http_host,
                 settings.http_port,
                 health=group.health,

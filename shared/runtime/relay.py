@@ -13,12 +13,12 @@ from datetime import UTC, datetime, timedelta
 from tenacity import Retrying, retry_if_exception_type, wait_random_exponential
 
 from shared.errors import BrokerUnavailable, EnvironmentFailed
-from shared.messaging.port import Message, Publisher
+from shared.messaging.ports.publisher import Message, Publisher
 from shared.runtime.hands import Hands
 from shared.runtime.logs import Log
 from shared.storage import failures, inbox, outbox
-from shared.storage.bell import Bell
 from shared.storage.database import DATABASE_ERRORS, Database
+from shared.storage.wakeup import Bell
 
 WINDOW = 1_000
 """Rows claimed at a time: more than may be unconfirmed, so that the broker never waits for them."""

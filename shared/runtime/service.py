@@ -13,8 +13,9 @@ from typing import Any, Generic, Protocol, Self
 
 from typing_extensions import TypeVar
 
+from shared.errors import WrongInput
 from shared.events import DomainEvent, topics_of, versions
-from shared.messaging.cloudevents import Contracts
+from shared.messaging.codec import Contracts
 from shared.messaging.topology import Queue, Retry
 from shared.runtime.settings import Settings
 from shared.storage import outbox
@@ -137,3 +138,29 @@ class Service(Generic[S, O]):
 
 
 AnyService = Service[Any, Any]
+
+
+def why_not_again(service: AnyService) -> str | None:
+    """What a service would do again, if it were brought events that it had forgotten; or None."""
+    does = []
+    if service.publishes:
+        topics = ", ".join(sorted(each.topic for each in service.publishes))
+        does.append(f"publishes {topics}")
+    if service.acts_outside is not None:
+        does.append("acts outside its database")
+    return " and ".join(does) or None
+
+
+def must_be_meant(service: AnyService) -> None:
+    """Refuse to bring the whole history to a service that does more than keep what it hears.
+
+    Raises:
+        WrongInput: the sentence says what it would do.
+    """
+    does = why_not_again(service)
+    if does is not None:
+        raise WrongInput(
+            f"{service.name} {does}: from the history it would do so for every old event that it "
+            f"has not handled, as if each happened now; if that is meant: "
+            f"shop run {service.name} --from-history --yes"
+        )

@@ -10,7 +10,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, Operationa
 from sqlalchemy.schema import Table
 
 from shared.errors import CouldNotBeDone, EnvironmentFailed, WrongInput
-from shared.storage.sets import Insert, insert_into
+from shared.storage.bulk import Insert, insert_into
 
 if TYPE_CHECKING:
     from shared.storage.sqlite import Writer

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Executable, Table, delete, select
 
 from shared.events import DomainEvent
-from shared.storage import sets
+from shared.storage import bulk
 from shared.storage.tables import inbox
 
 HANDLED = "handled"
@@ -33,10 +33,10 @@ def enter(
         }
         for event in sorted(events, key=lambda event: event.event_id)
     ]
-    return set(sets.insert_many(connection, inbox, rows, how=_unless_known).scalars())
+    return set(bulk.insert_many(connection, inbox, rows, how=_unless_known).scalars())
 
 
-def _unless_known(_table: Table, insert: sets.Insert) -> Executable:
+def _unless_known(_table: Table, insert: bulk.Insert) -> Executable:
     return insert.on_conflict_do_nothing().returning(inbox.c.event_id)
 
 

@@ -24,10 +24,10 @@ from sqlalchemy import (
 )
 
 from shared.events import DomainEvent
-from shared.storage import sets
+from shared.storage import bulk
 from shared.storage.columns import UtcTime
+from shared.storage.compiled import execute
 from shared.storage.database import Database
-from shared.storage.prepared import execute
 from shared.storage.tables import DatabaseClock, outbox
 
 CHANNEL = "outbox"
@@ -66,11 +66,11 @@ def write(connection: Connection, outgoing: Sequence[Outgoing], *, calls: bool =
         }
         for each in outgoing
     ]
-    calls_a_server = calls and not sets.is_sqlite(connection)
-    sets.insert_many(connection, outbox, rows, how=_calling if calls_a_server else sets.as_it_is)
+    calls_a_server = calls and not bulk.is_sqlite(connection)
+    bulk.insert_many(connection, outbox, rows, how=_calling if calls_a_server else bulk.as_it_is)
 
 
-def _calling(_table: Table, insert: sets.Insert) -> Executable:
+def _calling(_table: Table, insert: bulk.Insert) -> Executable:
     return insert.returning(func.pg_notify(CHANNEL, ""))
 
 
@@ -146,15 +146,15 @@ def _oldest(most: int) -> Select[Any]:
 
 def _mark(connection: Connection, claimed: Claim) -> None:
     if claimed.sent:
-        marking = _marking(is_sqlite=sets.is_sqlite(connection))
-        execute(connection, marking, {sets.KEYS: claimed.sent})
+        marking = _marking(is_sqlite=bulk.is_sqlite(connection))
+        execute(connection, marking, {bulk.KEYS: claimed.sent})
     for number, reason in claimed.refused.items():
         connection.execute(update(outbox).where(outbox.c.number == number).values(refused=reason))
 
 
 @cache
 def _marking(*, is_sqlite: bool) -> Update:
-    those = sets.among(outbox.c.number, is_sqlite=is_sqlite)
+    those = bulk.among(outbox.c.number, is_sqlite=is_sqlite)
     return update(outbox).where(those).values(sent_at=DatabaseClock())
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import URL, Connection, Engine, PoolProxiedConnection, create_en
 from sqlalchemy.exc import InvalidRequestError, OperationalError
 
 from shared.errors import EnvironmentFailed
-from shared.turns import LONGEST_WAIT, begin_writing
+from shared.sqlite_locking import LONGEST_WAIT, begin_writing
 
 READS_ONLY = "shop_reads_only"
 """The execution option of a connection that begins without waiting for those who write."""

@@ -8,10 +8,10 @@ from sqlalchemy import Connection, Table
 from typing_extensions import TypeVar
 
 from shared.events import DomainEvent
-from shared.messaging.cloudevents import encode
+from shared.messaging.codec import encode
+from shared.storage.bulk import Insert
 from shared.storage.database import Database
 from shared.storage.outbox import Outgoing
-from shared.storage.sets import Insert
 
 
 class Undeclared(TypeError):

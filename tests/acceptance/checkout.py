@@ -52,12 +52,12 @@ class Checkout:
         return done
 
     def shop(self, *arguments: str) -> str:
-        return self("services.shop", *arguments).stdout
+        return self("shop.cli", *arguments).stdout
 
     @contextmanager
     def up(self) -> Iterator[None]:
         """All services at work."""
-        command = [sys.executable, "-m", "services.shop", "up"]
+        command = [sys.executable, "-m", "shop.cli", "up"]
         log = self.folder.with_suffix(".log").open("w")
         with (
             log,

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from services import registry
 from shared.runtime.service import AnyService
 from shared.runtime.settings import only
+from shop import registry
 from tests.acceptance.shop import Shop, at_work
 
 Opening = Callable[..., AbstractContextManager[Shop]]

@@ -15,8 +15,8 @@ from services.orders.service import orders
 from shared.runtime.logs import log_to
 from shared.runtime.process import ServiceGroup
 from shared.runtime.service import AnyService
-from shared.runtime.setting_up import set_up
 from shared.runtime.settings import settings_for
+from shared.runtime.setup import set_up
 from shared.storage.database import Database
 from shared.storage.tables import failures, inbox
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from services import registry
+from shop import registry
 from tests.support.waiting import eventually
 
 SHOP = Path(sys.executable).with_name("shop")
@@ -410,7 +410,7 @@ def test_the_demo_ends_by_itself_and_all_is_as_it_should_be(shop: Shop) -> None:
 
 
 def test_asking_for_help_loads_no_database_and_no_broker() -> None:
-    look = "import sys, services.shop; print(*sys.modules)"
+    look = "import sys, shop.cli; print(*sys.modules)"
 
     loaded = subprocess.run([sys.executable, "-c", look], capture_output=True, check=True).stdout
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from services import registry
+from shop import registry
 from tests.acceptance.checkout import Checkout
 from tests.acceptance.compose import SERVICES, Composition, composed
 from tests.acceptance.inside import KEYS_IN_REACH, TRESPASS

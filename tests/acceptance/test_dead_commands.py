@@ -8,12 +8,14 @@ from typing import Any
 import pika
 import pytest
 
-from services import registry
 from shared.messaging.connect import broker_at
 from shared.messaging.embedded import EmbeddedBroker
-from shared.messaging.port import Broker, Message, Outcome
+from shared.messaging.ports.broker import Broker
+from shared.messaging.ports.consumer import Outcome
+from shared.messaging.ports.publisher import Message
+from shared.runtime.service_settings import topology
 from shared.runtime.settings import settings_for
-from shared.runtime.tuning import topology
+from shop import registry
 from tests.contract.places import receive, replaced, settle_all
 from tests.support.commanding import Said, Shop
 from tests.support.histories import placed

@@ -10,12 +10,13 @@ import pytest
 
 from shared.errors import Impossible, WrongInput
 from shared.events import DomainEvent, OrderCancelled, OrderPlaced
-from shared.messaging.cloudevents import encode
+from shared.messaging.codec import encode
 from shared.messaging.connect import broker_at
-from shared.messaging.port import Depth, Message
-from shared.runtime.dead_letters import DeadQueue
-from shared.runtime.dead_looking import Group, examined, grouped
-from shared.runtime.dead_mending import Retried, discard, retry
+from shared.messaging.ports.broker import Depth
+from shared.messaging.ports.publisher import Message
+from shared.operations.dead_letters.dead_queue import DeadQueue
+from shared.operations.dead_letters.listing import Group, examined, grouped
+from shared.operations.dead_letters.retry import Retried, discard, retry
 from shared.runtime.service import Service
 from shared.runtime.settings import settings_for
 from shared.storage.unit_of_work import Store, UnitOfWork

@@ -126,7 +126,7 @@ def _depth_is_known(program: Program, name: str) -> bool:
 @contextmanager
 def tail(*arguments: str) -> Iterator["Popen[str]"]:
     """`shop events tail` as a process of its own, once it listens."""
-    command = [sys.executable, "-m", "services.shop", "events", "tail", *arguments]
+    command = [sys.executable, "-m", "shop.cli", "events", "tail", *arguments]
     with Popen(command, stdout=PIPE, stderr=PIPE, text=True) as process:
         assert process.stderr is not None
         assert "from now on" in process.stderr.readline()

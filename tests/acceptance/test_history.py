@@ -15,19 +15,19 @@ from services.loyalty.service import loyalty
 from services.loyalty.store import LoyaltyStore
 from shared.events import DomainEvent, OrderCancelled, OrderPlaced
 from shared.messaging.connect import broker_at
-from shared.messaging.port import Broker
+from shared.messaging.ports.broker import Broker
+from shared.runtime.catch_up import CatchUp
 from shared.runtime.logs import log_to
 from shared.runtime.process import ServiceGroup
-from shared.runtime.reacting import Reacted
-from shared.runtime.replaying import CatchUp
+from shared.runtime.reactor import Reacted
 from shared.runtime.service import AnyService, Service
-from shared.runtime.setting_up import set_up
+from shared.runtime.service_settings import queue_of
 from shared.runtime.settings import only, settings_for
-from shared.runtime.tuning import queue_of
-from shared.storage import contents, places
-from shared.storage.contents import Contents
+from shared.runtime.setup import set_up
+from shared.storage import checkpoints, table_digests
+from shared.storage.checkpoints import Place
 from shared.storage.database import Database
-from shared.storage.places import Place
+from shared.storage.table_digests import Contents
 from shared.storage.tables import inbox
 from tests.support.histories import cancelled, placed, shipped
 from tests.support.tape import message
@@ -119,11 +119,11 @@ class World:
     def place(self, service: AnyService) -> Place:
         """Where it is in the history; nowhere, before it has begun."""
         with self.database(service) as database, database.read() as connection:
-            return places.find(connection) or Place(0, 0, is_done=False)
+            return checkpoints.find(connection) or Place(0, 0, is_done=False)
 
     def state(self, service: AnyService) -> dict[str, Contents]:
         with self.database(service) as database, database.read() as connection:
-            return contents.of(connection)
+            return table_digests.of(connection)
 
     def catch_up(self, service: AnyService) -> None:
         """Bring a service its history, without letting it work."""
@@ -186,7 +186,7 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(world: World) -> None:
     with world.at_work(VETERAN):
         eventually(lambda: world.handled(VETERAN) == heard, within=PATIENCE)
     world.make(VETERAN, loyalty)
-    command = [sys.executable, "-m", "services.shop", "run", "loyalty", "--from-history"]
+    command = [sys.executable, "-m", "shop.cli", "run", "loyalty", "--from-history"]
     with Popen(command, stdout=DEVNULL) as process:
         eventually(lambda: world.place(loyalty).place > 0, within=PATIENCE)
         process.kill()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from services import registry
+from shop import registry
 from tests.acceptance.checkout import ROOT, Checkout
 from tests.support.waiting import eventually
 
@@ -30,7 +30,7 @@ def test_what_it_says_is_what_the_readme_shows(checkout: Checkout) -> None:
 
 def test_its_test_passes_and_the_projects_that_know_of_all_services(checkout: Checkout) -> None:
     own, all_services = "tests/unit/services/gifts", "tests/unit/services/test_migrations.py"
-    page = "tests/unit/shared/runtime/test_catalog.py"
+    page = "tests/unit/shared/operations/catalog/test_catalog.py"
 
     said = checkout("pytest", "-q", "-p", "no:cacheprovider", "-m", "not docker", own, page).stdout
     migrations = checkout(
@@ -125,7 +125,7 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(
 ) -> None:
     before = sorted(checkout.folder.rglob("*"))
 
-    done = checkout("services.shop", "new", *arguments, check=False)
+    done = checkout("shop.cli", "new", *arguments, check=False)
 
     assert done.returncode == 2
     assert done.stderr.startswith("shop: ")
@@ -138,7 +138,7 @@ def test_without_a_checkout_it_says_so(tmp_path: Path) -> None:
     image = Checkout(tmp_path)
     shutil.rmtree(image.folder / "tests")
 
-    done = image("services.shop", "new", "gifts", check=False)
+    done = image("shop.cli", "new", "gifts", check=False)
 
     assert done.returncode == 1
     assert "shop new writes into the project's checkout, and this is none" in done.stderr

@@ -19,7 +19,6 @@ from typing import TextIO, cast
 
 from sqlalchemy import select
 
-from services import registry
 from services.email.mailer import Mailer
 from services.inventory.service import inventory
 from services.orders.paying import Payment, pay_order
@@ -27,17 +26,19 @@ from services.orders.placing import NewOrder, place_order
 from services.orders.service import orders
 from services.orders.store import OrdersStore
 from shared.messaging.connect import broker_at
-from shared.messaging.port import Broker, Publisher
+from shared.messaging.ports.broker import Broker
+from shared.messaging.ports.publisher import Publisher
 from shared.runtime.logs import log_to
 from shared.runtime.metrics import Metrics
 from shared.runtime.relay import send_some
-from shared.runtime.running import Parts, Running
-from shared.runtime.setting_up import set_up
+from shared.runtime.runner import Parts, Running
+from shared.runtime.service_settings import queue_of, tuning_of
 from shared.runtime.settings import settings_for
-from shared.runtime.tuning import queue_of, tuning_of
+from shared.runtime.setup import set_up
 from shared.storage import outbox
 from shared.storage.database import Database
 from shared.storage.tables import outbox as outbox_table
+from shop import registry
 from tests.chaos import holdings, laws
 from tests.chaos.evidence import Evidence, Held, World, gathered
 from tests.chaos.steps import CountedBroker, CountedDatabase, Steps

@@ -7,7 +7,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, select
 
-from services import registry
 from services.analytics.tables import facts
 from services.email.tables import sent_mails
 from services.inventory.tables import products, reservations
@@ -16,6 +15,7 @@ from services.orders.tables import order_lines, orders
 from services.shipping.tables import shipments
 from shared.storage.database import Database
 from shared.storage.tables import inbox, outbox
+from shop import registry
 
 Row = Mapping[str, Any]
 

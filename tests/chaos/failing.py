@@ -13,13 +13,13 @@ import time
 from random import Random
 from typing import Any
 
-from services import registry, shop
 from shared.errors import TransientFailure
 from shared.events import DomainEvent, OrderPlaced
 from shared.messaging import connect
 from shared.runtime import process
 from shared.runtime.service import Handler
 from shared.storage.database import Database
+from shop import cli, registry
 
 KILLS = "KILLS-"
 HANGS = "HANGS-"
@@ -76,7 +76,7 @@ def main() -> None:
         broker_at=lambda url, app: connect.broker_at(url, app=app and known_as),
     )
     sys.argv = ["shop", "run", name]
-    shop.main()
+    cli.main()
 
 
 if __name__ == "__main__":

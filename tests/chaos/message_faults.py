@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from services.orders.placing import NewOrder, place_order
 from services.orders.service import orders
-from shared.messaging.port import Message
+from shared.messaging.ports.publisher import Message
 from shared.messaging.topology import dead_queue
 from shared.storage.database import DATABASE_ERRORS
 from shared.storage.tables import outbox

@@ -16,14 +16,14 @@ from typing import Any
 
 import psycopg
 
-from services import registry
 from services.inventory.service import inventory
 from shared.errors import BrokerUnavailable
 from shared.messaging.connect import broker_at
-from shared.messaging.port import Message, Publisher
+from shared.messaging.ports.publisher import Message, Publisher
 from shared.messaging.rabbitmq.management import Management
 from shared.messaging.rabbitmq.session import FAILURES
 from shared.storage.database import DATABASE_ERRORS, Database
+from shop import registry
 from tests.chaos import holdings, laws, servers
 from tests.chaos.crew import Crew, Member
 from tests.chaos.evidence import Evidence, Held, World, gathered

@@ -13,7 +13,9 @@ from typing import Any, TextIO
 
 from sqlalchemy import Connection
 
-from shared.messaging.port import Broker, Consumer, Delivery, Message, Publisher, Verdict
+from shared.messaging.ports.broker import Broker
+from shared.messaging.ports.consumer import Consumer, Delivery, Verdict
+from shared.messaging.ports.publisher import Message, Publisher
 from shared.storage.database import Database
 
 

@@ -12,8 +12,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from services import registry
 from shared.messaging.rabbitmq.management import Management
+from shop import registry
 from tests.chaos import holdings
 from tests.containers import Vhost
 from tests.support.waiting import eventually

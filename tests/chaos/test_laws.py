@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from services import registry
 from services.email.mailer import Mailer
 from services.orders.paying import Payment, pay_order
 from services.orders.placing import NewOrder, place_order
 from services.orders.service import orders
 from shared.runtime.settings import Settings
 from shared.testing import Stage
+from shop import registry
 from tests.chaos import holdings, laws
 from tests.chaos.evidence import Evidence, World, gathered
 

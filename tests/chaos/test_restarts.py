@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from services import registry
 from services.inventory.service import inventory
 from services.orders.paying import Payment, pay_order
 from services.orders.placing import NewOrder, place_order
 from services.orders.service import orders
-from shared.runtime.setting_up import set_up_embedded
 from shared.runtime.settings import only, settings_for
+from shared.runtime.setup import set_up_embedded
 from shared.storage.database import Database
 from shared.storage.tables import failures, inbox
+from shop import registry
 from tests.chaos import holdings, laws
 from tests.chaos.crew import Crew, Member
 from tests.chaos.evidence import Evidence, Held, World, gathered

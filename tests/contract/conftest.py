@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.messaging.port import Broker
+from shared.messaging.ports.broker import Broker
 from tests.contract.places import EMBEDDED, RABBITMQ, Place, TurnedClock
 
 

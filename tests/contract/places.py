@@ -11,15 +11,9 @@ from uuid import uuid4
 
 from shared.messaging.connect import broker_at
 from shared.messaging.embedded import EmbeddedBroker
-from shared.messaging.port import (
-    PROVEN_AFTER,
-    Broker,
-    Consumer,
-    Delivery,
-    Message,
-    Outcome,
-    Publisher,
-)
+from shared.messaging.ports.broker import Broker
+from shared.messaging.ports.consumer import PROVEN_AFTER, Consumer, Delivery, Outcome
+from shared.messaging.ports.publisher import Message, Publisher
 from shared.messaging.topology import Queue, Retry, Topology
 
 PATIENCE = 15.0
@@ -133,7 +127,7 @@ class Place:
 _SIT_ON = """
 import sys
 from shared.messaging.connect import broker_at
-from shared.messaging.port import Outcome
+from shared.messaging.ports.consumer import Outcome
 url, queue, proof, count = sys.argv[1:]
 consumer = broker_at(url).consumer(queue, prefetch=int(count))
 done = 0

@@ -6,7 +6,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from shared.errors import BrokerUnavailable
-from shared.messaging.port import PROVEN_AFTER, Broker, Consumer, Delivery, Outcome
+from shared.messaging.ports.broker import Broker
+from shared.messaging.ports.consumer import PROVEN_AFTER, Consumer, Delivery, Outcome
 from tests.contract.places import (
     PATIENCE,
     Place,

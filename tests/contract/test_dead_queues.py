@@ -3,7 +3,9 @@
 import pytest
 
 from shared.errors import BrokerUnavailable
-from shared.messaging.port import Broker, Depth, Message, Outcome
+from shared.messaging.ports.broker import Broker, Depth
+from shared.messaging.ports.consumer import Outcome
+from shared.messaging.ports.publisher import Message
 from tests.contract.places import Place, order_placed, receive, send, settle_all
 from tests.support.waiting import eventually
 

@@ -6,9 +6,12 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
-from shared.messaging.cloudevents import encode
-from shared.messaging.port import Broker, Message, Outcome, Recorded
-from shared.runtime.history import Reading, Wanted
+from shared.history.reading import Reading, Wanted
+from shared.messaging.codec import encode
+from shared.messaging.ports.broker import Broker
+from shared.messaging.ports.consumer import Outcome
+from shared.messaging.ports.history import Recorded
+from shared.messaging.ports.publisher import Message
 from tests.contract.places import PATIENCE, Place, order_placed, receive, send, settle_all
 from tests.support.histories import placed
 

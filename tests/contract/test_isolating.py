@@ -1,6 +1,7 @@
 """What becomes of all others when one delivery is to be held alone."""
 
-from shared.messaging.port import PROVEN_AFTER, Broker, Outcome
+from shared.messaging.ports.broker import Broker
+from shared.messaging.ports.consumer import PROVEN_AFTER, Outcome
 from tests.contract.places import (
     Place,
     order_placed,

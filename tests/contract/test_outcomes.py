@@ -2,7 +2,9 @@
 
 import pytest
 
-from shared.messaging.port import Broker, Consumer, Delivery, Message, Outcome
+from shared.messaging.ports.broker import Broker
+from shared.messaging.ports.consumer import Consumer, Delivery, Outcome
+from shared.messaging.ports.publisher import Message
 from tests.contract.places import Place, order_placed, proven_consumer, receive, send, settle_all
 
 

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared.messaging.port import Broker, Outcome
+from shared.messaging.ports.broker import Broker
+from shared.messaging.ports.consumer import Outcome
 from tests.contract.places import (
     Place,
     order_placed,

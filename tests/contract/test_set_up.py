@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from shared.errors import BrokerUnavailable
-from shared.messaging.port import Broker
+from shared.messaging.ports.broker import Broker
 from shared.messaging.topology import Queue, Topology
 from tests.contract.places import PATIENCE, Place, order_placed, proven_consumer, receive, send
 

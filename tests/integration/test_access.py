@@ -10,7 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import make_url
 
 from shared.errors import CouldNotBeDone, WrongInput
-from shared.storage.access import ROLE_SETTINGS, grant
+from shared.storage.roles import ROLE_SETTINGS, grant
 
 
 class Services:

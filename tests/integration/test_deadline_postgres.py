@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from shared.messaging.port import PROVEN_AFTER
+from shared.messaging.ports.consumer import PROVEN_AFTER
 from shared.storage.tables import failures
 from tests.support.counting import ThingHappened, Work, count
 from tests.support.play import Play

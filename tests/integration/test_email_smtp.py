@@ -23,7 +23,7 @@ from services.email.service import email
 from services.email.smtp import MailServer
 from shared.errors import EnvironmentFailed, ShopError
 from shared.events import OrderPlaced
-from shared.messaging.port import Outcome
+from shared.messaging.ports.consumer import Outcome
 from shared.runtime.settings import Settings
 from shared.storage.failures import described
 from shared.testing import Stage

@@ -7,7 +7,7 @@ import pytest
 
 from services.inventory.service import inventory
 from shared.events import OrderPlaced, StockReserved
-from shared.messaging.port import Outcome
+from shared.messaging.ports.consumer import Outcome
 from shared.storage.database import Database
 from shared.storage.migrating import migrate
 from shared.testing import recording

@@ -1,7 +1,7 @@
 """Loyalty on PostgreSQL: two processes that hear of the same orders at the same moment."""
 
 from services.loyalty.service import loyalty
-from shared.messaging.port import Outcome
+from shared.messaging.ports.consumer import Outcome
 from shared.storage.database import Database
 from shared.storage.migrating import migrate
 from tests.support.histories import CUSTOMER, cancelled, placed

@@ -16,7 +16,7 @@ from services.orders.order import Order, OrderRefuses
 from services.orders.placing import place_order
 from services.orders.service import orders
 from shared.errors import CouldNotBeDone
-from shared.messaging.port import Outcome
+from shared.messaging.ports.consumer import Outcome
 from shared.storage.database import Database, OutcomeUnknown
 from shared.storage.migrating import migrate
 from tests.unit.services.orders.samples import (

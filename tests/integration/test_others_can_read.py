@@ -18,10 +18,10 @@ from services.loyalty.service import loyalty
 from services.orders.order import Order
 from services.orders.placing import NewOrder, place_order
 from services.orders.service import orders
-from shared.messaging.port import Outcome
+from shared.messaging.ports.consumer import Outcome
 from shared.messaging.rabbitmq import RabbitBroker
 from shared.messaging.topology import Retry, Topology
-from shared.runtime.reacting import Reactor
+from shared.runtime.reactor import Reactor
 from shared.runtime.relay import send_some
 from shared.storage.database import Database
 from shared.storage.migrating import migrate

@@ -11,7 +11,7 @@ import pytest
 from pika import frame, spec
 
 from shared.errors import BrokerRefused, BrokerUnavailable
-from shared.messaging.port import Outcome
+from shared.messaging.ports.consumer import Outcome
 from shared.messaging.rabbitmq import RabbitBroker, address, publisher
 from shared.messaging.rabbitmq.batch import Batch
 from shared.messaging.rabbitmq.session import talking_to

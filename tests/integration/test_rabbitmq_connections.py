@@ -11,8 +11,8 @@ import pika
 import pytest
 
 from shared.errors import BrokerRefused, BrokerUnavailable, WrongInput
-from shared.messaging.port import PROVEN_AFTER, Outcome
-from shared.messaging.rabbitmq import RabbitBroker, faults, publisher
+from shared.messaging.ports.consumer import PROVEN_AFTER, Outcome
+from shared.messaging.rabbitmq import RabbitBroker, errors, publisher
 from shared.messaging.rabbitmq.management import Management
 from shared.messaging.topology import Queue, Topology
 from tests.containers import Vhost
@@ -181,7 +181,7 @@ def test_a_process_with_a_wrong_password_ends_and_says_why(
     environment = os.environ | {"SHOP_HOME": str(tmp_path), "SHOP_BROKER_URL": url}
 
     ended = subprocess.run(
-        [sys.executable, "-m", "services.shop", "run", "email"],
+        [sys.executable, "-m", "shop.cli", "run", "email"],
         env=environment,
         capture_output=True,
         text=True,
@@ -202,7 +202,7 @@ def test_a_missing_virtual_host_is_told_by_name(rabbitmq_vhost: Vhost) -> None:
 def test_a_broker_too_old_is_refused_wherever_it_is_met(
     broker: RabbitBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(faults, "OLDEST", (99, 0, 1))
+    monkeypatch.setattr(errors, "OLDEST", (99, 0, 1))
     told = r"the broker is RabbitMQ 4\.3\.\d+; RabbitMQ 99\.0\.1 or newer is needed"
 
     with pytest.raises(BrokerRefused, match=told):

@@ -11,13 +11,14 @@ import pika
 import pytest
 
 from shared.errors import BrokerUnavailable
-from shared.messaging.cloudevents import encode
-from shared.messaging.port import Message, Outcome
+from shared.messaging.codec import encode
+from shared.messaging.ports.consumer import Outcome
+from shared.messaging.ports.publisher import Message
 from shared.messaging.rabbitmq import RabbitBroker, consumer, grant
 from shared.messaging.topology import Topology
-from shared.runtime.dead_letters import DeadQueue
-from shared.runtime.dead_looking import grouped
-from shared.runtime.dead_mending import Retried, retry
+from shared.operations.dead_letters.dead_queue import DeadQueue
+from shared.operations.dead_letters.listing import grouped
+from shared.operations.dead_letters.retry import Retried, retry
 from shared.storage.database import Database
 from shared.storage.migrating import migrate
 from tests.containers import Vhost

@@ -10,14 +10,14 @@ import pytest
 from pika import spec
 
 from shared.errors import BrokerRefused, BrokerUnavailable
-from shared.messaging.cloudevents import encode
-from shared.messaging.port import Message
+from shared.history.retention import Shortened, shortened
+from shared.messaging.codec import encode
+from shared.messaging.ports.publisher import Message
 from shared.messaging.rabbitmq import RabbitBroker
 from shared.messaging.rabbitmq.address import parse
 from shared.messaging.rabbitmq.management import Management
 from shared.messaging.rabbitmq.session import talking_to
 from shared.messaging.topology import EVENTS, HISTORY, History, Queue, Topology
-from shared.runtime.retention import Shortened, shortened
 from tests.containers import Vhost
 from tests.contract.places import order_placed
 from tests.integration.test_rabbitmq_connections import close_connections, until

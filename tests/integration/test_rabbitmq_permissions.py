@@ -7,7 +7,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 
 from shared.errors import BrokerRefused
-from shared.messaging.port import Outcome
+from shared.messaging.ports.consumer import Outcome
 from shared.messaging.rabbitmq import RabbitBroker, grant
 from shared.messaging.rabbitmq.management import Management
 from shared.messaging.topology import Queue, Topology

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from shared.errors import BrokerUnavailable
-from shared.messaging.port import Consumer, Delivery, Outcome
+from shared.messaging.ports.consumer import Consumer, Delivery, Outcome
 from shared.messaging.rabbitmq import RabbitBroker, publisher
 from shared.messaging.rabbitmq.management import Management
 from shared.messaging.topology import Queue, Retry, Topology

@@ -11,9 +11,9 @@ from services.analytics.service import analytics
 from services.loyalty.service import loyalty
 from shared.messaging.embedded import EmbeddedBroker
 from shared.messaging.topology import Topology
-from shared.runtime.rebuilding import Rebuilding, Rebuilt
+from shared.operations.history.rebuild import Rebuilding, Rebuilt
 from shared.runtime.service import AnyService
-from shared.runtime.tuning import queue_of
+from shared.runtime.service_settings import queue_of
 from shared.storage.database import Database
 from shared.storage.migrating import migrate
 from tests.support.histories import cancelled, paid, placed, shipped

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.storage import contents, discards, failures, outbox
+from shared.storage import discards, failures, outbox, table_digests
 from shared.storage.database import Database
 from shared.storage.failures import Failure
 from shared.storage.migrating import migrate
@@ -95,7 +95,7 @@ def test_what_was_sent_again_is_noted_and_what_died_of_it_later_is_not(database:
     with database.read() as connection:
         found = {each["error"]: each["outcome"] for each in failures.of(connection, ["one", "two"])}
         causes = failures.causes(connection, ["one"])
-        assert contents.dead(connection) == {"one", "two"}
+        assert table_digests.dead(connection) == {"one", "two"}
     assert found == {"Retried": "retried", "End": "sent again", "Other": "dead", "Again": "dead"}
     assert causes["one"][0].error == "End"
 

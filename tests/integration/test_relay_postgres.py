@@ -8,8 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from shared.messaging.cloudevents import encode
-from shared.messaging.port import Message
+from shared.messaging.codec import encode
+from shared.messaging.ports.publisher import Message
 from shared.runtime import relay
 from shared.runtime.logs import log_to
 from shared.runtime.relay import Relay

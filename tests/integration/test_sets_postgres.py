@@ -22,10 +22,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from shared.storage import sets
+from shared.storage import bulk
 from shared.storage.columns import MoneyAmount, UtcTime
 from shared.storage.database import Database
-from shared.storage.rows import Rows
+from shared.storage.locked_rows import Rows
 from shared.storage.unit_of_work import Store
 
 metadata = MetaData()
@@ -72,8 +72,8 @@ def test_every_kind_of_column_arrives_as_it_was(database: Database) -> None:
     inside = {"coin": ["penny", None], "none": {}}
 
     with database.begin() as connection:
-        sets.insert_many(connection, jars, [FULL | {"inside": {}}, EMPTY | {"inside": inside}])
-        sets.update_many(connection, jars, [{"label": "a", "inside": inside, "worth": None}])
+        bulk.insert_many(connection, jars, [FULL | {"inside": {}}, EMPTY | {"inside": inside}])
+        bulk.update_many(connection, jars, [{"label": "a", "inside": inside, "worth": None}])
 
     assert kept(database) == [FULL | {"inside": inside, "worth": None}, EMPTY | {"inside": inside}]
 
@@ -82,15 +82,15 @@ def test_a_time_that_is_not_aware_is_refused_among_many_too(database: Database) 
     naive = [FULL, EMPTY | {"opened_at": datetime(2026, 11, 24, 12, 30)}]  # noqa: DTZ001 - on purpose
 
     with pytest.raises(ValueError, match="aware"), database.begin() as connection:
-        sets.insert_many(connection, jars, naive)
+        bulk.insert_many(connection, jars, naive)
 
     assert kept(database) == []
 
 
 def test_what_is_there_already_is_left_out(database: Database) -> None:
     with database.begin() as connection:
-        sets.insert_many(connection, jars, [FULL])
-        sets.insert_many(connection, jars, [EMPTY, FULL | {"coins": 9}], how=sets.unless_there)
+        bulk.insert_many(connection, jars, [FULL])
+        bulk.insert_many(connection, jars, [EMPTY, FULL | {"coins": 9}], how=bulk.unless_there)
 
     assert [each["coins"] for each in kept(database)] == [3, 0]
 
@@ -139,7 +139,7 @@ def test_no_table_is_read_whole_to_write_a_few_of_its_rows(database: Database) -
 
 def test_who_only_looks_may_read_a_table_whole(database: Database) -> None:
     with database.begin() as connection:
-        sets.insert_many(connection, jars, [FULL, EMPTY])
+        bulk.insert_many(connection, jars, [FULL, EMPTY])
     with database.read() as looking:
         looking.execute(select(func.sum(jars.c.coins))).one()
 
@@ -148,10 +148,10 @@ def test_who_only_looks_may_read_a_table_whole(database: Database) -> None:
 
 def test_an_error_is_sqlalchemy_s_and_holds_no_value(database: Database) -> None:
     with database.begin() as connection:
-        sets.insert_many(connection, jars, [FULL])
+        bulk.insert_many(connection, jars, [FULL])
 
     with pytest.raises(IntegrityError) as failed, database.begin() as connection:
-        sets.insert_many(connection, jars, [FULL | {"coins": 777}])
+        bulk.insert_many(connection, jars, [FULL | {"coins": 777}])
 
     assert "jars_pkey" in str(failed.value)
     assert "777" not in str(failed.value)
@@ -166,12 +166,12 @@ def test_a_connection_lost_in_a_statement_is_replaced(
         address = postgres_url.replace("postgresql+psycopg://", "postgresql://")
         with psycopg.connect(address, autocommit=True) as other:
             other.execute("SELECT pg_terminate_backend(%s, 10000)", [mine])
-        sets.insert_many(connection, jars, [FULL])
+        bulk.insert_many(connection, jars, [FULL])
 
     with pytest.raises(OperationalError) as failed, database.begin() as connection:
         lose(connection)
 
     assert failed.value.connection_invalidated
     with database.begin() as connection:
-        sets.insert_many(connection, jars, [FULL])
+        bulk.insert_many(connection, jars, [FULL])
     assert len(kept(database)) == 1

@@ -4,7 +4,7 @@ from collections import Counter
 from itertools import chain
 
 from services.shipping.service import shipping
-from shared.messaging.port import Outcome
+from shared.messaging.ports.consumer import Outcome
 from shared.storage.database import Database
 from shared.storage.migrating import migrate
 from shared.testing import recording

@@ -14,14 +14,14 @@ from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from shared.errors import CouldNotBeDone, EnvironmentFailed
-from shared.messaging.cloudevents import encode
+from shared.messaging.codec import encode
 from shared.storage import failures, inbox, outbox, postgresql
-from shared.storage.bell import Bell
 from shared.storage.database import Database, OutcomeUnknown
 from shared.storage.migrating import is_current, migrate
 from shared.storage.tables import DatabaseClock
 from shared.storage.tables import inbox as inbox_table
 from shared.storage.tables import outbox as outbox_table
+from shared.storage.wakeup import Bell
 from tests.support.counting import CountStore, ThingHappened, counting, counts
 
 LONG = 20.0

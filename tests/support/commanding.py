@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from services import shop
+from shop import cli
 
 
 class Said(NamedTuple):
@@ -33,6 +33,6 @@ class Shop:
     def __call__(self, *arguments: str) -> Said:
         self._monkeypatch.setattr("sys.argv", ["shop", *arguments])
         with pytest.raises(SystemExit) as ended:
-            shop.main()
+            cli.main()
         said = self._capsys.readouterr()
         return Said(int(ended.value.code or 0), said.out, said.err)

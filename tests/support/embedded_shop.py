@@ -1,9 +1,9 @@
 """An embedded shop that is not running: made, and its history as a test needs it."""
 
-from services import registry
 from shared.events import DomainEvent
 from shared.messaging.embedded import EmbeddedBroker
-from shared.runtime.setting_up import set_up
+from shared.runtime.setup import set_up
+from shop import registry
 from tests.support.tape import message
 
 

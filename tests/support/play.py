@@ -6,13 +6,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from shared.messaging.cloudevents import encode
+from shared.messaging.codec import encode
 from shared.messaging.embedded import EmbeddedBroker
-from shared.messaging.port import Message
+from shared.messaging.ports.publisher import Message
 from shared.messaging.topology import Retry, Topology, dead_queue
 from shared.runtime.logs import log_to
 from shared.runtime.metrics import Metrics
-from shared.runtime.running import Parts, Running
+from shared.runtime.runner import Parts, Running
 from shared.runtime.settings import Settings
 from shared.storage.database import Database
 from shared.storage.migrating import migrate

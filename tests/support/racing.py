@@ -7,9 +7,9 @@ from threading import Barrier
 from sqlalchemy.event import listen
 
 from shared.events import DomainEvent
-from shared.messaging.cloudevents import encode
-from shared.messaging.port import Delivery
-from shared.runtime.reacting import Reacted, Reactor
+from shared.messaging.codec import encode
+from shared.messaging.ports.consumer import Delivery
+from shared.runtime.reactor import Reacted, Reactor
 from shared.runtime.service import AnyService
 from shared.storage.database import Database
 

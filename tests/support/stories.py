@@ -10,11 +10,11 @@ from services.orders.paying import Payment, pay_order
 from services.orders.placing import NewOrder, place_order
 from services.orders.service import orders
 from shared.errors import BrokerUnavailable, CouldNotBeDone
-from shared.messaging.port import HistoryReader
+from shared.messaging.ports.history import HistoryReader
 from shared.messaging.topology import dead_queue
+from shared.operations.history.timeline import Timeline
+from shared.operations.history.timeline_builder import Teller
 from shared.runtime.service import AnyService
-from shared.runtime.story import Timeline
-from shared.runtime.timeline import Teller
 from shared.storage.database import Database
 from shared.storage.tables import inbox
 from shared.testing import Stage

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from shared.events import DomainEvent
-from shared.messaging.cloudevents import encode
-from shared.messaging.port import Message, Recorded
+from shared.messaging.codec import encode
+from shared.messaging.ports.history import Recorded
+from shared.messaging.ports.publisher import Message
 
 
 def recorded(event: DomainEvent, offset: int = 0) -> Recorded:

@@ -1,8 +1,8 @@
 """The embedded broker: topology and publishing, on a SQLite file.
 
-Guarantees: those of shared.messaging.port, for any number of processes on one machine. A batch is
-one transaction, on the disk when `publish` answers. An event stands in history once, however
-often it is sent; its copies are delivered as often, and the inbox removes them.
+Guarantees: those of shared.messaging.ports.broker, for any number of processes on one machine. A
+batch is one transaction, on the disk when `publish` answers. An event stands in history once,
+however often it is sent; its copies are delivered as often, and the inbox removes them.
 """
 
 import sqlite3
@@ -14,13 +14,14 @@ from pathlib import Path
 from weakref import WeakSet
 
 from shared.errors import BrokerUnavailable
-from shared.messaging.cloudevents import LARGEST_EVENT_BYTES
-from shared.messaging.embedded.bell import Bell
+from shared.messaging.codec import LARGEST_EVENT_BYTES
 from shared.messaging.embedded.consumer import EmbeddedConsumer
 from shared.messaging.embedded.file import BrokerFile
 from shared.messaging.embedded.history import EmbeddedHistory
 from shared.messaging.embedded.messages import count_ready, no_queue
-from shared.messaging.port import Depth, Message
+from shared.messaging.embedded.wakeup import Bell
+from shared.messaging.ports.broker import Depth
+from shared.messaging.ports.publisher import Message
 from shared.messaging.topology import Queue, Topology, dead_queue, topics_matched
 
 _SECONDS_A_DAY = 86_400

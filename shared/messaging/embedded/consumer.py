@@ -16,9 +16,9 @@ from uuid import uuid4
 from filelock import Timeout
 
 from shared.messaging.embedded import messages
-from shared.messaging.embedded.bell import Bell
 from shared.messaging.embedded.file import BrokerFile
-from shared.messaging.port import PROVEN_AFTER, Delivery, Outcome, Verdict
+from shared.messaging.embedded.wakeup import Bell
+from shared.messaging.ports.consumer import PROVEN_AFTER, Delivery, Outcome, Verdict
 from shared.messaging.topology import dead_queue
 
 _LOOK_EVERY = 0.05

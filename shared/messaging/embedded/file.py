@@ -15,7 +15,7 @@ from threading import RLock
 from filelock import FileLock, Timeout
 
 from shared.errors import BrokerUnavailable
-from shared.turns import LONGEST_WAIT, begin_writing
+from shared.sqlite_locking import LONGEST_WAIT, begin_writing
 
 _MIGRATIONS = (
     """

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from datetime import datetime
 
 from shared.messaging.embedded.file import BrokerFile
-from shared.messaging.port import Recorded
+from shared.messaging.ports.history import Recorded
 
 _PAGE = 500
 _LOOK_EVERY = 0.05

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from shared.errors import BrokerUnavailable
-from shared.messaging.port import Message
+from shared.messaging.ports.publisher import Message
 
 
 class Batch:

@@ -6,13 +6,13 @@ from typing import TypeVar
 from weakref import WeakSet
 
 from shared.errors import BrokerUnavailable
-from shared.messaging.port import Depth
+from shared.messaging.ports.broker import Depth
 from shared.messaging.rabbitmq import installation
 from shared.messaging.rabbitmq.address import parse
+from shared.messaging.rabbitmq.connection import Link
 from shared.messaging.rabbitmq.consumer import RabbitConsumer
 from shared.messaging.rabbitmq.history import RabbitHistory
 from shared.messaging.rabbitmq.inspection import depth_of, inspect
-from shared.messaging.rabbitmq.link import Link
 from shared.messaging.rabbitmq.management import Management
 from shared.messaging.rabbitmq.publisher import RabbitPublisher
 from shared.messaging.rabbitmq.session import talking_to

@@ -16,9 +16,9 @@ from pika import frame, spec
 from pika.channel import Channel
 from pika.exceptions import ChannelClosed
 
-from shared.messaging.port import PROVEN_AFTER, Delivery, Outcome, Verdict
+from shared.messaging.ports.consumer import PROVEN_AFTER, Delivery, Outcome, Verdict
 from shared.messaging.rabbitmq.address import Address
-from shared.messaging.rabbitmq.link import Link
+from shared.messaging.rabbitmq.connection import Link
 from shared.messaging.rabbitmq.wire import delivery
 
 _ALONE_SECONDS = 10.0

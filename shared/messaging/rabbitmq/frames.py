@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from pika.exceptions import InvalidFrameError
 
-from shared.messaging.port import Recorded
+from shared.messaging.ports.history import Recorded
 
 _METHOD, _HEADER, _BODY = 1, 2, 3
 _HEAD, _END = 7, 0xCE

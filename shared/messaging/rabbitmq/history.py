@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from shared.errors import BrokerRefused, BrokerUnavailable
-from shared.messaging.port import Recorded
+from shared.messaging.ports.history import Recorded
 from shared.messaging.rabbitmq.address import Address
 from shared.messaging.rabbitmq.frames import Arrived
 from shared.messaging.rabbitmq.session import talking_to

@@ -6,9 +6,9 @@ from functools import partial
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 
-from shared.messaging.port import Depth
+from shared.messaging.ports.broker import Depth
 from shared.messaging.rabbitmq.address import Address
-from shared.messaging.rabbitmq.arrangement import EXCHANGES, bindings, policies, queues
+from shared.messaging.rabbitmq.declarations import EXCHANGES, bindings, policies, queues
 from shared.messaging.rabbitmq.installation import present, stale
 from shared.messaging.rabbitmq.management import Management
 from shared.messaging.rabbitmq.session import Session, talking_to

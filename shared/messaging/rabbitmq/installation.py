@@ -7,7 +7,7 @@ from pika.exceptions import ChannelClosedByBroker
 
 from shared.errors import BrokerRefused, BrokerUnavailable
 from shared.messaging.rabbitmq.address import Address
-from shared.messaging.rabbitmq.arrangement import (
+from shared.messaging.rabbitmq.declarations import (
     EXCHANGES,
     Arguments,
     Binding,

@@ -12,12 +12,12 @@ from pika.channel import Channel
 from pika.exceptions import ChannelClosedByBroker
 
 from shared.errors import BrokerUnavailable
-from shared.messaging.cloudevents import LARGEST_EVENT_BYTES
-from shared.messaging.port import Message
+from shared.messaging.codec import LARGEST_EVENT_BYTES
+from shared.messaging.ports.publisher import Message
 from shared.messaging.rabbitmq.address import Address
 from shared.messaging.rabbitmq.batch import Batch
-from shared.messaging.rabbitmq.faults import unavailable
-from shared.messaging.rabbitmq.link import Link
+from shared.messaging.rabbitmq.connection import Link
+from shared.messaging.rabbitmq.errors import unavailable
 from shared.messaging.rabbitmq.wire import UNSENDABLE, frames, target
 from shared.messaging.topology import EVENTS
 

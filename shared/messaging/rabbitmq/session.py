@@ -9,7 +9,7 @@ from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError
 
 from shared.messaging.rabbitmq.address import Address
-from shared.messaging.rabbitmq.faults import unavailable, version
+from shared.messaging.rabbitmq.errors import unavailable, version
 
 FAILURES = (AMQPError, AMQPConnectorException, OSError, ValueError)
 """What pika raises; ValueError after a loss, see pika's issue 1291."""

@@ -12,7 +12,8 @@ from functools import lru_cache
 from pika import frame, spec
 from pika.exceptions import AMQPError
 
-from shared.messaging.port import Delivery, Message
+from shared.messaging.ports.consumer import Delivery
+from shared.messaging.ports.publisher import Message
 from shared.messaging.topology import EVENTS, REPLAYS
 
 REPLAYS_HEADER = "shop-replays"

@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from deploy.keys import SETUP_GROUP, make_keys
-from services import registry
 from shared.errors import CouldNotBeDone
+from shop import registry
 
 SERVICES = ("orders", "email")
 

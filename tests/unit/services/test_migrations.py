@@ -10,12 +10,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import JSON, Column, MetaData
 
-from services import registry
 from shared.runtime.service import AnyService
 from shared.storage import tables as runtime
 from shared.storage.columns import UtcTime
 from shared.storage.database import Database
 from shared.storage.migrating import chains, migrate
+from shop import registry
 
 VERSION_TABLES = frozenset(chain.version_table for chain in chains(Path()))
 

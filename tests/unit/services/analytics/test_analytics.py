@@ -25,9 +25,9 @@ from shared.events import (
     StockReserved,
     UnknownEvent,
 )
-from shared.messaging.cloudevents import encode
-from shared.messaging.port import Delivery, Outcome
-from shared.runtime.reacting import Reactor
+from shared.messaging.codec import encode
+from shared.messaging.ports.consumer import Delivery, Outcome
+from shared.runtime.reactor import Reactor
 from shared.storage.database import Database
 from shared.testing import Stage
 

@@ -10,8 +10,8 @@ from services.email.mailer import Mailer
 from services.email.refusals import MailRefused, MailRefusedForNow
 from services.email.service import email
 from shared.events import DomainEvent, OrderCancelled, OrderPlaced, OrderShipped
-from shared.messaging.port import Outcome
-from shared.runtime.reacting import Reacted
+from shared.messaging.ports.consumer import Outcome
+from shared.runtime.reactor import Reacted
 from shared.storage import tables
 from shared.testing import Stage
 

@@ -8,9 +8,9 @@ from services.orders.paying import Payment, pay_order
 from services.orders.placing import NewOrder, place_order
 from services.orders.service import orders
 from shared.events import DomainEvent, OrderShipped, StockRanShort, StockReserved
-from shared.messaging.cloudevents import encode
-from shared.messaging.port import Delivery
-from shared.runtime.reacting import Reacted, Reactor
+from shared.messaging.codec import encode
+from shared.messaging.ports.consumer import Delivery
+from shared.runtime.reactor import Reacted, Reactor
 from shared.storage.database import Database
 
 CONTENT = {

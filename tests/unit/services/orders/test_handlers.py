@@ -14,8 +14,8 @@ from shared.events import (
     StockRanShort,
     StockReserved,
 )
-from shared.messaging.port import Outcome
-from shared.runtime.reacting import Reacted
+from shared.messaging.ports.consumer import Outcome
+from shared.runtime.reactor import Reacted
 from shared.storage.database import Database
 from shared.testing import Stage, recording
 from tests.unit.services.orders.samples import (

@@ -14,7 +14,7 @@ from services.orders.order import OrderRefuses
 from services.orders.placing import new_order_id
 from services.orders.service import orders
 from shared.events import OrderShipped, StockRanShort, StockReserved
-from shared.messaging.port import Outcome
+from shared.messaging.ports.consumer import Outcome
 from shared.storage.database import Database
 from shared.storage.tables import outbox
 from shared.testing import Stage

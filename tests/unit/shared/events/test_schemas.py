@@ -6,23 +6,23 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 from pydantic import ValidationError
 
-from shared.events import ENVELOPE, OrderPlaced, concrete_types, kept, wire_type
+from shared.events import ENVELOPE, OrderPlaced, concrete_types, published, wire_type
 from shared.events.domain_event import Kind
 from shared.events.schemas import event_schema, published_contracts
-from shared.messaging.cloudevents import decode, encode
+from shared.messaging.codec import decode, encode
 
 CONTRACTS = published_contracts()
 BY_TYPE = {wire_type(each): each for each in CONTRACTS}
 
 EXAMPLES = [
     pytest.param(type_, example, id=f"{type_}-{name}")
-    for type_ in kept.types_with_examples()
-    for name, example in kept.examples(type_).items()
+    for type_ in published.types_with_examples()
+    for name, example in published.examples(type_).items()
 ]
 
 
 def validator(type_: str) -> Draft202012Validator:
-    return Draft202012Validator(kept.schemas()[type_], format_checker=FormatChecker())
+    return Draft202012Validator(published.schemas()[type_], format_checker=FormatChecker())
 
 
 def test_the_contracts_are_what_the_package_exports() -> None:
@@ -34,7 +34,7 @@ def test_the_contracts_are_what_the_package_exports() -> None:
 
 @pytest.mark.parametrize("type_", sorted(BY_TYPE))
 def test_the_kept_schema_is_that_of_the_contract(type_: str) -> None:
-    schema = kept.schemas()[type_]
+    schema = published.schemas()[type_]
 
     Draft202012Validator.check_schema(schema)
     assert schema == event_schema(BY_TYPE[type_])
@@ -55,10 +55,10 @@ def test_an_example_fits_its_kept_schema_and_is_read_and_written_as_it_was(
 
 
 def test_every_version_has_an_example() -> None:
-    assert set(kept.types_with_examples()) >= BY_TYPE.keys()
+    assert set(published.types_with_examples()) >= BY_TYPE.keys()
 
 
-PLACED = kept.examples("order.placed.v1")["two-products"]
+PLACED = published.examples("order.placed.v1")["two-products"]
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 from shared.errors import UnsupportedVersion
 from shared.events import DomainEvent, UnknownEvent, wire_type
 from shared.events.versions import readings, rewritten
-from shared.messaging.cloudevents import decode, encode
-from shared.messaging.port import Outcome
+from shared.messaging.codec import decode, encode
+from shared.messaging.ports.consumer import Outcome
 from shared.runtime.service import Service
 from shared.storage.unit_of_work import Store, UnitOfWork
 from shared.testing import Stage

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from shared.errors import TransientFailure
-from shared.messaging.port import Delivery, Outcome
+from shared.messaging.ports.consumer import Delivery, Outcome
 from shared.runtime.logs import log_reaction, log_to, standard_log
-from shared.runtime.reacting import Reacted
+from shared.runtime.reactor import Reacted
 from shared.runtime.settings import Settings
 from tests.support.counting import ThingHappened
 

@@ -5,9 +5,9 @@ import pytest
 
 from shared.errors import TransientFailure
 from shared.events import UnknownEvent
-from shared.messaging.port import Delivery, Outcome
+from shared.messaging.ports.consumer import Delivery, Outcome
 from shared.runtime.metrics import Metrics
-from shared.runtime.reacting import Reacted, Reaction
+from shared.runtime.reactor import Reacted, Reaction
 from shared.storage.database import Database
 from tests.support.counting import ThingHappened
 

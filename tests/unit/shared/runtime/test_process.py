@@ -11,8 +11,8 @@ import pytest
 from shared.messaging.embedded import EmbeddedBroker
 from shared.runtime.logs import log_to
 from shared.runtime.process import ServiceGroup, Signals, _asked_to_stop, _on_signals
-from shared.runtime.setting_up import set_up_embedded
 from shared.runtime.settings import only, settings_for
+from shared.runtime.setup import set_up_embedded
 from tests.support.counting import counting
 from tests.support.waiting import eventually
 

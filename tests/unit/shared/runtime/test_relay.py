@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import Connection, select
 
 from shared.errors import BrokerUnavailable
-from shared.messaging.cloudevents import encode
-from shared.messaging.port import Message
+from shared.messaging.codec import encode
+from shared.messaging.ports.publisher import Message
 from shared.runtime.logs import log_to
 from shared.runtime.relay import WINDOW, Relay, send_some
 from shared.runtime.settings import Settings

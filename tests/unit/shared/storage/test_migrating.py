@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import inspect, text
 
-from services import registry
 from shared.errors import CouldNotBeDone
 from shared.storage.database import Database
 from shared.storage.migrating import RUNTIME, Chain, is_current, migrate
 from shared.storage.tables import metadata
+from shop import registry
 from tests.support.counting import counting
 
 PROCESSES = 7

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, select, update
 
-from shared.messaging.cloudevents import encode
+from shared.messaging.codec import encode
 from shared.storage import outbox
 from shared.storage.database import Database
 from shared.storage.tables import outbox as table

@@ -1,0 +1,1 @@
+"""Reading the record of all events, and copying from it."""

@@ -1,0 +1,1 @@
+"""What a broker must offer: one protocol a module."""

@@ -1,0 +1,1 @@
+"""What people do across services, through the command line."""

@@ -1,0 +1,1 @@
+"""Dead letters: listed, shown, retried and discarded."""

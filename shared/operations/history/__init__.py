@@ -1,0 +1,1 @@
+"""What has happened: shown, replayed and rebuilt from."""

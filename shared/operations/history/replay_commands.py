@@ -1,0 +1,192 @@
+"""The commands `shop events …` that bring what has happened to a service again."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from shared.operations.console import (
+    AsJson,
+    database_of,
+    must_be_confirmed,
+    print_json,
+    service_named,
+)
+from shared.operations.history.options import Since, Type
+
+if TYPE_CHECKING:
+    from shared.history.reading import Wanted
+    from shared.operations.history.rebuild import Rebuilt
+    from shared.runtime.service import AnyService
+
+
+def replay(  # noqa: PLR0913 - its options
+    context: typer.Context,
+    *,
+    to: Annotated[str, typer.Option("--to", metavar="SERVICE", help="The service.")],
+    since: Since = None,
+    of_type: Type = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring old events to one service's queue again, behind whatever waits there.
+
+    What the service has handled before is a duplicate to it, and changes nothing. A service that
+    publishes, or acts outside its database, does so for each that it has not: you are asked first.
+    """
+    from dataclasses import replace
+
+    from shared.history.copying import copy
+    from shared.operations.history import queries
+
+    service = service_named(context, to)
+    wanted = queries.wanted(since=since, of_type=of_type)
+    _must_subscribe(service, wanted, of_type)
+    if not (dry_run or yes):
+        _ask_what_is_meant(service)
+    with queries.broker_of(service.name) as broker:
+        history = broker.history()
+        queries.say_what_is_not_kept(history, wanted)
+        end = history.end()
+        reading = queries.reading(history, replace(wanted, topics=service.topics), end=end)
+        with _progress(f"to {service.name}") as watch:
+            count = 0
+            if dry_run:
+                for count, each in enumerate(reading, 1):  # noqa: B007 - told below
+                    watch(each.record.offset + 1, end)
+            else:
+                publisher = broker.publisher()
+                for copied in copy(reading, publisher, to=service.name, replays=1):
+                    count += copied.number
+                    watch(copied.place, end)
+    queries.say_unreadable(reading)
+    found = {"service": service.name, "events": count, "unreadable": reading.unreadable}
+    if as_json:
+        print_json(found | {"sent": not dry_run})
+    else:
+        does = "would go" if dry_run else "went"
+        typer.echo(f"{_events(count)} {does} to the queue of {service.name}.")
+
+
+def rebuild(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="SERVICE", help="The service.")],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a service's state anew: empty its tables, and let it handle the whole history.
+
+    Only a service that keeps what it hears, and nothing more, while it is stopped. What was
+    discarded stays discarded.
+    """
+    from shared.operations.history import queries
+    from shared.operations.history.rebuild import Rebuilding, must_be_allowed
+    from shared.runtime.service_settings import tuning_of
+
+    service = service_named(context, name)
+    with queries.broker_of(service.name) as broker, database_of(service) as database:
+        must_be_allowed(service, broker)
+        queries.say_what_is_lost(broker.history(), service)
+        if not yes:
+            question = f"Empty the tables of {service.name} and make them anew from the history?"
+            must_be_confirmed(question)
+        with _progress(f"rebuilding {service.name}") as watch:
+            rebuilt = Rebuilding(
+                service=service,
+                database=database,
+                broker=broker,
+                batch_size=tuning_of(service).batch_size,
+                watch=watch,
+                tell=queries.complain,
+            ).run()
+    if as_json:
+        print_json(_record(service.name, rebuilt))
+    else:
+        _print_rebuilt(service.name, rebuilt)
+
+
+def _record(name: str, rebuilt: "Rebuilt") -> dict[str, object]:
+    return {
+        "service": name,
+        "handled": rebuilt.handled,
+        "known": rebuilt.known,
+        "left_to_its_queue": rebuilt.left,
+        "unreadable": rebuilt.unreadable,
+        "as_it_was": rebuilt.is_as_it_was,
+        "tables": {
+            table: {
+                "rows_before": rebuilt.before[table].rows if table in rebuilt.before else 0,
+                "rows": now.rows,
+                "as_it_was": rebuilt.before.get(table) == now,
+            }
+            for table, now in rebuilt.after.items()
+        },
+    }
+
+
+def _print_rebuilt(name: str, rebuilt: "Rebuilt") -> None:
+    from shared.operations.history.queries import skipped
+
+    typer.echo(f"{name} is rebuilt from {_events(rebuilt.handled)}.")
+    if rebuilt.known:
+        typer.echo(f"{_events(rebuilt.known)} stayed as they were: discarded, or dead.")
+    if rebuilt.left:
+        typer.echo(
+            f"{_events(rebuilt.left)} could not be handled now and went to its queue: it tries "
+            "again when it runs."
+        )
+    if rebuilt.unreadable:
+        typer.echo(f"{skipped(rebuilt.unreadable)}.")
+    if rebuilt.is_as_it_was:
+        typer.echo("It is exactly as it was.")
+    for each in rebuilt.differences:
+        typer.echo(f"It differs: {each}.")
+
+
+def _must_subscribe(service: "AnyService", wanted: "Wanted", of_type: str | None) -> None:
+    from shared.errors import WrongInput
+    from shared.messaging.topology import topics_matched
+
+    topics = {each.rpartition(".v")[0] for each in wanted.types}
+    if not all(topics_matched(service.topics, topic) for topic in topics):
+        there_are = ", ".join(sorted(service.topics))
+        raise WrongInput(
+            f"{service.name} did not subscribe to {of_type}; it subscribes to {there_are}"
+        )
+
+
+def _ask_what_is_meant(service: "AnyService") -> None:
+    """Ask, where a service would do more than keep what it hears."""
+    from shared.runtime.service import why_not_again
+
+    does = why_not_again(service)
+    if does is not None:
+        question = (
+            f"{service.name} {does}, and will do so for every old event that it has not handled, "
+            "as if each happened now. Bring them?"
+        )
+        must_be_confirmed(question)
+
+
+def _events(number: int) -> str:
+    return f"{number:,} {'event' if number == 1 else 'events'}"
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error; only on a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(what, total=None)
+
+        def watch(place: int, end: int) -> None:
+            progress.update(task, completed=place, total=end)
+
+        yield watch

@@ -1,0 +1,1 @@
+"""The program that puts the services together."""

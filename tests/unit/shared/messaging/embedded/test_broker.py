@@ -1,0 +1,532 @@
+"""What the embedded broker has of its own; the rest is held by tests/contract."""
+
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from shared.errors import BrokerUnavailable
+from shared.messaging.embedded import EmbeddedBroker
+from shared.messaging.ports.consumer import Delivery, Outcome
+from shared.messaging.ports.publisher import Message
+from shared.messaging.topology import History, Queue, Retry, Topology
+from tests.contract.places import (
+    TurnedClock,
+    order_placed,
+    proven_consumer,
+    receive,
+    replaced,
+    send,
+    settle_all,
+)
+
+INVENTORY = Queue(
+    name="inventory",
+    topics=frozenset({"order.placed"}),
+    retry=Retry(step=10, longest=25, limit=2),
+)
+ANALYTICS = Queue(name="analytics", topics=frozenset({"#"}))
+TOPOLOGY = Topology(queues=(INVENTORY, ANALYTICS))
+
+
+@pytest.fixture
+def clock() -> TurnedClock:
+    return TurnedClock()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "var" / "broker.sqlite"
+
+
+@pytest.fixture
+def broker(file: Path, clock: TurnedClock) -> Iterator[EmbeddedBroker]:
+    broker = EmbeddedBroker(file, clock=clock)
+    broker.set_up(TOPOLOGY)
+    yield broker
+    broker.close()
+
+
+def test_an_event_stands_in_history_once_however_often_it_is_sent(
+    broker: EmbeddedBroker, file: Path
+) -> None:
+    first, second = order_placed(), order_placed("stock.reserved")
+    consumer = proven_consumer(broker, "inventory", prefetch=10)
+
+    send(broker, first)
+    send(broker, second, first, first)
+
+    assert _rows(file, "SELECT number, event_id, topic, type, body FROM history") == [
+        (1, first.event_id, first.topic, first.type, first.body),
+        (2, second.event_id, second.topic, second.type, second.body),
+    ]
+    assert len(receive(consumer, 3)) == 3
+
+
+def test_a_message_to_one_queue_is_no_part_of_history(broker: EmbeddedBroker, file: Path) -> None:
+    send(broker, order_placed(only_to="inventory"))
+
+    assert _rows(file, "SELECT count(*) FROM history") == [(0,)]
+
+
+def test_a_body_is_kept_once_for_all_queues_and_replays(broker: EmbeddedBroker, file: Path) -> None:
+    message = order_placed()
+    consumer = proven_consumer(broker, "inventory", prefetch=10)
+
+    send(broker, message, replaced(message, only_to="inventory", replays=1))
+
+    assert _rows(file, "SELECT body FROM messages") == [(None,)] * 3
+    bodies = [each.body for each in receive(consumer, 2)]
+    assert bodies == [message.body] * 2
+
+
+def test_what_is_done_leaves_nothing_behind_but_history(broker: EmbeddedBroker, file: Path) -> None:
+    send(broker, order_placed())
+    for name in ("inventory", "analytics"):
+        consumer = broker.consumer(name, prefetch=10)
+        settle_all(consumer, receive(consumer), Outcome.DONE)
+        consumer.close()
+
+    assert _rows(file, "SELECT count(*) FROM messages") == [(0,)]
+    assert _rows(file, "SELECT count(*) FROM consumers") == [(0,)]
+    assert _rows(file, "SELECT count(*) FROM history") == [(1,)]
+    assert list(file.with_name(f"{file.name}.holders").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "reason"),
+    [
+        pytest.param([Outcome.DEAD], "rejected", id="rejected"),
+        pytest.param([Outcome.RETRY] * 3, "delivery_limit", id="limit"),
+        pytest.param([Outcome.RETRY, Outcome.DEAD], "rejected", id="rejected-later"),
+    ],
+)
+def test_a_dead_message_keeps_its_reason_and_attempts(
+    broker: EmbeddedBroker,
+    file: Path,
+    clock: TurnedClock,
+    outcomes: list[Outcome],
+    reason: str,
+) -> None:
+    send(broker, order_placed())
+    consumer = broker.consumer("inventory", prefetch=10)
+
+    for outcome in outcomes:
+        settle_all(consumer, receive(consumer), outcome)
+        clock.added += 100
+
+    looking = broker.consumer("inventory.dead", prefetch=10)
+    for outcome in (Outcome.HAND_BACK, Outcome.RETRY, Outcome.DEAD):
+        [dead] = receive(looking)
+        assert dead.attempt == len(outcomes)
+        settle_all(looking, [dead], outcome)
+    dead_rows = "SELECT reason, attempts FROM messages WHERE queue = 'inventory.dead'"
+    assert _rows(file, dead_rows) == [(reason, len(outcomes))]
+
+
+def test_what_is_delayed_is_taken_when_the_clock_is_turned_while_one_waits(
+    broker: EmbeddedBroker, clock: TurnedClock
+) -> None:
+    send(broker, order_placed())
+    consumer = broker.consumer("inventory", prefetch=10)
+    settle_all(consumer, receive(consumer), Outcome.RETRY)
+
+    with ThreadPoolExecutor() as threads:
+        taking = threads.submit(consumer.take, 1, wait=30)
+        clock.added += 10
+        assert [each.attempt for each in taking.result(5)] == [2]
+
+
+def test_waiting_with_a_full_prefetch_ends_when_its_time_is_up(broker: EmbeddedBroker) -> None:
+    send(broker, order_placed(), order_placed())
+    consumer = broker.consumer("inventory", prefetch=1)
+    receive(consumer)
+    used = time.process_time()
+
+    assert consumer.take(1, wait=0.3) == []
+
+    assert time.process_time() - used < 0.15, "it spins while it waits"
+
+
+def test_another_processs_message_is_noticed_while_one_waits(
+    broker: EmbeddedBroker, file: Path
+) -> None:
+    consumer = broker.consumer("inventory", prefetch=10)
+
+    with ThreadPoolExecutor() as threads:
+        taking = threads.submit(consumer.take, 1, wait=30)
+        _run(_PUBLISH, file)
+
+        assert [each.event_id for each in taking.result(10)] == ["from-afar"]
+
+
+def test_a_consumer_that_lives_keeps_what_it_holds_however_late_it_is(
+    broker: EmbeddedBroker, clock: TurnedClock
+) -> None:
+    send(broker, order_placed())
+    slow = broker.consumer("inventory", prefetch=10)
+    [held] = receive(slow)
+    clock.added += 1_000_000
+
+    assert broker.consumer("inventory", prefetch=10).take(1, wait=1.2) == []
+
+    settle_all(slow, [held], Outcome.DONE)
+
+
+def test_a_consumer_that_vanished_without_closing_fails_what_it_held(
+    broker: EmbeddedBroker, clock: TurnedClock
+) -> None:
+    send(broker, order_placed())
+    lost = broker.consumer("inventory", prefetch=10)
+    stale = receive(lost)
+    lost._alive.release()  # as the operating system does when a process ends
+
+    other = broker.consumer("inventory", prefetch=10)
+    assert other.take(1, wait=0) == []
+    clock.added += INVENTORY.retry.step
+
+    assert [each.attempt for each in receive(other)] == [2]
+    settle_all(lost, stale, Outcome.DONE)
+    other.close()
+    assert [each.attempt for each in receive(broker.consumer("inventory", prefetch=1))] == [2]
+
+
+def test_settling_holds_what_comes_next_as_a_prefetch_does(broker: EmbeddedBroker) -> None:
+    consumer = proven_consumer(broker, "inventory", prefetch=1)
+    send(broker, *[order_placed() for _ in range(3)])
+    taken = receive(consumer)
+    assert broker.depth("inventory").ready == 2
+
+    settle_all(consumer, taken, Outcome.DONE)
+
+    assert broker.depth("inventory").ready == 1
+
+
+def test_what_is_done_is_forgotten_with_the_last_that_is_held(
+    broker: EmbeddedBroker, file: Path
+) -> None:
+    consumer = broker.consumer("inventory", prefetch=2, cautious=False)
+    send(broker, order_placed(), order_placed())
+    kept = "SELECT count(*) FROM messages WHERE queue = 'inventory'"
+
+    settle_all(consumer, consumer.take(1, wait=5), Outcome.DONE)
+    assert _rows(file, kept) == [(2,)]
+    settle_all(consumer, consumer.take(1, wait=5), Outcome.DONE)
+
+    assert _rows(file, kept) == [(0,)]
+
+
+@pytest.mark.parametrize("how", ["close", "isolate", "fail"])
+def test_what_is_done_is_forgotten_at_the_latest_with(
+    broker: EmbeddedBroker, file: Path, how: str
+) -> None:
+    consumer = broker.consumer("inventory", prefetch=3, cautious=False)
+    send(broker, *[order_placed() for _ in range(3)])
+    settle_all(consumer, consumer.take(1, wait=5), Outcome.DONE)
+    other = consumer.take(1, wait=5)
+
+    match how:
+        case "close":
+            consumer.close()
+        case "isolate":
+            consumer.isolate(other[0])
+        case "fail":
+            settle_all(consumer, other, Outcome.RETRY)
+
+    assert _rows(file, "SELECT count(*) FROM messages WHERE queue = 'inventory'") == [(2,)]
+
+
+def test_what_is_handed_back_is_not_held_again_by_that(broker: EmbeddedBroker) -> None:
+    consumer = proven_consumer(broker, "inventory", prefetch=1)
+    send(broker, order_placed())
+
+    settle_all(consumer, receive(consumer), Outcome.HAND_BACK)
+
+    assert broker.depth("inventory").ready == 1
+
+
+def test_what_was_held_ahead_is_not_delivered_after_isolating_another(
+    broker: EmbeddedBroker,
+) -> None:
+    consumer = proven_consumer(broker, "inventory", prefetch=3)
+    send(broker, *[order_placed() for _ in range(3)])
+    [suspect] = consumer.take(1, wait=5)
+
+    consumer.isolate(suspect)
+
+    assert consumer.take(1, wait=0) == []
+    others = receive(broker.consumer("inventory", prefetch=3, cautious=False), 2)
+    assert suspect.event_id not in {each.event_id for each in others}
+
+
+def test_what_could_not_be_settled_can_be_settled_again(
+    broker: EmbeddedBroker, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consumer = broker.consumer("inventory", prefetch=2, cautious=False)
+    send(broker, order_placed(), order_placed(), order_placed())
+    taken = receive(consumer, 2)
+    connection = broker._file.open()
+    connection.execute("BEGIN IMMEDIATE")
+    monkeypatch.setattr("shared.sqlite_locking.LONGEST_WAIT", 0.0)
+
+    with pytest.raises(BrokerUnavailable, match="locked"):
+        settle_all(consumer, taken, Outcome.DONE)
+
+    connection.execute("ROLLBACK")
+    settle_all(consumer, taken, Outcome.DONE)
+    assert len(consumer.take(2, wait=0)) == 1
+    assert _rows(file, "SELECT count(*) FROM messages WHERE queue = 'inventory'") == [(1,)]
+
+
+def test_new_retry_numbers_hold_for_messages_that_wait_already(
+    broker: EmbeddedBroker, clock: TurnedClock
+) -> None:
+    send(broker, order_placed())
+    consumer = broker.consumer("inventory", prefetch=10)
+    settle_all(consumer, receive(consumer), Outcome.RETRY)
+    patient = replace(INVENTORY, retry=Retry(step=100, longest=500, limit=9))
+    assert broker.check(Topology(queues=(patient,)))[0].startswith("the queue inventory has other")
+
+    broker.set_up(Topology(queues=(patient, ANALYTICS)))
+
+    clock.added += 10
+    settle_all(consumer, receive(consumer), Outcome.RETRY)
+    clock.added += 199
+    assert consumer.take(1, wait=0) == []
+    clock.added += 1
+    assert receive(consumer)[0].attempt == 3
+
+
+def test_check_tells_what_is_missing_and_what_is_too_much(broker: EmbeddedBroker) -> None:
+    moved = replace(INVENTORY, topics=frozenset({"order.cancelled"}))
+    loyalty = Queue(name="loyalty", topics=frozenset({"order.placed"}))
+
+    assert broker.check(TOPOLOGY) == []
+    assert broker.check(Topology(queues=(moved, ANALYTICS, loyalty))) == [
+        "the queue loyalty is missing",
+        "the queue loyalty.dead is missing",
+        "inventory is not bound to order.cancelled",
+        "loyalty is not bound to order.placed",
+        "inventory is still bound to order.placed",
+    ]
+
+
+def test_set_up_drops_history_that_is_too_old_but_nothing_that_still_waits(
+    broker: EmbeddedBroker, file: Path, clock: TurnedClock
+) -> None:
+    handled, waiting, young = order_placed("a.b"), order_placed("a.b"), order_placed("a.b")
+    send(broker, waiting, handled)
+    consumer = broker.consumer("analytics", prefetch=2, cautious=False)
+    first, second = receive(consumer, 2)
+    consumer.settle([(first, Outcome.DEAD), (second, Outcome.DONE)])
+    clock.added += 31 * 86_400
+    send(broker, young)
+
+    broker.set_up(replace(TOPOLOGY, history=History(days=30)))
+
+    assert _rows(file, "SELECT event_id FROM history") == [(young.event_id,)]
+    assert _rows(file, "SELECT event FROM messages ORDER BY number") == [(None,), (3,)]
+    assert receive(consumer)[0].body == young.body
+    [letter] = receive(broker.consumer("analytics.dead", prefetch=1, cautious=False))
+    assert letter.body == waiting.body
+
+
+def test_what_waits_with_a_body_of_its_own_keeps_it_when_history_is_dropped(
+    broker: EmbeddedBroker, clock: TurnedClock
+) -> None:
+    message = order_placed("a.b")
+    send(broker, message, replace(message, body=b"another"))
+    clock.added += 31 * 86_400
+
+    broker.set_up(replace(TOPOLOGY, history=History(days=30)))
+
+    waits = receive(broker.consumer("analytics", prefetch=2, cautious=False), 2)
+    assert [each.body for each in waits] == [message.body, b"another"]
+
+
+def test_history_has_no_holes_though_the_clock_was_turned_back(
+    broker: EmbeddedBroker, file: Path, clock: TurnedClock
+) -> None:
+    old, young, turned_back = order_placed(), order_placed(), order_placed()
+    send(broker, old)
+    clock.added += 31 * 86_400
+    send(broker, young)
+    clock.added -= 5 * 86_400
+    send(broker, turned_back)
+    clock.added += 5 * 86_400
+
+    broker.set_up(replace(TOPOLOGY, history=History(days=3)))
+
+    kept = _rows(file, "SELECT event_id FROM history ORDER BY number")
+    assert kept == [(young.event_id,), (turned_back.event_id,)]
+
+
+def test_seven_processes_may_start_at_once(file: Path) -> None:
+    started = [_start(_SET_UP, file) for _ in range(7)]
+
+    ended = [(process.communicate(timeout=60)[1], process.returncode) for process in started]
+
+    assert ended == [("", 0)] * 7
+    assert EmbeddedBroker(file).check(Topology(queues=(INVENTORY,))) == []
+
+
+def test_two_processes_that_take_and_one_that_sends_lose_and_double_nothing(
+    broker: EmbeddedBroker, file: Path
+) -> None:
+    takers = [_start(_TAKE_ALL, file) for _ in range(2)]
+    sent = [order_placed() for _ in range(300)]
+    for first in range(0, 300, 10):
+        send(broker, *sent[first : first + 10])
+    send(broker, *[order_placed(type="stop") for _ in range(2)])
+
+    taken = "".join(process.communicate(timeout=60)[0] for process in takers).split()
+
+    assert sorted(taken) == sorted(each.event_id for each in sent)
+
+
+@pytest.mark.parametrize("break_it", ["directory", "words", "newer", "below-a-file"])
+def test_a_file_that_cannot_be_used_is_told_in_one_sentence(tmp_path: Path, break_it: str) -> None:
+    path = tmp_path / "broker"
+    match break_it:
+        case "directory":
+            path.mkdir()
+        case "words":
+            path.write_text("this is no database, but long enough to be looked at " * 20)
+        case "newer":
+            _rows(path, "PRAGMA user_version = 99")
+        case _:
+            path.write_text("a file")
+            path /= "broker"
+    broker = EmbeddedBroker(path)
+
+    for use in (
+        broker.probe,
+        lambda: broker.set_up(TOPOLOGY),
+        lambda: broker.check(TOPOLOGY),
+        lambda: broker.bind(INVENTORY),
+        lambda: broker.publisher().publish([order_placed()]),
+        lambda: broker.consumer("inventory", prefetch=1).take(1, wait=0),
+    ):
+        with pytest.raises(BrokerUnavailable, match="the embedded broker") as refused:
+            use()
+        assert str(path) in str(refused.value)
+        assert "\n" not in str(refused.value)
+
+
+def test_a_full_disk_writes_nothing_and_is_told_in_one_sentence(broker: EmbeddedBroker) -> None:
+    consumer = proven_consumer(broker, "inventory", prefetch=10)
+    publisher = broker.publisher()
+    publisher.publish([order_placed()])
+    assert publisher._connection is not None
+    pages = publisher._connection.execute("PRAGMA page_count").fetchone()[0]
+    publisher._connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    with pytest.raises(BrokerUnavailable, match="full; it needs a local disk with space"):
+        publisher.publish([order_placed(body=bytes(200_000)), order_placed()])
+
+    publisher._connection.execute("PRAGMA max_page_count = 1000000")
+    last = order_placed()
+    assert publisher.publish([last]) == [None]
+    assert [each.body for each in receive(consumer, 2)][1] == last.body
+    assert consumer.take(1, wait=0) == []
+
+
+def test_a_file_that_was_damaged_later_is_told_when_taking(
+    broker: EmbeddedBroker, file: Path
+) -> None:
+    send(broker, *[order_placed() for _ in range(50)])
+    broker.close()
+    damaged = bytearray(file.read_bytes())
+    damaged[4096:] = b"\xa5" * (len(damaged) - 4096)
+    file.write_bytes(damaged)
+
+    with pytest.raises(BrokerUnavailable, match="malformed"):
+        EmbeddedBroker(file).consumer("inventory", prefetch=10).take(1, wait=0)
+
+
+def test_a_consumer_serves_after_the_thread_that_used_it_has_ended(
+    broker: EmbeddedBroker,
+) -> None:
+    send(broker, order_placed())
+    consumer = broker.consumer("inventory", prefetch=10)
+
+    with ThreadPoolExecutor(1) as threads:
+        taken: list[Delivery] = threads.submit(receive, consumer).result()
+
+    settle_all(consumer, taken, Outcome.DONE)
+    assert consumer.take(1, wait=0) == []
+
+
+def test_the_time_of_an_event_is_kept_in_history(broker: EmbeddedBroker, file: Path) -> None:
+    message: Message = order_placed(occurred_at=datetime(2026, 1, 2, tzinfo=UTC))
+
+    send(broker, message)
+
+    [(occurred_at, published_at)] = _rows(file, "SELECT occurred_at, published_at FROM history")
+    assert occurred_at == datetime(2026, 1, 2, tzinfo=UTC).timestamp()
+    assert published_at == pytest.approx(time.time(), abs=60)
+
+
+def _rows(file: Path, query: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(file)) as connection:
+        return connection.execute(query).fetchall()
+
+
+_COMMON = """
+import sys
+from pathlib import Path
+from shared.messaging.embedded import EmbeddedBroker
+from shared.messaging.ports.consumer import Outcome
+from shared.messaging.ports.publisher import Message
+from shared.messaging.topology import Queue, Retry, Topology
+broker = EmbeddedBroker(Path(sys.argv[1]))
+"""
+
+_PUBLISH = """
+message = Message(event_id="from-afar", topic="order.placed", type="order.placed.v1", body=b"{}",
+                  source="orders")
+assert broker.publisher().publish([message]) == [None]
+"""
+
+_SET_UP = """
+queue = Queue(name="inventory", topics=frozenset({"order.placed"}),
+              retry=Retry(step=10, longest=25, limit=2))
+broker.set_up(Topology(queues=(queue,)))
+broker.bind(queue)
+broker.consumer("inventory", prefetch=1).take(1, wait=0)
+broker.close()
+"""
+
+_TAKE_ALL = """
+consumer = broker.consumer("inventory", prefetch=7)
+stopped = False
+while not stopped:
+    taken = consumer.take(7, wait=1)
+    stops = [each for each in taken if each.type == "stop"]
+    stopped = bool(stops)
+    print(*[each.event_id for each in taken if each.type != "stop"], flush=True)
+    consumer.settle([(each, Outcome.DONE) for each in taken if each not in stops[1:]])
+consumer.close()
+"""
+
+
+def _start(program: str, file: Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", _COMMON + program, str(file)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _run(program: str, file: Path) -> None:
+    _, complaints = (process := _start(program, file)).communicate(timeout=30)
+    assert (process.returncode, complaints) == (0, "")

@@ -1,0 +1,230 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from shared.events import DomainEvent, published
+from shared.events.domain_event import Kind
+from shared.events.fields import Word
+from shared.events.schemas import published_contracts
+from shared.operations.catalog.check_contracts import accept, problems
+from shop import registry
+
+
+class BellRang(DomainEvent):
+    """A bell rang."""
+
+    topic: ClassVar[str] = "bell.rang"
+
+    tone: Word
+
+
+class BellRangLouder(DomainEvent):
+    """A bell rang, and how loud is optional."""
+
+    topic: ClassVar[str] = "bell.rang"
+
+    tone: Word
+    decibels: int | None = None
+
+
+class BellRangDumb(DomainEvent):
+    """A bell rang without a tone."""
+
+    topic: ClassVar[str] = "bell.rang"
+
+
+class BellRangV2(DomainEvent):
+    """A bell rang at a frequency."""
+
+    topic: ClassVar[str] = "bell.rang"
+    version: ClassVar[int] = 2
+
+    hertz: int
+
+
+EXAMPLE = {
+    "specversion": "1.0",
+    "id": "019b7d0c-8e01-7000-8000-000000000001",
+    "source": "/tower",
+    "type": "bell.rang.v1",
+    "time": "2026-01-02T03:04:05Z",
+    "data": {"tone": "a"},
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the first version of a bell's ringing is kept."""
+    give_example(tmp_path, "bell.rang.v1", EXAMPLE)
+    assert [*accept([BellRang], tmp_path)] == ["bell.rang.v1"]
+    return tmp_path
+
+
+def give_example(folder: Path, type_: str, example: object, name: str = "one") -> None:
+    path = folder / "examples" / type_ / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(example))
+
+
+def test_our_contracts_keep_what_was_promised() -> None:
+    assert [*problems(published_contracts())] == []
+
+
+def test_what_has_not_changed_is_well(folder: Path) -> None:
+    assert [*problems([BellRang], folder)] == []
+    assert [*accept([BellRang], folder)] == []
+
+
+def test_a_safe_change_is_kept_when_it_is_accepted(folder: Path) -> None:
+    before = [*problems([BellRangLouder], folder)]
+
+    accepted = [*accept([BellRangLouder], folder)]
+
+    assert before == [
+        "bell.rang.v1 has changed safely: if it is meant, run make contracts ARGS=--accept"
+    ]
+    assert accepted == ["bell.rang.v1"]
+    assert [*problems([BellRangLouder], folder)] == []
+    kept_fields = published.schemas(folder)["bell.rang.v1"]["properties"]["data"]["properties"]
+    assert kept_fields.keys() == {"tone", "decibels"}
+
+
+def test_a_change_that_breaks_somebody_is_told_and_never_accepted(folder: Path) -> None:
+    accepted = [*accept([BellRangDumb], folder)]
+
+    assert accepted == []
+    (told,) = problems([BellRangDumb], folder)
+    assert told == (
+        "bell.rang.v1: data.tone is removed, and consumers of this version could not read what "
+        "is sent from now on: this takes bell.rang.v2"
+    )
+
+
+def test_a_new_version_beside_the_old_is_accepted(folder: Path) -> None:
+    both: list[Kind] = [BellRang, BellRangV2]
+    told = [*problems(both, folder)]
+    give_example(folder, "bell.rang.v2", EXAMPLE | {"type": "bell.rang.v2", "data": {"hertz": 1}})
+
+    accepted = [*accept(both, folder)]
+
+    assert told == [
+        "bell.rang.v2 is new: if it is meant, run make contracts ARGS=--accept",
+        f"bell.rang.v2 has no example: write one, {folder.name}/examples/bell.rang.v2/NAME.json",
+    ]
+    assert accepted == ["bell.rang.v2"]
+    assert [*problems(both, folder)] == []
+
+
+def test_a_version_in_place_of_the_old_leaves_history_unreadable(folder: Path) -> None:
+    told = [*problems([BellRangV2], folder)]
+
+    assert (
+        "bell.rang.v1 is gone, and history holds such events: keep its contract beside the "
+        in (told[1])
+    )
+
+
+@pytest.mark.parametrize(
+    ("example", "told"),
+    [
+        pytest.param(
+            EXAMPLE | {"data": {}},
+            "bell.rang.v1: the example old can no longer be read: bell.rang.v1: data.tone: "
+            "Field required",
+            id="unreadable",
+        ),
+        pytest.param(
+            EXAMPLE | {"type": "bell.rang.v2"},
+            "bell.rang.v1: the example old is of another type",
+            id="misplaced",
+        ),
+    ],
+)
+def test_every_example_ever_given_must_be_readable(
+    folder: Path, example: object, told: str
+) -> None:
+    give_example(folder, "bell.rang.v1", example, name="old")
+
+    assert [*problems([BellRang], folder)] == [told]
+
+
+def test_an_example_is_new_until_it_is_accepted(folder: Path) -> None:
+    give_example(folder, "bell.rang.v1", EXAMPLE, name="two")
+    before = [*problems([BellRang], folder)]
+
+    accepted = [*accept([BellRang], folder)]
+
+    assert before == [
+        "bell.rang.v1: the example two is new: if it is meant, run make contracts ARGS=--accept"
+    ]
+    assert accepted == ["bell.rang.v1"]
+    assert [*problems([BellRang], folder)] == []
+
+
+def test_a_published_example_may_neither_change_nor_go(folder: Path) -> None:
+    give_example(folder, "bell.rang.v1", EXAMPLE | {"data": {"tone": "b"}})
+    changed = [*problems([BellRang], folder)]
+    (folder / "examples" / "bell.rang.v1" / "one.json").unlink()
+
+    accepted = [*accept([BellRang], folder)]
+
+    assert changed == [
+        "bell.rang.v1: the example one has changed since it was published: write another beside it"
+    ]
+    assert accepted == []
+    assert [*problems([BellRang], folder)] == [
+        f"bell.rang.v1 has no example: write one, {folder.name}/examples/bell.rang.v1/NAME.json",
+        "bell.rang.v1: the example one is gone, and somebody may rely on it",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        pytest.param("{", "bell.rang.v1/one.json is no JSON: ", id="no JSON"),
+        pytest.param("[]", "bell.rang.v1/one.json is JSON, but no object", id="no object"),
+    ],
+)
+def test_a_kept_file_that_cannot_be_read_is_named(folder: Path, content: str, told: str) -> None:
+    (folder / "examples" / "bell.rang.v1" / "one.json").write_text(content)
+
+    with pytest.raises(published.Unreadable, match=told):
+        [*problems([BellRang], folder)]
+
+
+def test_what_services_publish_is_held_to_its_promise() -> None:
+    promised = set(published_contracts())
+
+    assert {each for service in registry.all_services() for each in service.publishes} <= promised
+
+
+def test_the_command_fails_with_a_sentence() -> None:
+    program = """
+import shared.events
+from shared.events.fields import EmailAddress, Items, Money, ShippingAddress
+from shared.operations.catalog import check_contracts
+
+class Changed(shared.events.OrderEvent):
+    topic = "order.placed"
+    customer_email: EmailAddress
+    items: Items
+    shipping_address: ShippingAddress
+    total_amount: Money
+
+shared.events.OrderPlaced = Changed
+check_contracts.main()
+"""
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 1
+    assert done.stderr == (
+        "order.placed.v1: data.currency is removed, and consumers of this version could not read "
+        "what is sent from now on: this takes order.placed.v2\n"
+    )

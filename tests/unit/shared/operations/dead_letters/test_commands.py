@@ -1,0 +1,323 @@
+"""The commands `shop dead …`, run as a person would, on the embedded broker."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.message import Message as Mail
+from pathlib import Path
+
+import pytest
+
+from services.email.mailer import Mailer
+from services.email.refusals import MailRefused
+from shared.events import uuid7
+from shared.messaging.ports.publisher import Message
+from shared.runtime.settings import Settings
+from shared.testing import Stage
+from shop import registry
+from tests.support.commanding import Shop
+from tests.support.histories import cancelled, placed
+
+
+class RefusingMailer(Mailer):
+    """A mailer whose server refuses everything for good, until it is mended."""
+
+    refuses = True
+
+    def send(self, message: Mail) -> None:
+        if self.refuses:
+            raise MailRefused("the mail server answered 550")
+        super().send(message)
+
+
+@pytest.fixture
+def mailer(tmp_path: Path) -> RefusingMailer:
+    return RefusingMailer.opened(Settings(home=tmp_path))
+
+
+@pytest.fixture
+def stage(tmp_path: Path, mailer: RefusingMailer) -> Iterator[Stage]:
+    stage = Stage(tmp_path, registry.all_services(), outside={"email": mailer})
+    yield stage
+    stage.close()
+
+
+def broken(stage: Stage, body: bytes = b"{", event_id: str = "") -> None:
+    """Something that is no event reaches email."""
+    message = Message(
+        event_id=event_id,
+        topic="order.placed",
+        type="order.placed.v1",
+        body=body,
+        source="somebody",
+        only_to="email",
+    )
+    assert stage.broker.publisher().publish([message]) == [None]
+
+
+def settle(stage: Stage) -> None:
+    """Email takes all that is ready, one at a time."""
+    while stage.react("email"):
+        pass
+
+
+def test_without_dead_letters_the_list_is_empty_also_before_set_up(shop: Shop) -> None:
+    assert shop("dead", "list", "--json") == (0, "[]\n", "")
+    assert shop("dead", "list").out == "No dead letters.\n"
+
+
+def test_a_doctor_before_set_up_leaves_nothing_behind(shop: Shop, tmp_path: Path) -> None:
+    said = shop("doctor")
+
+    assert said.code == 1
+    assert "run shop setup" in said.out
+    assert list(tmp_path.iterdir()) == []
+    assert shop("dead", "list", "--json") == (0, "[]\n", "")
+
+
+def test_one_that_cannot_be_seen_hides_no_other(shop: Shop, stage: Stage, tmp_path: Path) -> None:
+    stage.publish(placed())
+    settle(stage)
+    for path in tmp_path.glob("loyalty.db*"):
+        path.unlink()
+    (tmp_path / "loyalty.db").write_text("no database at all, and long enough to be seen as none")
+
+    said = shop("dead", "list", "--json")
+
+    assert said.code == 1
+    assert [each["service"] for each in said.json] == ["email"]
+    assert "loyalty is not in this list: " in said.err
+
+
+def test_letters_are_grouped_in_a_table_and_as_json(shop: Shop, stage: Stage) -> None:
+    event = placed()
+    stage.publish(event, placed("ORD-2"))
+    settle(stage)
+
+    [row] = shop("dead", "list", "--json").json
+
+    assert {name: row[name] for name in ("service", "event_type", "error", "count")} == {
+        "service": "email",
+        "event_type": "order.placed.v1",
+        "error": "MailRefused",
+        "count": 2,
+    }
+    assert row["example"] == str(event.event_id)
+    assert row["first"].endswith("Z")
+    assert row["first"] <= row["last"]
+    table = shop("dead", "list").out
+    assert "MailRefused" in table
+    assert shop("dead", "list", "inventory", "--json").json == []
+
+
+def test_the_table_fits_a_terminal_of_100_columns(
+    shop: Shop, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = cancelled()
+    stage.publish(event)
+    for _ in range(40):
+        settle(stage)
+        stage.clock.now += 1000
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr("shared.operations.dead_letters.commands.is_terminal", lambda: True)
+
+    table = shop("dead", "list").out
+
+    assert "CustomerUnknown" in table
+    assert str(event.event_id)[-8:] in table
+    assert max(map(len, table.splitlines())) <= 100
+    assert len([line for line in table.splitlines() if line.strip()]) == 3
+
+
+def test_a_letter_is_shown_with_its_attempts(shop: Shop, stage: Stage) -> None:
+    event = placed()
+    stage.publish(event)
+    settle(stage)
+
+    said = shop("dead", "show", "email", str(event.event_id))
+
+    assert "the mail server answered 550" in said.out
+    assert '"order_id": "ORD-1"' in said.out
+    assert "personal data" in said.err
+    assert "handlers.py" not in said.out
+    assert "handlers.py" in shop("dead", "show", "email", str(event.event_id), "--trace").out
+    found = shop("dead", "show", "email", str(event.event_id)[-8:], "--json").json
+    assert found["id"] == str(event.event_id)
+    assert "traceback" not in found["attempts"][0]
+
+
+def test_a_customer_unknown_is_healed_by_retrying_in_the_order_of_events(
+    shop: Shop, stage: Stage, mailer: RefusingMailer
+) -> None:
+    first = placed()
+    later = cancelled().model_copy(update={"occurred_at": datetime.now(UTC) + timedelta(seconds=1)})
+    stage.publish(later, first)
+    for _ in range(40):  # past email's limit
+        settle(stage)
+        stage.clock.now += 1000
+    errors = {each["error"] for each in shop("dead", "list", "--json").json}
+    assert errors == {"MailRefused", "CustomerUnknown"}
+    mailer.refuses = False
+
+    said = shop("dead", "retry", "email", "--all")
+    settle(stage)
+
+    assert said.code == 0
+    assert "retried 2" in said.out
+    assert [mail["kind"] for mail in shop("email", "sent", "--json").json] == [
+        "confirmation",
+        "cancellation",
+    ]
+    assert shop("dead", "list", "--json").json == []
+
+
+def test_a_dry_run_changes_nothing(shop: Shop, stage: Stage) -> None:
+    stage.publish(placed())
+    broken(stage)
+    settle(stage)
+
+    said = shop("dead", "retry", "email", "--all", "--dry-run", "--json")
+
+    assert said.json == {
+        "retried": 1,
+        "duplicates": 0,
+        "left": 1,
+        "refused": {},
+        "dry_run": True,
+    }
+    assert sum(each["count"] for each in shop("dead", "list", "--json").json) == 2
+
+
+def test_what_nobody_can_mend_is_left_by_all_and_discarded_by_name(
+    shop: Shop, stage: Stage
+) -> None:
+    broken(stage)
+    settle(stage)
+    [row] = shop("dead", "list", "--json").json
+    assert row["example"].startswith("sha256:")
+
+    said = shop("dead", "retry", "email", "--all")
+    assert "left alone 1" in said.out
+    assert "shop dead discard email" in said.out
+
+    gone = shop("dead", "discard", "email", row["example"], "--reason", "noise from a test")
+    assert gone.code == 0
+    assert shop("dead", "list", "--json").json == []
+    shown = shop("dead", "show", "email", row["example"], "--json").json
+    assert shown["reason"] == "noise from a test"
+    assert "@" in shown["discarded_by"]
+
+
+def test_what_was_discarded_is_listed_also_while_the_broker_is_away(
+    shop: Shop, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken(stage, event_id="note-1")
+    settle(stage)
+    shop("dead", "discard", "email", "note-1", "--reason", "noise from a test")
+    monkeypatch.setenv("SHOP_BROKER_URL", "amqp://guest:guest@127.0.0.1:1/")
+
+    [row] = shop("dead", "list", "--discarded", "--json").json
+
+    assert (row["service"], row["id"], row["reason"]) == ("email", "note-1", "noise from a test")
+    assert "noise from a test" in shop("dead", "list", "email", "--discarded").out
+    assert shop("dead", "list", "orders", "--discarded").out == "Nothing was discarded.\n"
+
+
+def test_a_broken_letter_can_be_retried_by_name_and_dies_again(shop: Shop, stage: Stage) -> None:
+    broken(stage, event_id="note-1")
+    settle(stage)
+
+    assert "retried 1" in shop("dead", "retry", "email", "note-1").out
+    settle(stage)
+
+    assert shop("dead", "show", "email", "note-1", "--json").json["replays"] == 1
+
+
+def test_an_event_above_the_limit_is_shown_and_stays(shop: Shop, stage: Stage) -> None:
+    # No publisher of ours sends it, so it is put where the broker keeps it.
+    broken(stage, event_id="huge-1")
+    settle(stage)
+    with stage.broker._file.opened() as connection:
+        connection.execute("UPDATE messages SET body = ?", (b" " * (1024 * 1024 + 1),))
+
+    assert shop("dead", "list", "--json").json[0]["error"] == "EventTooLarge"
+    said = shop("dead", "retry", "email", "huge-1")
+
+    assert said.code == 1
+    assert "1 MiB" in said.err
+    assert shop("dead", "show", "email", "huge-1", "--json").json["body_bytes"] == 1048577
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        pytest.param(["list", "nobody"], "no service 'nobody'", id="list"),
+        pytest.param(["show", "nobody", "x"], "no service 'nobody'", id="show"),
+        pytest.param(["show", "email", "x"], "no dead letter 'x'", id="unknown-event"),
+        pytest.param(["retry", "email", "x"], "no dead letter 'x'", id="retry-unknown"),
+        pytest.param(["retry", "email"], "one of EVENT_ID, --error and --all", id="nothing"),
+        pytest.param(["retry", "email", "x", "--all"], "give one of", id="two"),
+        pytest.param(["retry", "email", "--error", "X"], "there are MailRefused", id="error"),
+        pytest.param(["retry", "email", "--error", ""], "there are MailRefused", id="no-error"),
+        pytest.param(["retry", "email", ""], "no dead letter ''", id="no-id"),
+        pytest.param(["discard", "email", "x", "--reason", "r"], "no dead letter", id="discard"),
+        pytest.param(["discard", "email", "x", "--reason", " "], "--reason should", id="reason"),
+        pytest.param(["retry", "inventory", "x"], "inventory has no dead letters", id="none"),
+    ],
+)
+def test_wrong_input_is_told_in_a_sentence(
+    shop: Shop, stage: Stage, arguments: list[str], sentence: str
+) -> None:
+    stage.publish(placed())
+    settle(stage)
+
+    said = shop("dead", *arguments)
+
+    assert (said.code, said.out) == (2, "")
+    assert sentence in said.err
+    assert said.err.count("\n") == 1
+
+
+def test_while_the_broker_is_away_nothing_changes(
+    shop: Shop, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.publish(placed())
+    settle(stage)
+    with monkeypatch.context() as away:
+        away.setenv("SHOP_BROKER_URL", "amqp://guest:guest@127.0.0.1:1/")
+
+        said = shop("dead", "retry", "email", "--all")
+
+    assert (said.code, said.out) == (1, "")
+    assert "refused" in said.err
+    assert "Traceback" not in said.err
+    assert shop("dead", "list", "--json").json[0]["count"] == 1
+
+
+def test_what_is_not_visible_from_here_is_said(
+    shop: Shop, stage: Stage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stage.publish(placed())
+    settle(stage)
+    (tmp_path / "keys" / "email").mkdir(parents=True)
+    monkeypatch.setenv("SHOP_KEYS", str(tmp_path / "keys"))
+
+    said = shop("dead", "list", "--json")
+
+    assert [each["service"] for each in json.loads(said.out)] == ["email"]
+    assert "not visible from here: orders, " in said.err
+    assert "email" not in said.err
+    assert shop("dead", "list", "orders").code == 1
+
+
+def test_an_end_that_several_ids_have_is_refused(shop: Shop, stage: Stage) -> None:
+    ids = [str(uuid7())[:-12] + "abcdefabcdef" for _ in range(2)]
+    for each in ids:
+        broken(stage, event_id=each)
+    settle(stage)
+
+    said = shop("dead", "show", "email", "abcdefabcdef")
+
+    assert said.code == 2
+    assert "2 dead letters of email end in 'abcdefabcdef'" in said.err
+    assert shop("dead", "show", "email", ids[0]).code == 0

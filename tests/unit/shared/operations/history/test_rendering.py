@@ -1,0 +1,132 @@
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from shared.history.reading import Told
+from shared.operations.console import local, show
+from shared.operations.history.rendering import as_line, print_timeline
+from shared.operations.history.timeline import Happening, Reaction, Timeline
+from shared.storage.event_audit import Attempt, Envelope
+from tests.support.histories import placed
+from tests.support.tape import recorded
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+def envelope(number: int, event_type: str, after: float) -> Envelope:
+    return Envelope(UUID(int=number), event_type, NOON + timedelta(seconds=after))
+
+
+def reaction(service: str, outcome: str, *errors: str, after: float | None = None) -> Reaction:
+    failed = tuple(Attempt("retried", error, f"{error} it was", NOON) for error in errors)
+    return Reaction(service=service, outcome=outcome, at=NOON, after=after, attempts=failed)
+
+
+@pytest.fixture(autouse=True)
+def _at_a_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+def told(*happenings: Happening) -> Timeline:
+    return Timeline(order_id="ORD-1", happenings=happenings, notes=())
+
+
+@pytest.mark.usefixtures("far_east")
+def test_the_last_moment_of_the_calendar_is_shown_in_utc_where_the_day_is_over(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    last = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    event = placed("ORD-1", occurred_at=last)
+    end = Envelope(event.event_id, event.type, last)
+
+    print_timeline(told(Happening(envelope=end, depth=0, cause=None, is_sent=True, reactions=())))
+    show([{"at": last}], as_json=False)
+
+    shown = capsys.readouterr().out
+    assert "ORD-1: 1 event, at 9999-12-31 23:59:59 UTC" in shown
+    assert shown.rstrip().splitlines()[-1].strip() == "9999-12-31 23:59:59"
+    assert as_line(Told(recorded(event), event)).startswith("9999-12-31 23:59:59.000  order.placed")
+
+
+def test_an_order_of_one_event_has_a_time_and_no_length(capsys: pytest.CaptureFixture[str]) -> None:
+    placed = envelope(1, "order.placed.v1", 0)
+
+    print_timeline(
+        told(Happening(envelope=placed, depth=0, cause=None, is_sent=False, reactions=()))
+    )
+
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("ORD-1: 1 event, at 2026-11-2")
+    assert said[2].endswith("  order.placed.v1  not sent yet")
+
+
+def test_a_story_of_several_days_says_the_date_whenever_the_day_changes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    days = (0, 0, 1, 1, 9)
+    happenings = [
+        Happening(
+            envelope=envelope(number, "order.placed.v1", 86_400 * day),
+            depth=0,
+            cause=None,
+            is_sent=True,
+            reactions=(),
+        )
+        for number, day in enumerate(days)
+    ]
+
+    print_timeline(told(*happenings))
+
+    heading, *lines = capsys.readouterr().out.splitlines()
+    assert local(NOON).strftime("from %Y-%m-%d") in heading
+    begun = [line[:10] for line in lines if line and "order.placed" not in line]
+    assert begun == [f"{local(NOON) + timedelta(days=each):%Y-%m-%d}" for each in (1, 9)]
+
+
+def test_ids_of_the_shops_own_making_stand_in_a_column() -> None:
+    events = placed("ORD-2GCCD-YA3KB"), placed("ORD-1")
+
+    columns = [as_line(Told(recorded(each), each)).index(str(each.event_id)) for each in events]
+
+    assert columns[0] == columns[1]
+
+
+def test_what_each_service_did_is_said_in_a_line_with_how_often_it_failed_and_why(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    placed, short = envelope(1, "order.placed.v1", 0), envelope(2, "stock.ran_short.v1", 90)
+    did = [
+        reaction("analytics", "handled", after=0.0123),
+        reaction("email", "handled", "MailRefused", "MailRefused", "TimeoutError", after=150),
+        reaction("loyalty", "dead", "Impossible", after=3),
+        reaction("inventory", "retrying", "DeadlockDetected", "DeadlockDetected", after=1.5),
+        reaction("shipping", "discarded", "Impossible", after=7200),
+        reaction("gifts", "waiting"),
+        reaction("orders", "unseen"),
+        reaction("late", "unknown"),
+        reaction("mended", "sent again", "Impossible", after=3),
+    ]
+
+    print_timeline(
+        told(
+            Happening(envelope=placed, depth=0, cause=None, is_sent=True, reactions=did),
+            Happening(envelope=short, depth=1, cause=placed, is_sent=True, reactions=did[:1]),
+        )
+    )
+
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first.startswith("ORD-1: 2 events in 90.0 s, from 2026-11-2")
+    assert [line.strip() for line in rest[2:11]] == [
+        "✓ analytics  handled 12 ms after",
+        "✓ email      handled 2 min after, at attempt 4 (2 × MailRefused, 1 × TimeoutError)",
+        "✗ loyalty    dead 3.0 s after: 1 × Impossible; Impossible it was",
+        "↻ inventory  failed, comes again: 2 × DeadlockDetected; last 1.5 s after",
+        "– shipping   discarded by a person, 2 h after (1 × Impossible)",
+        "… gifts      waiting",
+        "? orders     its database cannot be seen from here",
+        "· late       unknown to it: it joined later, or has forgotten",
+        "↻ mended     was dead, is sent again by a person: 1 × Impossible; died 3.0 s after",
+    ]
+    assert rest[12].endswith("  └─ stock.ran_short.v1  ← order.placed")
+    assert rest[13].endswith("   ✓ analytics  handled 12 ms after")

@@ -1,0 +1,97 @@
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from shared.messaging.codec import encode
+from shared.messaging.ports.consumer import Delivery
+from shared.messaging.topology import Retry
+from shared.runtime.reactor import Reactor
+from shared.storage.database import Database
+from shared.storage.migrating import migrate
+from shared.storage.tables import failures
+from tests.support.counting import ThingHappened, counting
+
+
+@pytest.fixture
+def reactor(tmp_path: Path) -> Iterator[Reactor]:
+    database = Database(f"sqlite:///{tmp_path / 'counting.db'}")
+    migrate(database, counting().migrations)
+    yield Reactor(service=counting(), database=database, retry=Retry(limit=5))
+    database.close()
+
+
+def delivered(name: str, *, attempt: int) -> Delivery:
+    event = ThingHappened(name=name)
+    return Delivery(
+        queue="counting",
+        body=encode(event, source="elsewhere"),
+        event_id=str(event.event_id),
+        type=event.type,
+        attempt=attempt,
+        replays=0,
+        token=None,
+    )
+
+
+def recorded(reactor: Reactor) -> list[tuple[str, int, str]]:
+    with reactor.database.read() as connection:
+        query = select(failures.c.event_id, failures.c.attempt, failures.c.error)
+        return [tuple(row) for row in connection.execute(query.order_by(failures.c.number))]
+
+
+def test_what_comes_for_the_first_time_is_no_suspect(reactor: Reactor) -> None:
+    assert reactor.suspects([delivered("lamp", attempt=1)]) == []
+
+
+def test_what_was_held_by_a_process_that_ended_is_one(reactor: Reactor) -> None:
+    lamp = delivered("lamp", attempt=2)
+
+    assert reactor.suspects([delivered("chair", attempt=1), lamp]) == [lamp]
+
+
+def test_a_suspect_stays_one_until_it_is_handled_alone(reactor: Reactor) -> None:
+    lamp, chair = (delivered(name, attempt=2) for name in ("lamp", "chair"))
+    assert reactor.suspects([lamp, chair]) == [lamp, chair]
+
+    reactor.react_alone(lamp)
+
+    assert reactor.suspects([replace(lamp, attempt=3), chair]) == [chair]
+
+
+def test_what_came_of_attempts_unknown_so_far_goes_on_record(reactor: Reactor) -> None:
+    lamp = delivered("lamp", attempt=3)
+
+    reactor.react_alone(lamp)
+
+    assert recorded(reactor) == [
+        (lamp.event_id, 1, "ProcessEnded"),
+        (lamp.event_id, 2, "ProcessEnded"),
+    ]
+
+
+def test_what_is_on_record_is_so_under_its_own_id_whatever_its_properties_say(
+    reactor: Reactor,
+) -> None:
+    lamp, chair = (replace(delivered(name, attempt=2), event_id="") for name in ("lamp", "chair"))
+
+    reactor.react_alone(lamp)
+
+    assert reactor.suspects([chair]) == [chair]
+    assert [error for _, _, error in recorded(reactor)] == ["ProcessEnded"]
+    assert recorded(reactor)[0][0] in lamp.body.decode()
+
+
+def test_no_more_attempts_go_on_record_than_the_queue_allows(reactor: Reactor) -> None:
+    reactor.react_alone(delivered("lamp", attempt=10**9))
+
+    assert [attempt for _, attempt, _ in recorded(reactor)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_failure_on_record_is_no_reason_for_suspicion(reactor: Reactor) -> None:
+    broken = replace(delivered("lamp", attempt=1), body=b"no event")
+    reactor.react([broken])
+
+    assert reactor.suspects([replace(broken, attempt=2)]) == []

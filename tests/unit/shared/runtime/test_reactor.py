@@ -1,0 +1,416 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select
+
+from shared.errors import EnvironmentFailed, PermanentFailure, TransientFailure
+from shared.events import DomainEvent
+from shared.messaging.codec import Contracts, decode, encode
+from shared.messaging.ports.consumer import Delivery, Outcome
+from shared.messaging.topology import Retry
+from shared.runtime.hands import Hands
+from shared.runtime.reactor import Reaction, Reactor
+from shared.storage.database import Database, OutcomeUnknown
+from shared.storage.migrating import migrate
+from shared.storage.tables import failures, inbox, outbox
+from tests.support.counting import CountStore, ThingCounted, ThingHappened, Work, count, counting
+
+DONE, RETRY, DEAD, BACK = Outcome.DONE, Outcome.RETRY, Outcome.DEAD, Outcome.HAND_BACK
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = Database(f"sqlite:///{tmp_path / 'counting.db'}")
+    migrate(database, counting().migrations)
+    yield database
+    database.close()
+
+
+def reactor(database: Database, handler: Any = count, **parts: Any) -> Reactor:
+    service = counting(handler)
+    return Reactor(service=service, database=database, retry=Retry(limit=2), **parts)
+
+
+def delivered(event: ThingHappened, *, attempt: int = 1) -> Delivery:
+    return Delivery(
+        queue="counting",
+        body=encode(event, source="elsewhere"),
+        event_id=str(event.event_id),
+        type=event.type,
+        attempt=attempt,
+        replays=0,
+        token=None,
+    )
+
+
+def counted(database: Database) -> dict[str, int]:
+    with database.read() as connection:
+        return CountStore(connection, database).counted()
+
+
+def rows(database: Database, table: Any) -> list[Any]:
+    with database.read() as connection:
+        return list(connection.execute(select(table)).mappings())
+
+
+def outcomes(reaction: Reaction) -> list[Outcome]:
+    return [each.outcome for each in reaction.reacted]
+
+
+def refusing(name: str, error: Exception) -> Any:
+    """A handler that fails for things of one name."""
+
+    def refuse(event: ThingHappened, work: Work) -> None:
+        count(event, work)
+        if event.name == name:
+            raise error
+
+    return refuse
+
+
+def test_inbox_effects_and_outgoing_event_are_committed_together(database: Database) -> None:
+    event = ThingHappened(name="a")
+
+    reaction = reactor(database).react([delivered(event)])
+
+    assert outcomes(reaction) == [DONE]
+    assert counted(database) == {"a": 1}
+    assert [row["event_id"] for row in rows(database, inbox)] == [event.event_id]
+    assert [row["event_type"] for row in rows(database, outbox)] == ["thing.counted.v1"]
+
+
+def test_an_outgoing_event_belongs_to_the_conversation_of_its_cause(database: Database) -> None:
+    first = ThingHappened(name="a")
+
+    reactor(database).react([delivered(first)])
+
+    (row,) = rows(database, outbox)
+    assert row["correlation_id"] == first.event_id
+    assert f'"causationid":"{first.event_id}"' in row["body"]
+
+
+def test_a_redelivered_event_is_done_without_a_second_effect(database: Database) -> None:
+    delivery = delivered(ThingHappened(name="a"))
+    reactor(database).react([delivery])
+
+    reaction = reactor(database).react([delivery])
+
+    assert outcomes(reaction) == [DONE]
+    assert reaction.reacted[0].duplicate
+    assert counted(database) == {"a": 1}
+    assert len(rows(database, outbox)) == 1
+
+
+def test_the_same_event_twice_in_one_batch_has_one_effect(database: Database) -> None:
+    delivery = delivered(ThingHappened(name="a"))
+
+    reaction = reactor(database).react([delivery, delivery, delivery])
+
+    assert [each.duplicate for each in reaction.reacted] == [False, True, True]
+    assert counted(database) == {"a": 1}
+
+
+def test_a_batch_is_one_transaction(database: Database) -> None:
+    begun = []
+    begin = database.begin
+
+    def counting_begin() -> Any:
+        begun.append(1)
+        return begin()
+
+    database.begin = counting_begin  # type: ignore[method-assign]
+
+    reaction = reactor(database).react([delivered(ThingHappened(name="a")) for _ in range(50)])
+
+    assert outcomes(reaction) == [DONE] * 50
+    assert len(begun) == 1
+    assert counted(database) == {"a": 50}
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        pytest.param(TransientFailure("later"), RETRY, id="transient"),
+        pytest.param(PermanentFailure("never"), DEAD, id="permanent"),
+        pytest.param(KeyError("what"), RETRY, id="unforeseen"),
+    ],
+)
+def test_a_failing_message_costs_its_neighbours_nothing(
+    database: Database, error: Exception, outcome: Outcome
+) -> None:
+    events = [ThingHappened(name=name) for name in ("a", "bad", "b")]
+
+    reaction = reactor(database, refusing("bad", error)).react([delivered(e) for e in events])
+
+    assert outcomes(reaction) == [DONE, outcome, DONE]
+    assert counted(database) == {"a": 1, "b": 1}
+    (record,) = rows(database, failures)
+    assert record["event_id"] == str(events[1].event_id)
+    assert record["error"] == type(error).__name__
+    assert record["subject"] == "bad"
+
+
+def test_a_failed_attempt_leaves_no_trace_but_its_record(database: Database) -> None:
+    reactor(database, refusing("bad", TransientFailure("later"))).react(
+        [delivered(ThingHappened(name="bad"))]
+    )
+
+    assert counted(database) == {}
+    assert rows(database, inbox) == []
+    assert rows(database, outbox) == []
+    assert len(rows(database, failures)) == 1
+
+
+def test_the_last_attempt_is_recorded_as_the_one_that_died(database: Database) -> None:
+    failing = reactor(database, refusing("bad", TransientFailure("later")))
+    event = ThingHappened(name="bad")
+
+    for attempt in (1, 2, 3):
+        failing.react([delivered(event, attempt=attempt)])
+
+    assert [row["outcome"] for row in rows(database, failures)] == ["retried", "retried", "dead"]
+
+
+def test_a_handler_knows_its_last_attempt(database: Database) -> None:
+    seen = []
+
+    def look(event: ThingHappened, work: Work) -> None:
+        del event
+        seen.append((work.attempt, work.is_last_attempt))
+
+    for attempt in (1, 2, 3):
+        reactor(database, look).react([delivered(ThingHappened(name="a"), attempt=attempt)])
+
+    assert seen == [(1, False), (2, False), (3, True)]
+
+
+def _strange(kind: str) -> bytes:
+    good = encode(ThingHappened(name="a"), source="elsewhere")
+    return {
+        "not JSON": b"rubbish",
+        "no CloudEvent": b"{}",
+        "no such version": good.replace(b"happened.v1", b"happened.v2"),
+        "not subscribed": good.replace(b"thing.happened", b"thing.forgotten"),
+        "too large": b" " * (1024 * 1024 + 1),
+        "a missing field": good.replace(b'"name"', b'"nome"'),
+        "no UUID": good.replace(b'"id":"', b'"id":"z'),
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [
+        ("not JSON", "MalformedEvent"),
+        ("no CloudEvent", "MalformedEvent"),
+        ("no such version", "UnsupportedVersion"),
+        ("not subscribed", "NotSubscribed"),
+        ("too large", "EventTooLarge"),
+        ("a missing field", "MalformedEvent"),
+        ("no UUID", "MalformedEvent"),
+    ],
+)
+def test_what_cannot_be_read_is_dead_at_once_and_the_rest_goes_on(
+    database: Database, kind: str, error: str
+) -> None:
+    good = delivered(ThingHappened(name="good"))
+    bad = replace(good, body=_strange(kind), event_id="x" * 1000, type="a@b.example")
+
+    reaction = reactor(database).react([bad, good])
+
+    assert {each.outcome for each in reaction.reacted if each.delivery is bad} == {DEAD}
+    assert counted(database) == {"good": 1}
+    (record,) = rows(database, failures)
+    assert record["error"] == error
+    assert "a@b.example" not in str(record)
+
+
+def test_an_event_older_than_the_inbox_is_not_applied(database: Database) -> None:
+    old = ThingHappened(name="old", occurred_at=datetime.now(UTC) - timedelta(days=8))
+
+    reaction = reactor(database, inbox_horizon=timedelta(days=7)).react([delivered(old)])
+
+    assert outcomes(reaction) == [DEAD]
+    assert counted(database) == {}
+    assert rows(database, failures)[0]["error"] == "OlderThanTheInbox"
+
+
+def test_what_reading_breaks_on_is_tried_again_and_costs_its_neighbours_nothing(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, bad = (ThingHappened(name=name) for name in ("good", "bad"))
+
+    def convert(body: bytes, contracts: Contracts) -> DomainEvent:
+        if b"bad" in body:
+            raise KeyError("a converter has a mistake")
+        return decode(body, contracts)
+
+    monkeypatch.setattr("shared.runtime.reactor.decode", convert)
+
+    reaction = reactor(database).react([delivered(bad), delivered(good)])
+
+    assert outcomes(reaction) == [RETRY, DONE]
+    assert counted(database) == {"good": 1}
+    (record,) = rows(database, failures)
+    assert (record["error"], record["subject"]) == ("KeyError", "bad")
+    assert record["event_id"] == str(bad.event_id)
+
+
+@contextmanager
+def lost_in_commit(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every transaction ends with the database gone."""
+
+    @contextmanager
+    def begin() -> Iterator[Any]:
+        with Database.begin(database) as connection:
+            yield connection
+        raise OutcomeUnknown
+
+    with monkeypatch.context() as going:
+        going.setattr(database, "begin", begin)
+        yield
+
+
+def test_a_database_lost_while_a_failure_is_recorded_is_an_environment_that_failed(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = replace(delivered(ThingHappened(name="bad")), body=b"no event")
+
+    with lost_in_commit(database, monkeypatch):
+        reaction = reactor(database).react([bad])
+
+    assert outcomes(reaction) == [BACK]
+    assert reaction.environment is not None
+
+
+def test_a_database_lost_while_a_suspect_is_put_on_record_is_an_environment_that_failed(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with lost_in_commit(database, monkeypatch):
+        reaction = reactor(database).react_alone(delivered(ThingHappened(name="a"), attempt=2))
+
+    assert outcomes(reaction) == [BACK]
+    assert reaction.environment is not None
+    assert counted(database) == {}
+
+
+class Away:
+    """Something outside that is away."""
+
+    def probe(self) -> None:
+        raise EnvironmentFailed("it is away")
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+class There(Away):
+    """Something outside that answers."""
+
+    def probe(self) -> None:
+        """Answer."""
+
+
+def test_when_the_environment_fails_all_is_handed_back_uncounted(database: Database) -> None:
+    handler = refusing("bad", EnvironmentFailed("it is away"))
+    events = [ThingHappened(name=name) for name in ("a", "bad", "b")]
+
+    reaction = reactor(database, handler, outside=Away()).react([delivered(e) for e in events])
+
+    assert outcomes(reaction) == [BACK] * 3
+    assert str(reaction.environment) == "it is away"
+    assert rows(database, failures) == []
+    assert counted(database) == {}
+
+
+def test_when_the_environment_answers_the_failure_was_the_messages(database: Database) -> None:
+    handler = refusing("bad", EnvironmentFailed("it was away"))
+
+    reaction = reactor(database, handler, outside=There()).react(
+        [delivered(ThingHappened(name="bad"))]
+    )
+
+    assert outcomes(reaction) == [RETRY]
+    assert reaction.environment is None
+    assert len(rows(database, failures)) == 1
+
+
+def test_hands_handle_each_in_a_transaction_of_its_own(database: Database) -> None:
+    events = [ThingHappened(name=name) for name in ("a", "bad", "b")]
+    deliveries = [delivered(each) for each in (*events, events[0])]
+
+    with_hands = reactor(database, refusing("bad", ValueError()), hands=Hands(3, name="test"))
+    reaction = with_hands.react(deliveries)
+
+    told = {each.delivery.event_id: each for each in reaction.reacted if not each.duplicate}
+    assert [told[str(each.event_id)].outcome for each in events] == [DONE, RETRY, DONE]
+    assert sum(each.duplicate for each in reaction.reacted) == 1
+    assert counted(database) == {"a": 1, "b": 1}
+    assert with_hands.watch.longest is None
+
+
+def test_what_is_about_one_subject_is_handled_in_its_order(database: Database) -> None:
+    order: list[UUID] = []
+
+    def note(event: ThingHappened, work: Work) -> None:
+        del work
+        order.append(event.event_id)
+
+    events = [ThingHappened(name="same") for _ in range(8)]
+
+    reactor(database, note, hands=Hands(4, name="test")).react([delivered(e) for e in events])
+
+    assert order == [each.event_id for each in events]
+
+
+def test_what_hands_have_done_stays_done_when_the_environment_fails(database: Database) -> None:
+    handler = refusing("bad", EnvironmentFailed("it is away"))
+    events = [ThingHappened(name=name) for name in ("a", "bad", "bad", "b")]
+
+    reaction = reactor(database, handler, outside=Away(), hands=Hands(3, name="test")).react(
+        [delivered(each) for each in events]
+    )
+
+    found = {each.delivery.event_id: each.outcome for each in reaction.reacted}
+    assert [found[str(each.event_id)] for each in events] == [DONE, BACK, BACK, DONE]
+    assert str(reaction.environment) == "it is away"
+    assert counted(database) == {"a": 1, "b": 1}
+
+
+def test_a_service_cannot_publish_what_it_did_not_declare(database: Database) -> None:
+    def forge(event: ThingHappened, work: Work) -> None:
+        work.publish(event)
+
+    reaction = reactor(database, forge).react([delivered(ThingHappened(name="a"))])
+
+    assert outcomes(reaction) == [RETRY]
+    assert rows(database, failures)[0]["error"] == "Undeclared"
+
+
+def test_an_event_above_the_limit_rolls_back_what_would_publish_it(database: Database) -> None:
+    def shout(event: ThingHappened, work: Work) -> None:
+        work.store.count(event.name)
+        work.publish(ThingCounted(name="a" * 1_100_000))
+
+    reaction = reactor(database, shout).react([delivered(ThingHappened(name="a"))])
+
+    assert outcomes(reaction) == [DEAD]
+    assert counted(database) == {}
+    assert rows(database, failures)[0]["error"] == "EventTooLarge"
+
+
+def test_no_record_of_a_failure_holds_what_the_event_held(database: Database) -> None:
+    canary = "jane.canary@example.com, 12 Canary Row"
+
+    def leak(event: ThingHappened, work: Work) -> None:
+        del work
+        raise ValueError(f"cannot use {event.secret}")
+
+    reactor(database, leak).react([delivered(ThingHappened(name="a", secret=canary))])
+
+    assert "canary" not in str(rows(database, failures)).lower()

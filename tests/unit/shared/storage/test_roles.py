@@ -1,0 +1,41 @@
+import pytest
+
+from shared.errors import CouldNotBeDone, WrongInput
+from shared.storage.roles import grant
+
+ADMIN = "postgresql://postgres:hunter2@127.0.0.1:1/postgres"
+SERVICE = "postgresql://orders:hunter3@127.0.0.1:1/orders"
+
+
+@pytest.mark.parametrize(
+    ("admin", "service", "wrong"),
+    [
+        pytest.param("hunter2", SERVICE, "SHOP_DATABASE_ADMIN_URL", id="admin: no url"),
+        pytest.param(
+            "postgresql://a:hunter2@h:x/y", SERVICE, "SHOP_DATABASE_ADMIN_URL", id="admin: port"
+        ),
+        pytest.param("sqlite:///x.db", SERVICE, "SHOP_DATABASE_ADMIN_URL", id="admin: a file"),
+        pytest.param(ADMIN, "hunter3", "SHOP_DATABASE_URL", id="service: no url"),
+        pytest.param(ADMIN, "sqlite:///x.db", "SHOP_DATABASE_URL", id="service: a file"),
+        pytest.param(ADMIN, "postgresql://h/orders", "SHOP_DATABASE_URL", id="service: no role"),
+        pytest.param(
+            ADMIN, "postgresql://orders@h/orders", "SHOP_DATABASE_URL", id="service: no password"
+        ),
+        pytest.param(
+            ADMIN, "postgresql://orders:hunter3@h", "SHOP_DATABASE_URL", id="service: no database"
+        ),
+    ],
+)
+def test_a_wrong_url_is_refused_by_its_variables_name(admin: str, service: str, wrong: str) -> None:
+    with pytest.raises(WrongInput) as refused:
+        grant(admin, service)
+
+    assert str(refused.value).startswith(f"{wrong} ")
+    assert "hunter" not in str(refused.value)
+
+
+def test_a_server_that_is_away_is_said_so_without_a_password() -> None:
+    with pytest.raises(CouldNotBeDone) as failed:
+        grant(ADMIN, SERVICE)
+
+    assert str(failed.value) == "database orders cannot be set up: the server cannot be reached"

@@ -1,0 +1,85 @@
+import sqlite3
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from subprocess import PIPE, Popen
+from threading import Event
+
+import pytest
+
+from shared import sqlite_locking
+
+_WRITE_UNTIL_TOLD = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print("writing", flush=True)
+sys.stdin.read()
+connection.execute("COMMIT")
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "a.db"
+
+
+@pytest.fixture
+def connection(file: Path) -> Iterator[sqlite3.Connection]:
+    with closing(_open(file)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        yield connection
+
+
+def _open(file: Path) -> sqlite3.Connection:
+    return sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+
+
+def test_who_waits_for_another_process_begins_when_that_one_has_ended(
+    file: Path, connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked_in_vain, never = Event(), Event()
+
+    def note_and_sleep(seconds: float) -> None:
+        asked_in_vain.set()
+        never.wait(seconds)
+
+    monkeypatch.setattr("time.sleep", note_and_sleep)
+    command = [sys.executable, "-c", _WRITE_UNTIL_TOLD, str(file)]
+    with Popen(command, stdin=PIPE, stdout=PIPE) as other, ThreadPoolExecutor() as threads:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"writing\n"
+
+        beginning = threads.submit(sqlite_locking.begin_writing, connection)
+        assert asked_in_vain.wait(10)
+        other.communicate()
+
+        beginning.result(10)
+    assert connection.in_transaction
+
+
+def test_who_waits_too_long_is_told_that_the_file_is_locked(
+    file: Path, connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_locking, "LONGEST_WAIT", 0.05)
+    with closing(_open(file)) as other:
+        sqlite_locking.begin_writing(other)
+
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            sqlite_locking.begin_writing(connection)
+
+
+def test_what_is_no_waiting_is_told_at_once(connection: sqlite3.Connection) -> None:
+    sqlite_locking.begin_writing(connection)
+
+    with pytest.raises(sqlite3.OperationalError, match="within a transaction"):
+        sqlite_locking.begin_writing(connection)
+
+
+def test_what_else_finds_the_file_in_use_waits_as_before(connection: sqlite3.Connection) -> None:
+    sqlite_locking.begin_writing(connection)
+
+    [(busy_timeout_ms,)] = connection.execute("PRAGMA busy_timeout")
+    assert busy_timeout_ms == sqlite_locking.LONGEST_WAIT * 1000
