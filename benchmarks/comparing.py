@@ -37,7 +37,7 @@ class Figure(NamedTuple):
     unit: str
 
 
-class Told(NamedTuple):
+class HistoryEvent(NamedTuple):
     """What one turn showed: its figure, and others that belong to it, by name."""
 
     value: float
@@ -50,7 +50,7 @@ class Contestant:
 
     name: str
     role: Role
-    measure: Callable[[], float | Told]
+    measure: Callable[[], float | HistoryEvent]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -94,7 +94,7 @@ class Comparison:
         met = self.target.is_met(Result(**measured))  # type: ignore[arg-type]  # the fields above
         return Result(**measured, met=met)  # type: ignore[arg-type]  # the same
 
-    def take(self, contestant: Contestant, told: Told) -> None:
+    def take(self, contestant: Contestant, told: HistoryEvent) -> None:
         """Keep what a turn has shown."""
         self.values.setdefault(contestant.name, []).append(told.value)
         for name, (value, unit) in told.besides.items():
@@ -163,7 +163,7 @@ class Bench:
             comparison.values.pop(contestant.name, None)  # a wrong result has no speed
             self.say(f"{where} {reason}")
             return
-        told = measured if isinstance(measured, Told) else Told(measured, {})
+        told = measured if isinstance(measured, HistoryEvent) else HistoryEvent(measured, {})
         comparison.take(contestant, told)
         took = time.monotonic() - began
         besides = ", ".join(f"{name} {each.value:,.4g}" for name, each in told.besides.items())

@@ -30,7 +30,7 @@ from shared.messaging.connect import broker_at
 from shared.messaging.ports.consumer import Outcome
 from shared.runtime.logs import log_to
 from shared.runtime.process import ServiceGroup, fewer_collections
-from shared.runtime.reactor import Reacted
+from shared.runtime.reactor import DeliveryResult
 from shared.runtime.service import AnyService
 from shared.runtime.settings import settings_for
 from shared.runtime.setup import set_up_embedded
@@ -79,7 +79,7 @@ def all_six(services: Sequence[AnyService], number: int) -> float:
     _stock()
     left = Counter({name: each * number for name, each in _REACTIONS.items()})
 
-    def count(service: str, reacted: Reacted) -> None:
+    def count(service: str, reacted: DeliveryResult) -> None:
         is_new = reacted.outcome is Outcome.DONE and not reacted.duplicate
         left[service] -= is_new  # each by its own thread
 

@@ -9,7 +9,7 @@ from statistics import median
 import psycopg
 
 from benchmarks import react, relay
-from benchmarks.comparing import Bench, Comparison, Contestant, Figure, Role, Told
+from benchmarks.comparing import Bench, Comparison, Contestant, Figure, HistoryEvent, Role
 from benchmarks.figures import Result, Target
 from benchmarks.sample import Orders
 from benchmarks.servers import Servers
@@ -74,13 +74,13 @@ def measure(bench: Bench, servers: Servers) -> None:
     )
 
 
-def full_inbox(servers: Servers, orders: Orders, *, rows: int) -> Told:
+def full_inbox(servers: Servers, orders: Orders, *, rows: int) -> HistoryEvent:
     """Inventory with so many rows in its inbox, against an empty one."""
     much = react.ours(servers, orders, before=partial(_fill, _HANDLED, rows))
     return _pair("inbox", much, react.ours(servers, orders), unit="orders/s")
 
 
-def long_backlog(bench: Bench, servers: Servers) -> Told:
+def long_backlog(bench: Bench, servers: Servers) -> HistoryEvent:
     """Inventory with a long backlog, against a short one."""
     few = Orders(bench.size(FEW, least=50))
     much = react.ours(servers, Orders(bench.size(MANY, least=500)))
@@ -88,15 +88,15 @@ def long_backlog(bench: Bench, servers: Servers) -> Told:
     return _pair("backlog", much, little, unit="orders/s")
 
 
-def full_outbox(servers: Servers, events: Orders, *, rows: int) -> Told:
+def full_outbox(servers: Servers, events: Orders, *, rows: int) -> HistoryEvent:
     """The relay of orders with so many sent rows, against none."""
     much = relay.ours(servers, events, before=partial(_fill, _SENT, rows))
     return _pair("outbox", much, relay.ours(servers, events), unit="events/s")
 
 
-def _pair(name: str, much: float, little: float, *, unit: str) -> Told:
+def _pair(name: str, much: float, little: float, *, unit: str) -> HistoryEvent:
     besides = {f"{name}, much": Figure(much, unit), f"{name}, little": Figure(little, unit)}
-    return Told(much / little, besides)
+    return HistoryEvent(much / little, besides)
 
 
 def _fill(insert: str, rows: int, url: str) -> None:

@@ -28,13 +28,13 @@ from subprocess import run
 from services.analytics.service import analytics
 from services.loyalty.service import loyalty
 from shared.events import DomainEvent, OrderPlaced, OrderShipped, PaymentReceived, StockReserved
-from shared.history.reading import Reading, Wanted
+from shared.history.reading import EventFilter, EventReader
 from shared.messaging.codec import encode
 from shared.messaging.connect import broker_at
 from shared.messaging.ports.broker import Broker
 from shared.messaging.ports.publisher import Message
 from shared.operations.console import database_of
-from shared.operations.history.timeline_builder import Teller
+from shared.operations.history.timeline_builder import TimelineBuilder
 from shared.runtime.logs import log_to
 from shared.runtime.process import ServiceGroup
 from shared.runtime.service import AnyService
@@ -130,18 +130,18 @@ def _message(event: DomainEvent) -> Message:
 def _read(broker: Broker) -> None:
     history = broker.history()
     with _timed("history read") as count:
-        count(sum(1 for _ in Reading(history, Wanted(), end=history.end())))
+        count(sum(1 for _ in EventReader(history, EventFilter(), end=history.end())))
 
 
 def _timeline(services: Sequence[AnyService], broker: Broker, order: str) -> None:
     with _timed("timeline of one order") as count:
-        teller = Teller(
+        teller = TimelineBuilder(
             services=services,
             opening=database_of,
             history=broker.history,
             holding=lambda service: bool(broker.depth(service.name).ready),
         )
-        told = teller.story(order)
+        told = teller.build(order)
         count(len(told.happenings))
     for note in told.notes:
         print(f"    {note}")
@@ -151,7 +151,7 @@ def _forget(service: AnyService) -> None:
     from shared.storage import table_digests  # noqa: PLC0415 - only to have everything handled anew
 
     with database_of(service) as database, database.begin() as connection:
-        table_digests.empty(connection)
+        table_digests.truncate(connection)
 
 
 def _replay(service: AnyService) -> None:

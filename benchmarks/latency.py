@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from functools import partial
 
 from benchmarks import whole
-from benchmarks.comparing import Bench, Comparison, Contestant, Figure, Role, Told, WentWrong
+from benchmarks.comparing import (
+    Bench,
+    Comparison,
+    Contestant,
+    Figure,
+    HistoryEvent,
+    Role,
+    WentWrong,
+)
 from benchmarks.figures import Result, Target
 from benchmarks.servers import Servers
 
@@ -44,7 +52,7 @@ def measure(bench: Bench, servers: Servers) -> None:
     )
 
 
-def of_the_shop(servers: Servers, *, rate: float, seconds: float) -> Told:
+def of_the_shop(servers: Servers, *, rate: float, seconds: float) -> HistoryEvent:
     """The latency of one shop, in milliseconds."""
     with whole.at_work(servers) as shop:
         shop.serve(rate=rate, seconds=seconds)
@@ -56,7 +64,7 @@ def of_the_shop(servers: Servers, *, rate: float, seconds: float) -> Told:
     counted = [each for each in stories if each.placed >= first]
     heard = [1000 * (max(each.heard) - each.placed) for each in counted]
     committed = [1000 * (max(each.committed) - each.placed) for each in counted]
-    return Told(
+    return HistoryEvent(
         percentile(heard, 50),
         {
             "p99": Figure(percentile(heard, 99), "ms"),

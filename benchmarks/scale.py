@@ -6,7 +6,7 @@ With 1,000 products they rarely meet; with 2 each wants what the other holds, al
 from functools import partial
 
 from benchmarks import react
-from benchmarks.comparing import Bench, Comparison, Contestant, Figure, Role, Told
+from benchmarks.comparing import Bench, Comparison, Contestant, Figure, HistoryEvent, Role
 from benchmarks.figures import Result, Target
 from benchmarks.sample import PRODUCTS, Orders
 from benchmarks.servers import Servers
@@ -43,7 +43,7 @@ def measure(bench: Bench, servers: Servers) -> None:
     )
 
 
-def two(servers: Servers, orders: Orders, name: str) -> Told:
+def two(servers: Servers, orders: Orders, name: str) -> HistoryEvent:
     """Two against one; each must have done each order's effect once."""
     one = react.ours(servers, orders)
     both = react.ours(servers, orders, processes=2)
@@ -51,4 +51,4 @@ def two(servers: Servers, orders: Orders, name: str) -> Told:
         f"{name}, one process": Figure(one, "orders/s"),
         f"{name}, two processes": Figure(both, "orders/s"),
     }
-    return Told(both / one, besides)
+    return HistoryEvent(both / one, besides)

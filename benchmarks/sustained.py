@@ -12,7 +12,15 @@ from functools import partial
 from statistics import mean
 
 from benchmarks import whole
-from benchmarks.comparing import Bench, Comparison, Contestant, Figure, Role, Told, WentWrong
+from benchmarks.comparing import (
+    Bench,
+    Comparison,
+    Contestant,
+    Figure,
+    HistoryEvent,
+    Role,
+    WentWrong,
+)
 from benchmarks.figures import Result, Target
 from benchmarks.latency import percentile
 from benchmarks.servers import Servers
@@ -91,7 +99,7 @@ def measure(bench: Bench, servers: Servers) -> None:
     )
 
 
-def highest_held(bench: Bench, servers: Servers, *, lengths: Sequence[float]) -> Told:
+def highest_held(bench: Bench, servers: Servers, *, lengths: Sequence[float]) -> HistoryEvent:
     """One rate after the other, each in a new shop; the lowest for the whole time in any case."""
     tried = {}
     for rate in RATES:
@@ -115,7 +123,7 @@ def highest_held(bench: Bench, servers: Servers, *, lengths: Sequence[float]) ->
     for share in (50, 99):
         if course.took:
             besides[f"p{share} to the last reaction"] = Figure(percentile(course.took, share), "s")
-    return Told(course.finished, besides)
+    return HistoryEvent(course.finished, besides)
 
 
 def at_rate(servers: Servers, *, rate: float, seconds: float) -> tuple[Course, bool]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from shared.errors import CouldNotBeDone
+from shared.errors import OperationFailed
 from shop import registry
 
 KEYS = Path("/run/keys")
@@ -58,10 +58,10 @@ def make_keys(root: Path, services: Sequence[str], *, own: Own = os.chown) -> It
         What was made, a sentence each.
 
     Raises:
-        CouldNotBeDone: two services would share a user, and with it their secrets.
+        OperationFailed: two services would share a user, and with it their secrets.
     """
     if len({registry.user_id(name) for name in services}) < len(services):
-        raise CouldNotBeDone("two services' names give the same user: rename the newer one")
+        raise OperationFailed("two services' names give the same user: rename the newer one")
     _make_rabbitmq(_Folder(root / "rabbitmq", user=0, group=0, own=own, mode=0o755))
     _make_postgres(_Folder(root / "postgres", user=0, group=0, own=own, mode=0o755))
     for name in services:

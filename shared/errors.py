@@ -1,11 +1,11 @@
 """One tree of errors; each class says what becomes of the delivery, or of the command.
 
     ShopError
-    ├── WrongInput               a person can put it right; exit code 2
-    ├── CouldNotBeDone           it was understood and could not be done; exit code 1
+    ├── InvalidInput               a person can put it right; exit code 2
+    ├── OperationFailed           it was understood and could not be done; exit code 1
     │   └── BrokerUnavailable    the broker cannot be reached for now
     │       └── BrokerRefused    it was reached and refuses us: trying again is no use
-    ├── EnvironmentFailed        what the service stands on is away: stop consuming, hand back
+    ├── DependencyUnavailable        what the service stands on is away: stop consuming, hand back
     ├── TransientFailure         may go well later: retried after the broker's delay
     │   ├── NotKnownYet          an event that comes before the one it builds on
     │   └── DeadlineExceeded     its handler hung; its process ends, and counts one attempt
@@ -29,15 +29,15 @@ class ShopError(Exception):
         super().__init__(message or (type(self).__doc__ or "").partition("\n")[0])
 
 
-class WrongInput(ShopError):
+class InvalidInput(ShopError):
     """The input cannot be used as it is."""
 
 
-class CouldNotBeDone(ShopError):
+class OperationFailed(ShopError):
     """The command was understood and could not be done."""
 
 
-class BrokerUnavailable(CouldNotBeDone):
+class BrokerUnavailable(OperationFailed):
     """The broker cannot be reached."""
 
 
@@ -45,7 +45,7 @@ class BrokerRefused(BrokerUnavailable):
     """The broker refuses this service."""
 
 
-class EnvironmentFailed(ShopError):
+class DependencyUnavailable(ShopError):
     """Something that the service stands on is away."""
 
 

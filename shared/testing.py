@@ -16,7 +16,7 @@ from shared.messaging.codec import encode
 from shared.messaging.embedded import EmbeddedBroker
 from shared.messaging.ports.publisher import Message
 from shared.messaging.topology import Topology
-from shared.runtime.reactor import Reacted, Reactor
+from shared.runtime.reactor import DeliveryResult, Reactor
 from shared.runtime.relay import send_some
 from shared.runtime.service import AnyService
 from shared.storage import outbox
@@ -74,7 +74,7 @@ class Stage:
     Args:
         folder: an empty one, for the files.
         services: who plays.
-        outside: what services act on outside their database, by the service's name.
+        gateway: what services act on gateway their database, by the service's name.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Stage:
         folder: Path,
         services: Sequence[AnyService],
         *,
-        outside: Mapping[str, Any] | None = None,
+        gateway: Mapping[str, Any] | None = None,
     ) -> None:
         self.clock = Clock()
         self.services = {each.name: each for each in services}
@@ -93,7 +93,7 @@ class Stage:
         for name, service in self.services.items():
             migrate(self.databases[name], service.migrations)
         self._publisher = self.broker.publisher()
-        self._outside = dict(outside or {})
+        self._gateway = dict(gateway or {})
 
     @contextmanager
     def store(self, service: str) -> Iterator[Any]:
@@ -106,7 +106,7 @@ class Stage:
         """Send events as any publisher would."""
         self._publisher.publish([_message(event, source) for event in events])
 
-    def play(self, *, turns: int = 100) -> list[Reacted]:
+    def play(self, *, turns: int = 100) -> list[DeliveryResult]:
         """Relay and react until nothing is ready; what is delayed stays delayed.
 
         Returns:
@@ -115,7 +115,7 @@ class Stage:
         Raises:
             AssertionError: it does not come to rest.
         """
-        reacted: list[Reacted] = []
+        reacted: list[DeliveryResult] = []
         for _ in range(turns):
             before, sent = len(reacted), 0
             for name in self.services:
@@ -125,19 +125,19 @@ class Stage:
                 return reacted
         raise AssertionError(f"not at rest after {turns} turns")
 
-    def react(self, name: str) -> list[Reacted]:
+    def react(self, name: str) -> list[DeliveryResult]:
         """Let one service take what is ready for it."""
         service = self.services[name]
         reactor = Reactor(
             service=service,
             database=self.databases[name],
             retry=service.retry,
-            outside=self._outside.get(name),
+            gateway=self._gateway.get(name),
         )
-        consumer = self.broker.consumer(name, prefetch=service.batch_size, cautious=False)
+        consumer = self.broker.consumer(name, prefetch=service.batch_size, slow_start=False)
         try:
             reaction = reactor.react(consumer.take(service.batch_size, wait=0))
-            consumer.settle([each.verdict for each in reaction.reacted])
+            consumer.settle([each.settlement for each in reaction.reacted])
         finally:
             consumer.close()
         return reaction.reacted

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from shared.errors import ShopError, WrongInput
+from shared.errors import InvalidInput, ShopError
 from shared.operations import commands as operations
 from shared.operations.catalog.commands import show_catalog
 from shared.operations.dead_letters import commands as dead_letters
@@ -76,7 +76,7 @@ def main() -> None:
         sys.exit(130)
     except ShopError as error:
         _say(str(error))
-        sys.exit(2 if isinstance(error, WrongInput) else 1)
+        sys.exit(2 if isinstance(error, InvalidInput) else 1)
     except typer.exceptions.TyperException as error:
         if error.format_message():  # none where a group's help was shown instead
             _say(error.format_message().replace("Value error, ", ""))

@@ -32,17 +32,17 @@ def run(
         bool, typer.Option("--from-history", help="Begin with all that happened before, once.")
     ] = False,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Also where that publishes, or acts outside.")
+        bool, typer.Option("--yes", help="Also where that publishes, or acts gateway.")
     ] = False,
 ) -> None:
     """Run one service until Ctrl-C, as in its container."""
     from shared.runtime.process import run as run_services
-    from shared.runtime.service import must_be_meant
+    from shared.runtime.service import require_consent
     from shared.runtime.settings import settings_for
 
     service = service_named(context, name)
     if from_history and not yes:
-        must_be_meant(service)
+        require_consent(service)
     settings = settings_for(name)
     raise typer.Exit(
         run_services(

@@ -5,10 +5,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import services
-from shared.errors import CouldNotBeDone
+from shared.errors import OperationFailed
 from shared.operations.catalog.catalog import catalog
 from shared.operations.catalog.markdown import page
-from shared.operations.scaffold.consumer import PAGE, NewConsumer, contracts_of, make, must_be_free
+from shared.operations.scaffold.consumer import (
+    PAGE,
+    NewConsumer,
+    contracts_of,
+    make,
+    require_free_name,
+)
 from shop import registry
 
 ROOT = Path(services.__path__[0]).parent
@@ -25,12 +31,12 @@ def add_consumer(name: str, topics: Sequence[str], *, commands: Iterable[str]) -
         What was made, and what to do next.
 
     Raises:
-        WrongInput: the name or a topic cannot be used.
-        CouldNotBeDone: this is no checkout, or it cannot be written; nothing has changed.
+        InvalidInput: the name or a topic cannot be used.
+        OperationFailed: this is no checkout, or it cannot be written; nothing has changed.
     """
     user = registry.user_id(name)
     same_user = [each for each in registry.names() if registry.user_id(each) == user]
-    must_be_free(name, ROOT, commands=commands, users=same_user)
+    require_free_name(name, ROOT, commands=commands, users=same_user)
     consumer = NewConsumer(name=name, subscribed=contracts_of(topics), user=user)
     for path in make(consumer, ROOT):
         yield f"made    {path}" if name in path.parts else f"changed {path}"
@@ -38,7 +44,7 @@ def add_consumer(name: str, topics: Sequence[str], *, commands: Iterable[str]) -
     try:
         (ROOT / PAGE).write_text(page(catalog(registry.all_services())), "utf-8")
     except OSError as error:
-        raise CouldNotBeDone(f"{PAGE} is as it was ({error.strerror}): run make docs") from error
+        raise OperationFailed(f"{PAGE} is as it was ({error.strerror}): run make docs") from error
     yield f"changed {PAGE}"
     yield ""
     next_steps = {

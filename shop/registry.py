@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 import services
-from shared.errors import WrongInput
+from shared.errors import InvalidInput
 
 if TYPE_CHECKING:  # half of what `shop --help` would take
     from shared.runtime.service import AnyService
@@ -35,10 +35,10 @@ def service(name: str) -> "AnyService":
     """The declaration of a service.
 
     Raises:
-        WrongInput: there is none of that name.
+        InvalidInput: there is none of that name.
     """
     if name not in names():
-        raise WrongInput(f"there is no service {name!r}; there are {', '.join(names())}")
+        raise InvalidInput(f"there is no service {name!r}; there are {', '.join(names())}")
     declared: AnyService = getattr(importlib.import_module(f"services.{name}.service"), name)
     return declared
 

@@ -63,7 +63,7 @@ class AnalyticsStore(Store):
 
     def _write(self, table: Table, rows: Sequence[Row]) -> None:
         if rows:
-            bulk.insert_many(self.connection, table, rows, how=bulk.unless_there)
+            bulk.insert_many(self.connection, table, rows, how=bulk.skip_existing)
 
 
 def _revenue(event: DomainEvent) -> Decimal | None:

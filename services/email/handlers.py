@@ -14,7 +14,7 @@ from shared.storage.unit_of_work import UnitOfWork
 
 Work = UnitOfWork[EmailStore, Mailer]
 
-DEEDS = {
+NOTES = {
     "confirmation": "confirmation",
     "shipping": "shipping notice",
     "cancellation": "cancellation notice",
@@ -24,7 +24,7 @@ DEEDS = {
 def confirm_order(event: OrderPlaced, work: Work) -> None:
     """Remember who ordered, and confirm the order, even one that was cancelled since."""
     work.store.remember(Customer(event.order_id, event.customer_email, event.currency))
-    _send(confirmation(event, sender=work.outside.sender), work)
+    _send(confirmation(event, sender=work.gateway.sender), work)
 
 
 def notify_of_shipping(event: OrderShipped, work: Work) -> None:
@@ -35,7 +35,7 @@ def notify_of_shipping(event: OrderShipped, work: Work) -> None:
         CustomerUnknown: it has not come until the last attempt; dead.
     """
     to = _customer_of(event.order_id, work).address
-    _send(shipping_notice(event, to=to, sender=work.outside.sender), work)
+    _send(shipping_notice(event, to=to, sender=work.gateway.sender), work)
 
 
 def tell_of_cancellation(event: OrderCancelled, work: Work) -> None:
@@ -47,7 +47,7 @@ def tell_of_cancellation(event: OrderCancelled, work: Work) -> None:
     """
     customer = _customer_of(event.order_id, work)
     to, currency = customer.address, customer.currency
-    _send(cancellation(event, to=to, currency=currency, sender=work.outside.sender), work)
+    _send(cancellation(event, to=to, currency=currency, sender=work.gateway.sender), work)
 
 
 def _customer_of(order_id: str, work: Work) -> Customer:
@@ -61,5 +61,5 @@ def _customer_of(order_id: str, work: Work) -> Customer:
 
 def _send(mail: Mail, work: Work) -> None:
     work.store.record(mail)
-    work.outside.send(mail.message)
-    work.did(f"{DEEDS[mail.kind]} mailed")
+    work.gateway.send(mail.message)
+    work.note(f"{NOTES[mail.kind]} mailed")

@@ -11,7 +11,7 @@ from email.message import Message
 from hashlib import sha256
 from pathlib import Path
 
-from shared.errors import EnvironmentFailed
+from shared.errors import DependencyUnavailable
 
 
 class Maildir:
@@ -25,7 +25,7 @@ class Maildir:
         """Put a mail into the folder.
 
         Raises:
-            EnvironmentFailed: the folder cannot be written, or the disk is full.
+            DependencyUnavailable: the folder cannot be written, or the disk is full.
         """
         # Not mailbox.Maildir.add: its names hold the time, so a second copy would be a second file.
         name = sha256(str(message["Message-ID"]).encode()).hexdigest()
@@ -43,7 +43,7 @@ class Maildir:
         """Write, and take away again, a file.
 
         Raises:
-            EnvironmentFailed: the folder cannot be written, or the disk is full.
+            DependencyUnavailable: the folder cannot be written, or the disk is full.
         """
         try:
             self._make()
@@ -72,9 +72,9 @@ class Maildir:
             os.fsync(file.fileno())
         return Path(path)
 
-    def _unusable(self, error: OSError) -> EnvironmentFailed:
+    def _unusable(self, error: OSError) -> DependencyUnavailable:
         reason = error.strerror or type(error).__name__
-        return EnvironmentFailed(f"the mail folder {self._folder} cannot be written ({reason})")
+        return DependencyUnavailable(f"the mail folder {self._folder} cannot be written ({reason})")
 
 
 def _sync(folder: Path) -> None:

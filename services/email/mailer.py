@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from services.email.maildir import Maildir
 from services.email.smtp import MailServer
-from shared.errors import WrongInput
+from shared.errors import InvalidInput
 from shared.events.fields import EmailAddress
 from shared.runtime.settings import Settings
 
@@ -20,7 +20,7 @@ class Way(Protocol):
         """Hand over a mail; once it returns, the mail is safe."""
 
     def probe(self) -> None:
-        """Raise EnvironmentFailed unless a mail could be handed over now."""
+        """Raise DependencyUnavailable unless a mail could be handed over now."""
 
     def close(self) -> None:
         """Let go of it."""
@@ -42,7 +42,7 @@ class Mailer:
         """As the settings say; it connects when it is used.
 
         Raises:
-            WrongInput: SHOP_SMTP_URL or SHOP_MAIL_FROM cannot be used.
+            InvalidInput: SHOP_SMTP_URL or SHOP_MAIL_FROM cannot be used.
         """
         sender = _sender(settings.mail_from)
         if settings.smtp_url:
@@ -55,7 +55,7 @@ class Mailer:
         Raises:
             MailRefused: it will never be taken; dead.
             MailRefusedForNow: tried again later.
-            EnvironmentFailed: the mail server, or the folder, is away.
+            DependencyUnavailable: the mail server, or the folder, is away.
         """
         self._way.send(message)
 
@@ -63,7 +63,7 @@ class Mailer:
         """Ask whether a mail could be sent now.
 
         Raises:
-            EnvironmentFailed: it could not.
+            DependencyUnavailable: it could not.
         """
         self._way.probe()
 
@@ -80,7 +80,7 @@ def _sender(mail_from: str) -> Address:
         user, _, domain = address.rpartition("@")
         return Address(name.strip().strip('"'), user, domain)
     except (ValidationError, ValueError):
-        raise WrongInput(
+        raise InvalidInput(
             "SHOP_MAIL_FROM should be a mail address, with or without a name before it: "
             "Past Tense <orders@shop.example>"
         ) from None

@@ -11,8 +11,8 @@ from shared.runtime.service import Service
 email = Service(
     "email",
     store=EmailStore,
-    acts_outside=Mailer,
-    retry=Retry(step=10, longest=600, limit=30),
+    gateway=Mailer,
+    retry=Retry(delay=10, max_delay=600, max_retries=30),
 )
 email.on(OrderPlaced, confirm_order)
 email.on(OrderShipped, notify_of_shipping)

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from services.email.refusals import MailRefused, MailRefusedForNow
-from shared.errors import EnvironmentFailed, ShopError, WrongInput
+from shared.errors import DependencyUnavailable, InvalidInput, ShopError
 
 TIMEOUT = 10.0
 """Seconds for each step of the conversation: a handler with several of them has a minute."""
@@ -58,7 +58,7 @@ class Server:
         """What a URL says.
 
         Raises:
-            WrongInput: it says something else; the sentence repeats none of it.
+            InvalidInput: it says something else; the sentence repeats none of it.
         """
         try:
             parts = urlsplit(url)
@@ -108,7 +108,7 @@ class MailServer:
             verified. Ports left out are 25 and 465.
 
     Raises:
-        WrongInput: it is no such URL.
+        InvalidInput: it is no such URL.
     """
 
     def __init__(self, url: str, *, timeout: float = TIMEOUT) -> None:
@@ -122,7 +122,7 @@ class MailServer:
         Raises:
             MailRefused: the server will never take it; dead.
             MailRefusedForNow: it may later; tried again.
-            EnvironmentFailed: the server cannot be reached, or does not let us in.
+            DependencyUnavailable: the server cannot be reached, or does not let us in.
         """
         connection = self._ready()
         try:
@@ -144,7 +144,7 @@ class MailServer:
         """Have a word with the server.
 
         Raises:
-            EnvironmentFailed: it cannot be reached, or does not let us in.
+            DependencyUnavailable: it cannot be reached, or does not let us in.
         """
         self._keep(self._ready())
 
@@ -220,8 +220,8 @@ class MailServer:
             return self._away(f"answered {code}")
         return MailRefused(said) if code >= 500 else MailRefusedForNow(said)
 
-    def _away(self, trouble: str) -> EnvironmentFailed:
-        return EnvironmentFailed(f"the mail server {self._server.place} {trouble}")
+    def _away(self, trouble: str) -> DependencyUnavailable:
+        return DependencyUnavailable(f"the mail server {self._server.place} {trouble}")
 
 
 def _answers(connection: smtplib.SMTP) -> bool:
@@ -252,8 +252,8 @@ def _reason(error: OSError) -> str:
     return error.strerror or type(error).__name__
 
 
-def _wrong_url() -> WrongInput:
-    return WrongInput(
+def _wrong_url() -> InvalidInput:
+    return InvalidInput(
         "SHOP_SMTP_URL should be smtp://HOST:PORT, smtp://USER:PASSWORD@HOST:PORT or "
         "smtps://USER:PASSWORD@HOST:PORT"
     )

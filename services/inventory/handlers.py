@@ -13,15 +13,15 @@ def reserve_stock(event: OrderPlaced, work: UnitOfWork[InventoryStore]) -> None:
     store, order_id = work.store, event.order_id
     reservation = store.reservations[order_id]
     if reservation.state != State.NEW:
-        work.did(f"nothing put aside: the order is {reservation.state} already")
+        work.note(f"nothing put aside: the order is {reservation.state} already")
     elif missing := store.missing(event.items):
         reservation.state = State.SHORT
         work.publish(StockRanShort(order_id=order_id, missing=missing))
-        work.did(f"{_listed(missing)} missing")
+        work.note(f"{_listed(missing)} missing")
     else:
         store.put_aside(order_id, event.items)
         work.publish(StockReserved(order_id=order_id, items=event.items))
-        work.did(f"{_listed(event.items)} put aside")
+        work.note(f"{_listed(event.items)} put aside")
 
 
 def release_stock(event: OrderCancelled, work: UnitOfWork[InventoryStore]) -> None:
@@ -29,10 +29,10 @@ def release_stock(event: OrderCancelled, work: UnitOfWork[InventoryStore]) -> No
     reservation = work.store.reservations[event.order_id]
     if reservation.state == State.RESERVED:
         work.store.give_back(event.order_id)
-        work.did(f"{_listed(reservation.items)} given back")
+        work.note(f"{_listed(reservation.items)} given back")
     elif reservation.state != State.RELEASED:
         reservation.state = State.CANCELLED
-        work.did("nothing to give back")
+        work.note("nothing to give back")
 
 
 def _listed(items: Mapping[str, int], most: int = 3) -> str:

@@ -12,10 +12,10 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from services.inventory.tables import products, reservations
-from shared.errors import WrongInput
+from shared.errors import InvalidInput
 from shared.events import DomainEvent, OrderEvent, OrderPlaced
 from shared.storage.database import Database
-from shared.storage.locked_rows import Rows
+from shared.storage.locked_rows import LockedRows
 from shared.storage.unit_of_work import Store
 
 
@@ -56,8 +56,8 @@ class InventoryStore(Store):
 
     def __init__(self, connection: Connection, database: Database) -> None:
         super().__init__(connection, database)
-        self.products = Rows(self, products, Product)
-        self.reservations = Rows(self, reservations, Reservation)
+        self.products = LockedRows(self, products, Product)
+        self.reservations = LockedRows(self, reservations, Reservation)
 
     def prepare(self, events: Sequence[DomainEvent]) -> None:
         """Lock and read the orders' reservations and then the products that they are about."""
@@ -111,7 +111,7 @@ class InventoryStore(Store):
         """Add pieces to a product; answers its new numbers.
 
         Raises:
-            WrongInput: there is no such product.
+            InvalidInput: there is no such product.
         """
         statement = (
             update(products)
@@ -122,5 +122,5 @@ class InventoryStore(Store):
         found = self.connection.execute(statement).mappings().first()
         if found is None:
             known = ", ".join(each["sku"] for each in self.stock())
-            raise WrongInput(f"there is no product {sku!r}; there are {known}")
+            raise InvalidInput(f"there is no product {sku!r}; there are {known}")
         return dict(found)

@@ -38,12 +38,12 @@ def ledger(customer_email: Email, *, as_json: AsJson = False) -> None:
 def _must_be_mail(text: str) -> None:
     from pydantic import TypeAdapter, ValidationError
 
-    from shared.errors import WrongInput
+    from shared.errors import InvalidInput
     from shared.events.fields import EmailAddress
 
     try:
         TypeAdapter(EmailAddress).validate_python(text)
     except ValidationError:
-        raise WrongInput(
+        raise InvalidInput(
             "EMAIL should be one plain mail address, such as jane@example.com"
         ) from None

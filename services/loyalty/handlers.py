@@ -11,7 +11,7 @@ def award_points(event: OrderPlaced, work: UnitOfWork[LoyaltyStore]) -> None:
     award.customer_email = event.customer_email
     award.points = int(event.total_amount)
     award.awarded_at = event.occurred_at
-    work.did(
+    work.note(
         "no points: the order is cancelled already"
         if award.taken_back_at
         else f"{award.points} points awarded"
@@ -22,6 +22,6 @@ def take_points_back(event: OrderCancelled, work: UnitOfWork[LoyaltyStore]) -> N
     """Take back exactly what the order was awarded, or will be."""
     award = work.store.awards[event.order_id]
     award.taken_back_at = event.occurred_at
-    work.did(
+    work.note(
         "no points to take back" if award.points is None else f"{award.points} points taken back"
     )

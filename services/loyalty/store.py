@@ -16,7 +16,7 @@ from sqlalchemy import Connection, func, literal, select, union_all
 from services.loyalty.tables import awards
 from shared.events import DomainEvent, OrderEvent
 from shared.storage.database import Database
-from shared.storage.locked_rows import Rows
+from shared.storage.locked_rows import LockedRows
 from shared.storage.unit_of_work import Store
 
 
@@ -36,7 +36,7 @@ class LoyaltyStore(Store):
 
     def __init__(self, connection: Connection, database: Database) -> None:
         super().__init__(connection, database)
-        self.awards = Rows(self, awards, Award)
+        self.awards = LockedRows(self, awards, Award)
 
     def prepare(self, events: Sequence[DomainEvent]) -> None:
         """Lock and read the orders' awards."""

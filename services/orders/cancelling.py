@@ -26,7 +26,7 @@ def cancel_order(wish: Cancellation, work: UnitOfWork[OrdersStore]) -> Order:
     """Cancel an order because a person says so.
 
     Raises:
-        WrongInput: there is no such order.
+        InvalidInput: there is no such order.
         OrderRefuses: it is cancelled already, or paid, or shipped.
     """
     order = wanted(wish.order_id, work.store)

@@ -205,14 +205,14 @@ def simulate(
 def _deciding(order_id: str, done: str, again: str) -> "Iterator[UnitOfWork[OrdersStore]]":
     """A unit of work on an order; when its outcome is unknown, a person is told what to do."""
     from services.orders.service import orders
-    from shared.storage.database import OutcomeUnknown
+    from shared.storage.database import CommitOutcomeUnknown
 
     with database_of(orders) as database:
         try:
             with orders.unit_of_work(database) as work:
                 yield work
-        except OutcomeUnknown as error:
-            raise OutcomeUnknown(
+        except CommitOutcomeUnknown as error:
+            raise CommitOutcomeUnknown(
                 f"the database went away while it wrote, so whether {order_id} is {done} is not "
                 f"known: look with shop orders show {order_id}; {again}"
             ) from error

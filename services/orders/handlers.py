@@ -22,7 +22,7 @@ def note_reservation(event: StockReserved, work: UnitOfWork[OrdersStore]) -> Non
     """Note that all of an order has been put aside."""
     order = _known(event, work.store)
     work.store.keep(replace(order, reserved_at=order.reserved_at or event.occurred_at))
-    work.did("reserved")
+    work.note("reserved")
 
 
 def note_shipping(event: OrderShipped, work: UnitOfWork[OrdersStore]) -> None:
@@ -38,19 +38,19 @@ def note_shipping(event: OrderShipped, work: UnitOfWork[OrdersStore]) -> None:
             tracking_number=event.tracking_number,
         )
         work.store.keep(shipped)
-    work.did(f"shipped with {event.carrier}")
+    work.note(f"shipped with {event.carrier}")
 
 
 def cancel_for_shortage(event: StockRanShort, work: UnitOfWork[OrdersStore]) -> None:
     """Cancel an order that cannot be had, giving back what was paid."""
     order = _known(event, work.store)
     if order.cancelled_at:
-        work.did("was cancelled already")
+        work.note("was cancelled already")
         return
     if order.shipped_at:
         raise Impossible(f"{order.order_id} ran short, but it had been shipped")
     cancelled = cancel(order, _out_of_stock(event.missing), work)
-    work.did(f"cancelled, {cancelled.refunded_amount} {cancelled.currency} given back")
+    work.note(f"cancelled, {cancelled.refunded_amount} {cancelled.currency} given back")
 
 
 def _known(event: OrderEvent, store: OrdersStore) -> Order:

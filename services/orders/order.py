@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from shared.errors import CouldNotBeDone
+from shared.errors import OperationFailed
 
 STATUSES = ("placed", "reserved", "paid", "shipped", "cancelled")
 """How far an order can be; each has its time in a field `STATUS_at`."""
@@ -15,7 +15,7 @@ CURRENCY = "EUR"
 """Of the whole price list."""
 
 
-class OrderRefuses(CouldNotBeDone):
+class OrderRefuses(OperationFailed):
     """What has happened to the order so far does not allow it."""
 
 

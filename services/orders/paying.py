@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from services.orders.order import Order, OrderRefuses
 from services.orders.store import OrdersStore
-from shared.errors import WrongInput
+from shared.errors import InvalidInput
 from shared.events import PaymentReceived
 from shared.events.fields import Money, OrderId, Word
 from shared.storage.unit_of_work import UnitOfWork
@@ -26,7 +26,7 @@ def pay_order(payment: Payment, work: UnitOfWork[OrdersStore]) -> Order:
     """Take the payment of an order.
 
     Raises:
-        WrongInput: there is no such order, or it costs another amount.
+        InvalidInput: there is no such order, or it costs another amount.
         OrderRefuses: it is cancelled, or paid already.
     """
     order = wanted(payment.order_id, work.store)
@@ -36,7 +36,7 @@ def pay_order(payment: Payment, work: UnitOfWork[OrdersStore]) -> Order:
         raise OrderRefuses(f"{order.order_id} is paid already")
     if payment.amount != order.total_amount:
         total = f"{order.total_amount} {order.currency}"
-        raise WrongInput(f"{order.order_id} costs {total}: pay that amount, not another")
+        raise InvalidInput(f"{order.order_id} costs {total}: pay that amount, not another")
     event = PaymentReceived(
         order_id=order.order_id, amount=payment.amount, payment_method=payment.payment_method
     )
@@ -50,7 +50,7 @@ def wanted(order_id: str, store: OrdersStore) -> Order:
     """The order that a person speaks of, under a lock.
 
     Raises:
-        WrongInput: there is none.
+        InvalidInput: there is none.
     """
     order = store.locked(order_id)
     if order is None:
@@ -58,6 +58,6 @@ def wanted(order_id: str, store: OrdersStore) -> Order:
     return order
 
 
-def no_such_order(order_id: str) -> WrongInput:
+def no_such_order(order_id: str) -> InvalidInput:
     """What is said of an order that there is not."""
-    return WrongInput(f"there is no order {order_id}: shop orders list shows the latest")
+    return InvalidInput(f"there is no order {order_id}: shop orders list shows the latest")

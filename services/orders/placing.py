@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.orders.order import CURRENCY, Order, OrderRefuses
 from services.orders.store import OrdersStore
-from shared.errors import WrongInput
+from shared.errors import InvalidInput
 from shared.events import OrderPlaced
 from shared.events.fields import EmailAddress, Items, OrderId, ShippingAddress
 from shared.storage.unit_of_work import UnitOfWork
@@ -42,7 +42,7 @@ def place_order(new: NewOrder, work: UnitOfWork[OrdersStore]) -> Order:
     """Place an order; the same again answers what has become of the first.
 
     Raises:
-        WrongInput: a product is not on the price list.
+        InvalidInput: a product is not on the price list.
         OrderRefuses: that id has been given to another order.
     """
     unit_prices = work.store.unit_prices(new.items.keys())
@@ -73,7 +73,7 @@ def place_order(new: NewOrder, work: UnitOfWork[OrdersStore]) -> Order:
 def _total(new: NewOrder, unit_prices: dict[str, Decimal]) -> Decimal:
     missing = sorted(new.items.keys() - unit_prices.keys())
     if missing:
-        raise WrongInput(
+        raise InvalidInput(
             f"there is no product {missing[0]}: shop orders products lists those there are"
         )
     return sum((unit_prices[sku] * number for sku, number in new.items.items()), Decimal(0))

@@ -13,10 +13,10 @@ def open_shipment(event: OrderPlaced, work: Work) -> None:
     shipment = work.store.shipments[event.order_id]
     shipment.opened_at = event.occurred_at
     if shipment.voided_at:
-        work.did("nothing to ship: the order is cancelled already")
+        work.note("nothing to ship: the order is cancelled already")
         return
     shipment.address = event.shipping_address
-    work.did("shipment opened")
+    work.note("shipment opened")
     _ship_if_ready(shipment, work)
 
 
@@ -24,7 +24,7 @@ def note_payment(event: PaymentReceived, work: Work) -> None:
     """Ship, if the payment was the last thing missing."""
     shipment = work.store.shipments[event.order_id]
     shipment.paid_at = event.occurred_at
-    work.did("payment noted")
+    work.note("payment noted")
     _ship_if_ready(shipment, work)
 
 
@@ -32,7 +32,7 @@ def note_reservation(event: StockReserved, work: Work) -> None:
     """Ship, if the reservation was the last thing missing."""
     shipment = work.store.shipments[event.order_id]
     shipment.reserved_at = event.occurred_at
-    work.did("reservation noted")
+    work.note("reservation noted")
     _ship_if_ready(shipment, work)
 
 
@@ -41,7 +41,7 @@ def void_shipment(event: OrderCancelled, work: Work) -> None:
     shipment = work.store.shipments[event.order_id]
     shipment.voided_at = event.occurred_at
     shipment.address = None
-    work.did("shipment voided")
+    work.note("shipment voided")
 
 
 def _ship_if_ready(shipment: Shipment, work: Work) -> None:
@@ -55,4 +55,4 @@ def _ship_if_ready(shipment: Shipment, work: Work) -> None:
     )
     shipment.shipped_at = shipped.occurred_at
     work.publish(shipped)
-    work.did(f"shipped as {shipment.tracking_number}")
+    work.note(f"shipped as {shipment.tracking_number}")

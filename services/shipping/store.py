@@ -18,7 +18,7 @@ from sqlalchemy import Connection, case, func, select
 from services.shipping.tables import shipments
 from shared.events import DomainEvent, OrderEvent
 from shared.storage.database import Database
-from shared.storage.locked_rows import Rows
+from shared.storage.locked_rows import LockedRows
 from shared.storage.unit_of_work import Store
 
 _status = case(
@@ -70,7 +70,7 @@ class ShippingStore(Store):
 
     def __init__(self, connection: Connection, database: Database) -> None:
         super().__init__(connection, database)
-        self.shipments = Rows(self, shipments, Shipment)
+        self.shipments = LockedRows(self, shipments, Shipment)
 
     def prepare(self, events: Sequence[DomainEvent]) -> None:
         """Lock and read the orders' shipments."""

@@ -57,7 +57,7 @@ def _text(pattern: str, description: str, most: int | None = None) -> Any:  # no
     return Field(pattern=pattern, description=description, max_length=most)
 
 
-def what_is_wrong(error: ValidationError, model: type[BaseModel]) -> str:
+def first_error(error: ValidationError, model: type[BaseModel]) -> str:
     """The first thing wrong, in one sentence that names the field and repeats no value."""
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
     name = str(first["loc"][0]) if first["loc"] else model.__name__

@@ -9,15 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import NamedTuple
 
-from shared.errors import CouldNotBeDone
-from shared.history.reading import Told, topic_of
+from shared.errors import OperationFailed
+from shared.history.reading import HistoryEvent, topic_of
 from shared.messaging.ports.publisher import Message, Publisher
 
 WINDOW = 500
 """Messages between two looks at whether they are safe."""
 
 
-class Copied(NamedTuple):
+class CopiedWindow(NamedTuple):
     """A window that is safe in the queue.
 
     Attributes:
@@ -29,15 +29,15 @@ class Copied(NamedTuple):
 
 
 def copy(
-    told: Iterable[Told], publisher: Publisher, *, to: str, replays: int = 0
-) -> Iterator[Copied]:
+    told: Iterable[HistoryEvent], publisher: Publisher, *, to: str, replays: int = 0
+) -> Iterator[CopiedWindow]:
     """Send events to one queue alone, a window at a time; the next is read meanwhile.
 
     Args:
         replays: how often a person has sent them again.
 
     Raises:
-        CouldNotBeDone: the broker refuses one for good.
+        OperationFailed: the broker refuses one for good.
         BrokerUnavailable: it is away; the last window may be in the queue, or not.
     """
     left = iter(told)
@@ -50,12 +50,12 @@ def copy(
             for each, refusal in zip(window, answers.result(), strict=True):
                 if refusal is not None:
                     event_id = each.event.event_id
-                    raise CouldNotBeDone(f"event {event_id} cannot be replayed: {refusal}")
-            yield Copied(len(window), window[-1].record.offset + 1)
+                    raise OperationFailed(f"event {event_id} cannot be replayed: {refusal}")
+            yield CopiedWindow(len(window), window[-1].record.offset + 1)
             window = following
 
 
-def _message(told: Told, *, to: str, replays: int) -> Message:
+def _message(told: HistoryEvent, *, to: str, replays: int) -> Message:
     event = told.event
     return Message(
         event_id=str(event.event_id),

@@ -17,11 +17,11 @@ from uuid import UUID
 
 from pydantic_core import from_json
 
-from shared.errors import MalformedEvent, WrongInput
+from shared.errors import InvalidInput, MalformedEvent
 from shared.events import DomainEvent, concrete_types, wire_type
 from shared.messaging.codec import decode
-from shared.messaging.identity import said_id
-from shared.messaging.ports.history import HistoryReader, Recorded
+from shared.messaging.identity import plain_id
+from shared.messaging.ports.history import HistoryReader, HistoryRecord
 from shared.messaging.topology import topics_matched
 
 _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
@@ -33,10 +33,10 @@ _PART = 1_000
 """Places that are read at first, backwards."""
 
 
-class Told(NamedTuple):
+class HistoryEvent(NamedTuple):
     """An event, and the message that it stands in."""
 
-    record: Recorded
+    record: HistoryRecord
     event: DomainEvent
 
 
@@ -53,7 +53,7 @@ class Unreadable(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class EventFilter:
     """Which events.
 
     Attributes:
@@ -76,7 +76,7 @@ class Wanted:
             and (self.since is None or event.occurred_at >= self.since)
         )
 
-    def is_none_of_them(self, record: Recorded) -> bool:
+    def rules_out(self, record: HistoryRecord) -> bool:
         """Whether a message says that it is not: a tenth of the work of reading it as an event."""
         if self.topics and not _lets_through(self.topics, record.topic):
             return True
@@ -92,7 +92,7 @@ class Wanted:
         return is_other or (bool(self.types) and said["type"] not in self.types)
 
 
-class Reading:
+class EventReader:
     """What is wanted of a history, from a place or a time on, in order of arrival.
 
     Args:
@@ -108,7 +108,7 @@ class Reading:
     def __init__(
         self,
         history: HistoryReader,
-        wanted: Wanted,
+        wanted: EventFilter,
         *,
         start: int | None = None,
         end: int | None = None,
@@ -122,7 +122,7 @@ class Reading:
         self._end = end
         self._tell = tell
 
-    def __iter__(self) -> Iterator[Told]:
+    def __iter__(self) -> Iterator[HistoryEvent]:
         contracts = {wire_type(each): each for each in concrete_types()}
         start: int | datetime = self._start or 0
         if self._start is None and self._wanted.since is not None:
@@ -133,7 +133,7 @@ class Reading:
         ):
             for record in records:
                 self.place = record.offset + 1
-                if self._wanted.is_none_of_them(record):
+                if self._wanted.rules_out(record):
                     continue
                 try:
                     event = decode(record.body, contracts)
@@ -142,10 +142,10 @@ class Reading:
                     self._tell(_unreadable(record, error))
                     continue
                 if self._wanted.fits(event) and seen.is_new(event.event_id):
-                    yield Told(record, event)
+                    yield HistoryEvent(record, event)
 
 
-class Newest:
+class LatestEvents:
     """The newest that are wanted of a history, the oldest of them first.
 
     It is read backwards, part by part, no further than it takes. Of an event that was sent twice
@@ -162,7 +162,7 @@ class Newest:
     def __init__(
         self,
         history: HistoryReader,
-        wanted: Wanted,
+        wanted: EventFilter,
         most: int,
         *,
         tell: Callable[[Unreadable], None] = lambda _: None,
@@ -173,8 +173,8 @@ class Newest:
         self._most = most
         self._tell = tell
 
-    def __iter__(self) -> Iterator[Told]:
-        found: dict[UUID, Told] = {}
+    def __iter__(self) -> Iterator[HistoryEvent]:
+        found: dict[UUID, HistoryEvent] = {}
         end = self._history.end()
         start, size = self._beginning(end), max(_PART, self._most)
         while start < end and len(found) < self._most:
@@ -193,8 +193,8 @@ class Newest:
                 first = next(read, None)
         return end if first is None else first.offset
 
-    def _part(self, start: int, end: int) -> list[tuple[UUID, Told]]:
-        reading = Reading(self._history, self._wanted, start=start, end=end, tell=self._tell)
+    def _part(self, start: int, end: int) -> list[tuple[UUID, HistoryEvent]]:
+        reading = EventReader(self._history, self._wanted, start=start, end=end, tell=self._tell)
         found = [(each.event.event_id, each) for each in deque(reading, self._most)]
         self.unreadable += reading.unreadable
         return found
@@ -238,13 +238,13 @@ def types_named(name: str) -> frozenset[str]:
     """The types on the wire that a person means by `order.placed` or `order.placed.v1`.
 
     Raises:
-        WrongInput: there is no such type.
+        InvalidInput: there is no such type.
     """
     known = {wire_type(each): each.topic for each in concrete_types()}
     found = frozenset(wire for wire, topic in known.items() if name in (wire, topic))
     if not found:
         there_are = ", ".join(sorted(set(known.values())))
-        raise WrongInput(f"there is no type of event {name!r}; there are {there_are}")
+        raise InvalidInput(f"there is no type of event {name!r}; there are {there_are}")
     return found
 
 
@@ -254,7 +254,7 @@ def moment(text: str, *, now: datetime | None = None) -> datetime:
     Without an offset it is the local time of this machine.
 
     Raises:
-        WrongInput: it is none of that, or further back than the calendar goes.
+        InvalidInput: it is none of that, or further back than the calendar goes.
     """
     now = now or datetime.now(UTC)
     ago = re.fullmatch(r"([0-9]{1,6})([dhms])", text)
@@ -263,19 +263,19 @@ def moment(text: str, *, now: datetime | None = None) -> datetime:
             return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
         return _date(text).astimezone(UTC)
     except (OverflowError, ValueError):  # the latter for a local time in the first of all days
-        raise WrongInput(f"--since: {text!r} is too far back, or ahead, for a calendar") from None
+        raise InvalidInput(f"--since: {text!r} is too far back, or ahead, for a calendar") from None
 
 
 def _date(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text)
     except ValueError:
-        raise WrongInput(
+        raise InvalidInput(
             f"--since: {text!r} is no time; it should be like 2d, 3h, 30m, 2026-11-20 or "
             "2026-11-20T14:30"
         ) from None
 
 
-def _unreadable(record: Recorded, error: MalformedEvent) -> Unreadable:
-    event_id = said_id(record.event_id) or "a message without an id"
+def _unreadable(record: HistoryRecord, error: MalformedEvent) -> Unreadable:
+    event_id = plain_id(record.event_id) or "a message without an id"
     return Unreadable(f"{event_id} at place {record.offset}", str(error))

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.history.reading import Reading, Wanted
+from shared.history.reading import EventFilter, EventReader
 from shared.messaging.ports.history import HistoryReader
 
 
 @dataclass(frozen=True, slots=True)
-class Shortened:
+class TruncatedHistory:
     """A history from which older events were dropped.
 
     Attributes:
@@ -27,18 +27,18 @@ class Shortened:
             "kept"
         )
 
-    def is_felt(self, since: datetime | None) -> bool:
+    def affects(self, since: datetime | None) -> bool:
         """Whether it lacks what somebody wants who wants all since then; None for all there was."""
         return self.begins is None or since is None or since < self.begins
 
 
-def shortened(history: HistoryReader) -> Shortened | None:
+def truncated_history(history: HistoryReader) -> TruncatedHistory | None:
     """What is left of a history from which older events were dropped; None of a whole one."""
     end = history.end()  # before the first is looked for, which may be published meanwhile
     first = history.first()
     if first is None:
-        return Shortened(None) if end > 0 else None
+        return TruncatedHistory(None) if end > 0 else None
     if first.offset == 0:
         return None
-    reading = Reading(history, Wanted(), start=first.offset, end=end)
-    return Shortened(next((told.event.occurred_at for told in reading), None))
+    reading = EventReader(history, EventFilter(), start=first.offset, end=end)
+    return TruncatedHistory(next((told.event.occurred_at for told in reading), None))

@@ -12,7 +12,7 @@ from pydantic_core import from_json, to_json
 
 from shared.errors import EventTooLarge, MalformedEvent, UnsupportedVersion
 from shared.events import ENVELOPE, DomainEvent, UnknownEvent, versions
-from shared.events.fields import in_utc, what_is_wrong
+from shared.events.fields import first_error, in_utc
 
 CONTENT_TYPE = "application/cloudevents+json"
 LARGEST_EVENT_BYTES = 1024 * 1024
@@ -113,7 +113,7 @@ def _event(contract: type[DomainEvent], envelope: Envelope, data: dict[str, Any]
         return contract.model_validate(data | envelope_fields)
     except ValidationError as error:
         raise MalformedEvent(
-            f"{envelope.type}: data.{what_is_wrong(error, contract)}"
+            f"{envelope.type}: data.{first_error(error, contract)}"
         ) from None  # the chained error could show what the field held
 
 
@@ -135,4 +135,4 @@ def read(body: bytes) -> Envelope:
     try:
         return Envelope.model_validate(parsed)
     except ValidationError as error:
-        raise MalformedEvent(f"not a CloudEvent: {what_is_wrong(error, Envelope)}") from None
+        raise MalformedEvent(f"not a CloudEvent: {first_error(error, Envelope)}") from None

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from shared.errors import WrongInput
+from shared.errors import InvalidInput
 from shared.messaging.ports.broker import Broker
 
 
@@ -15,7 +15,7 @@ def broker_at(url: str, *, admin_url: str | None = None, app: str = "shop") -> B
         app: how the connections are named where one looks at the broker.
 
     Raises:
-        WrongInput: it is no such URL; the sentence repeats none of it: it may hold a password.
+        InvalidInput: it is no such URL; the sentence repeats none of it: it may hold a password.
     """
     kind, _, rest = url.partition(":")
     if kind in ("amqp", "amqps"):
@@ -27,6 +27,6 @@ def broker_at(url: str, *, admin_url: str | None = None, app: str = "shop") -> B
         from shared.messaging.embedded import EmbeddedBroker  # noqa: PLC0415 - only the one in use
 
         return EmbeddedBroker(Path(rest))
-    raise WrongInput(
+    raise InvalidInput(
         "the broker's URL should be amqp://USER:PASSWORD@HOST/VHOST, amqps://… or embedded:PATH"
     )

@@ -18,7 +18,7 @@ _A_TYPE = re.compile(r"[a-z0-9_.-]{1,100}")
 """What may be kept and shown of a stranger's properties: no words of a text, and no address."""
 
 
-def said_id(text: str) -> str:
+def plain_id(text: str) -> str:
     """What a stranger calls a message, if it can be an id; empty if not."""
     return text if _AN_ID.fullmatch(text) else ""
 
@@ -48,7 +48,7 @@ class Identity:
             by_body = f"sha256:{sha256(delivery.body).hexdigest()[:12]}"
             is_type = _A_TYPE.fullmatch(delivery.type)
             return cls(
-                said_id(delivery.event_id) or by_body,
+                plain_id(delivery.event_id) or by_body,
                 delivery.type if is_type else UNREADABLE,
                 None,
                 flaw,

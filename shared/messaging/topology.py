@@ -14,18 +14,18 @@ class Retry:
     """How a queue holds back what failed.
 
     Attributes:
-        step: seconds; the nth failure waits n steps.
-        longest: seconds that a wait has at most.
-        limit: attempts after the first; then the message is dead.
+        delay: seconds; the nth failure waits n times as long.
+        max_delay: seconds that it waits at most.
+        max_retries: attempts after the first; then the message is dead.
     """
 
-    step: float = 1.0
-    longest: float = 60.0
-    limit: int = 20
+    delay: float = 1.0
+    max_delay: float = 60.0
+    max_retries: int = 20
 
-    def delay(self, failures: int) -> float:
+    def delay_after(self, failures: int) -> float:
         """Seconds to wait after that many failures."""
-        return min(self.step * failures, self.longest)
+        return min(self.delay * failures, self.max_delay)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

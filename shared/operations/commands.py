@@ -9,7 +9,7 @@ from shared.operations.console import AsJson, database_of, service_named, servic
 
 def doctor(context: typer.Context, *, as_json: AsJson = False) -> None:
     """Check that broker, databases and topology are there, and say what to do."""
-    from shared.errors import CouldNotBeDone
+    from shared.errors import OperationFailed
     from shared.operations.doctor import check
     from shared.runtime.settings import settings_for
     from shared.runtime.setup import OPERATOR
@@ -17,10 +17,10 @@ def doctor(context: typer.Context, *, as_json: AsJson = False) -> None:
     everyone = services_of(context)
     seen = visible(everyone)
     if not seen:
-        raise CouldNotBeDone("nothing can be seen from here: SHOP_KEYS holds no service's secrets")
+        raise OperationFailed("nothing can be seen from here: SHOP_KEYS holds no service's secrets")
     try:
         operator = settings_for(OPERATOR)
-    except CouldNotBeDone:
+    except OperationFailed:
         operator = None  # a service's own container
     findings = list(check(everyone, seen, operator))
     show(

@@ -28,24 +28,26 @@ def database_of(service: "AnyService", *, make: bool = True) -> Iterator["Databa
         make: false for who only looks, and where none is would see an empty one.
 
     Raises:
-        CouldNotBeDone: it cannot be reached, may not be seen from here, is missing and not to be
+        OperationFailed: it cannot be reached, may not be seen from here, is missing and not to be
             made, or `shop setup` has not been run.
     """
-    from shared.errors import CouldNotBeDone
+    from shared.errors import OperationFailed
     from shared.runtime.settings import settings_for
-    from shared.storage.database import DATABASE_ERRORS, Database, OutcomeUnknown
+    from shared.storage.database import DATABASE_ERRORS, CommitOutcomeUnknown, Database
     from shared.storage.migrating import is_current, migrate
 
     database = Database(settings_for(service.name).database_url_of(service.name))
     try:
         if database.is_sqlite and not make and not database.path.exists():
-            raise CouldNotBeDone(f"its database {database.place} is not there")
+            raise OperationFailed(f"its database {database.place} is not there")
         if database.is_sqlite:
             migrate(database, service.migrations)
         elif not is_current(database, service.migrations):
-            raise CouldNotBeDone(f"{database.place} is not set up for this version: run shop setup")
+            raise OperationFailed(
+                f"{database.place} is not set up for this version: run shop setup"
+            )
         yield database
-    except OutcomeUnknown:
+    except CommitOutcomeUnknown:
         raise  # it says all that is known
     except DATABASE_ERRORS as error:
         cause = getattr(error, "orig", None) or error
@@ -56,7 +58,7 @@ def database_of(service: "AnyService", *, make: bool = True) -> Iterator["Databa
             else f"cannot be used ({type(cause).__name__}): "
             "is it running, and is SHOP_DATABASE_URL right?"
         )
-        raise CouldNotBeDone(f"{service.name}'s database {database.place} {trouble}") from error
+        raise OperationFailed(f"{service.name}'s database {database.place} {trouble}") from error
     finally:
         database.close()
 
@@ -71,7 +73,7 @@ class Registry(Protocol):
         """The service of that name.
 
         Raises:
-            WrongInput: there is none.
+            InvalidInput: there is none.
         """
 
 
@@ -85,7 +87,7 @@ def service_named(context: typer.Context, name: str) -> "AnyService":
     """The service of that name in the program that a command belongs to.
 
     Raises:
-        WrongInput: there is none.
+        InvalidInput: there is none.
     """
     registry: Registry = context.obj
     return registry.service(name)
@@ -93,14 +95,14 @@ def service_named(context: typer.Context, name: str) -> "AnyService":
 
 def visible(services: "Sequence[AnyService]") -> "list[AnyService]":
     """Those whose secrets this process may read; the others are named on standard error."""
-    from shared.errors import CouldNotBeDone
+    from shared.errors import OperationFailed
     from shared.runtime.settings import settings_for
 
     seen, hidden = [], []
     for each in services:
         try:
             settings_for(each.name)
-        except CouldNotBeDone:
+        except OperationFailed:
             hidden.append(each.name)
         else:
             seen.append(each)
@@ -137,20 +139,20 @@ def show(
     _print_table(rows, columns or {name: name for name in rows[0]}, title)
 
 
-def must_be_confirmed(question: str) -> None:
+def confirm(question: str) -> None:
     """Ask a person, who may answer with `--yes` beforehand.
 
     Raises:
-        CouldNotBeDone: the answer is no, or nobody is there to answer.
+        OperationFailed: the answer is no, or nobody is there to answer.
     """
-    from shared.errors import CouldNotBeDone
+    from shared.errors import OperationFailed
 
     try:
         if typer.confirm(question, err=True):
             return
     except typer.Abort:
         typer.echo(err=True)  # ends the line of the question
-    raise CouldNotBeDone("nothing was changed; --yes answers the question beforehand")
+    raise OperationFailed("nothing was changed; --yes answers the question beforehand")
 
 
 def local(moment: datetime) -> datetime:
@@ -163,10 +165,14 @@ def local(moment: datetime) -> datetime:
 
 def print_json(value: object, *, indent: int | None = None) -> None:
     """Print as JSON: times as ISO 8601, money as decimal strings."""
-    typer.echo(harmless(json.dumps(value, default=_plain, ensure_ascii=False, indent=indent)))
+    typer.echo(
+        escape_control_characters(
+            json.dumps(value, default=_plain, ensure_ascii=False, indent=indent)
+        )
+    )
 
 
-def harmless(text: str) -> str:
+def escape_control_characters(text: str) -> str:
     """A text, or JSON, of a stranger, as a terminal may show it.
 
     What could move its cursor, turn the direction of writing or break its encoding is escaped as
@@ -194,7 +200,7 @@ def _cell(value: object) -> str:
         return local(value).strftime("%Y-%m-%d %H:%M:%S")
     if isinstance(value, Mapping):
         return ", ".join(f"{number} × {name}" for name, number in value.items())
-    return "" if value is None else harmless(str(value))
+    return "" if value is None else escape_control_characters(str(value))
 
 
 def _print_table(rows: Sequence[Record], columns: Mapping[str, str], title: str | None) -> None:

@@ -69,8 +69,8 @@ def check(
             yield from _guarded(f"queue of {service.name}", partial(_queue, service))
             yield from _guarded(f"dead letters of {service.name}", partial(_dead_letters, service))
         yield from _guarded(f"database of {service.name}", partial(_database, service))
-        if service.acts_outside is not None and not is_new:  # to look would make its folder
-            yield from _guarded(f"{service.name}'s way outside", partial(_outside, service))
+        if service.gateway is not None and not is_new:  # to look would make its folder
+            yield from _guarded(f"{service.name}'s gateway", partial(_gateway, service))
 
 
 def _guarded(what: str, look: Callable[[str], Iterable[Finding]]) -> list[Finding]:
@@ -195,11 +195,11 @@ def _outbox(service: AnyService, database: Database) -> Iterator[Finding]:
         yield _well(what, f"{found.depth} to be sent")
 
 
-def _outside(service: AnyService, what: str) -> Iterator[Finding]:
-    kind: Any = service.acts_outside
-    outside = kind.opened(settings_for(service.name))
+def _gateway(service: AnyService, what: str) -> Iterator[Finding]:
+    kind: Any = service.gateway
+    gateway = kind.opened(settings_for(service.name))
     try:
-        outside.probe()
+        gateway.probe()
     finally:
-        outside.close()
+        gateway.close()
     yield _well(what, "answers")

@@ -10,15 +10,15 @@ from tenacity import Retrying, retry_if_exception, wait_random_exponential
 
 from shared.errors import BrokerRefused, BrokerUnavailable
 from shared.history.copying import copy
-from shared.history.reading import Reading, Unreadable, Wanted
-from shared.history.retention import shortened
+from shared.history.reading import EventFilter, EventReader, Unreadable
+from shared.history.retention import truncated_history
 from shared.messaging.ports.broker import Broker
 from shared.messaging.ports.history import HistoryReader
 from shared.messaging.topology import Queue
 from shared.runtime.logs import Log
 from shared.runtime.service import AnyService
 from shared.storage import checkpoints
-from shared.storage.checkpoints import Place
+from shared.storage.checkpoints import Checkpoint
 from shared.storage.database import DATABASE_ERRORS, Database
 
 TELL_EVERY = 20
@@ -81,7 +81,7 @@ class CatchUp:
         if place is not None and not place.is_done:
             self._bring(place)
 
-    def _place(self) -> Place | None:
+    def _place(self) -> Checkpoint | None:
         with self._database.read() as connection:
             place = checkpoints.find(connection)
             finished_at = checkpoints.finished_at(connection)
@@ -93,15 +93,15 @@ class CatchUp:
         end = self._history.end()
         with self._database.begin() as connection:
             checkpoints.begin(connection, self._database, until=end)
-        return Place(0, end, is_done=False)
+        return Checkpoint(0, end, is_done=False)
 
-    def _bring(self, place: Place) -> None:
-        left = shortened(self._history) if place.place == 0 else None
+    def _bring(self, place: Checkpoint) -> None:
+        left = truncated_history(self._history) if place.place == 0 else None
         if left is not None:
             self._log.warning("not all there was will come", reason=left.sentence)
         self._log.info("catching up", place=place.place, until=place.until)
-        wanted = Wanted(topics=self._service.topics)
-        reading = Reading(
+        wanted = EventFilter(topics=self._service.topics)
+        reading = EventReader(
             self._history, wanted, start=place.place, end=place.until, tell=self._skipped
         )
         publisher = self._broker.publisher()

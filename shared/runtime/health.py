@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from shared.errors import WrongInput
+from shared.errors import InvalidInput
 
 Problems = Callable[[], list[str]]
 
@@ -26,7 +26,7 @@ def serve(
         readiness: what keeps it from doing its work.
 
     Raises:
-        WrongInput: the port cannot be used.
+        InvalidInput: the port cannot be used.
     """
 
     class Answering(BaseHTTPRequestHandler):
@@ -53,7 +53,7 @@ def serve(
     try:
         server = ThreadingHTTPServer((host, port), Answering)
     except OSError as error:
-        raise WrongInput(
+        raise InvalidInput(
             f"SHOP_HTTP_PORT: {host}:{port} cannot be used ({error.strerror}); choose another"
         ) from error
     server.daemon_threads = True

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from shared.errors import ShopError
 from shared.messaging.identity import Identity
 from shared.messaging.ports.consumer import Outcome
-from shared.runtime.reactor import Reacted
+from shared.runtime.reactor import DeliveryResult
 from shared.runtime.settings import Settings
 from shared.storage import failures
 
@@ -55,7 +55,7 @@ def log_to(stream: TextIO, settings: Settings) -> Log:
     return logger
 
 
-def log_reaction(log: Log, reacted: Reacted, *, dies: bool) -> None:
+def log_reaction(log: Log, reacted: DeliveryResult, *, dies: bool) -> None:
     """One line on what was done with one delivery.
 
     Args:
@@ -73,15 +73,15 @@ def log_reaction(log: Log, reacted: Reacted, *, dies: bool) -> None:
             log.error("dead", **about)
         else:
             log.warning("failed, will retry", **about)
-    elif reacted.outcome is Outcome.HAND_BACK:
+    elif reacted.outcome is Outcome.REQUEUE:
         log.info("handed back", **about)
     else:
-        about |= {"did": ", ".join(reacted.deeds)} if reacted.deeds else {}
+        about |= {"did": ", ".join(reacted.notes)} if reacted.notes else {}
         about |= {"published": ", ".join(reacted.published)} if reacted.published else {}
         log.info("duplicate" if reacted.duplicate else "handled", **about)
 
 
-def _which(reacted: Reacted) -> dict[str, Any]:
+def _which(reacted: DeliveryResult) -> dict[str, Any]:
     event = reacted.event
     if event is None:
         identity = Identity.of(reacted.delivery)

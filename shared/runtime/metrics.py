@@ -10,7 +10,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from shared.messaging.ports.consumer import Outcome
-from shared.runtime.reactor import Reacted, Reaction
+from shared.runtime.reactor import BatchResult, DeliveryResult
 from shared.storage import outbox
 from shared.storage.database import DATABASE_ERRORS, Database
 
@@ -63,12 +63,12 @@ class Metrics:
         """Report whether a service's consumer is registered whenever somebody asks."""
         self.consuming.labels(service).set_function(lambda: float(is_consuming()))
 
-    def reaction(self, service: str, reaction: Reaction) -> None:
+    def reaction(self, service: str, reaction: BatchResult) -> None:
         """Count what was done with all that was taken."""
         self.batch_size.labels(service).observe(len(reaction.reacted))
         self.seconds.labels(service).observe(reaction.seconds)
 
-    def reacted(self, service: str, reacted: Reacted, *, dies: bool) -> None:
+    def reacted(self, service: str, reacted: DeliveryResult, *, dies: bool) -> None:
         """Count what was done with one delivery.
 
         Args:
@@ -80,7 +80,7 @@ class Metrics:
             known = reacted.event.type if reacted.event and reacted.event.topic else "unknown"
             counted.labels(service, known).inc()
 
-    def _counter(self, reacted: Reacted, *, dies: bool) -> Counter | None:
+    def _counter(self, reacted: DeliveryResult, *, dies: bool) -> Counter | None:
         if reacted.outcome is Outcome.DONE:
             return self.duplicate if reacted.duplicate else self.handled
         if reacted.outcome is Outcome.DEAD or dies:

@@ -20,15 +20,15 @@ class _Unexplained(NamedTuple):
     known: int
 
 
-def suspects(database: Database, deliveries: Sequence[Delivery]) -> list[Delivery]:
-    """The suspects among deliveries; each stays one until it is put on record."""
+def possible_poison(database: Database, deliveries: Sequence[Delivery]) -> list[Delivery]:
+    """The possible poison messages among deliveries; each stays one until it is put on record."""
     return [each.delivery for each in _unexplained(database, deliveries)]
 
 
 def put_on_record(database: Database, suspect: Delivery, *, most: int) -> None:
     """Keep what came of a suspect's attempts so far, now that it is handled alone.
 
-    Not earlier: the others of a batch are handed back, and must be suspects when they come again.
+    Not earlier: the others of a batch are requeued, and must be possible poison again then.
 
     Args:
         most: attempts that the queue allows; what says that it had more is not believed.

@@ -20,9 +20,9 @@ from shared.messaging.ports.broker import Broker
 from shared.runtime import health
 from shared.runtime.logs import Log, standard_log
 from shared.runtime.metrics import Metrics
-from shared.runtime.runner import Listener, Parts, Running
-from shared.runtime.service import AnyService, must_be_meant
-from shared.runtime.service_settings import queue_of, tuning_of
+from shared.runtime.runner import Listener, RunnerParts, ServiceRunner
+from shared.runtime.service import AnyService, require_consent
+from shared.runtime.service_settings import queue_of, service_settings_of
 from shared.runtime.settings import Settings, settings_for
 from shared.storage import failures
 from shared.storage.database import Database
@@ -43,7 +43,7 @@ class ServiceGroup:
     Args:
         services: what is to run.
         listeners: told of each reaction.
-        outside: what a service is to act on instead of what its settings say, by its name.
+        gateway: what a service is to act on instead of what its settings say, by its name.
         from_history: bring each what happened before it was there, whatever its settings say.
     """
 
@@ -53,43 +53,43 @@ class ServiceGroup:
         log: Log,
         *,
         listeners: Sequence[Listener] = (),
-        outside: Mapping[str, Any] | None = None,
+        gateway: Mapping[str, Any] | None = None,
         from_history: bool = False,
     ) -> None:
         self.log = log
         self._from_history = from_history
-        self._outside = dict(outside or {})
+        self._gateway = dict(gateway or {})
         self.metrics = Metrics()
         self._brokers: dict[str, Broker] = {}
         self._listeners = list(listeners)
         self.running = [self._running(each) for each in services]
 
-    def _running(self, service: AnyService) -> Running:
-        settings, tuning = settings_for(service.name), tuning_of(service)
+    def _running(self, service: AnyService) -> ServiceRunner:
+        settings, tuning = settings_for(service.name), service_settings_of(service)
         database = Database(settings.database_url_of(service.name), app=service.name)
-        parts = Parts(
+        parts = RunnerParts(
             service=service,
             settings=settings,
             queue=queue_of(service),
-            batch_size=1 if service.acts_outside else tuning.batch_size,
+            batch_size=1 if service.gateway else tuning.batch_size,
             # RabbitMQ takes back what is held for too long; a file has the patience.
-            held=2 * tuning.at_once if settings.is_embedded else 0,
+            held=2 * tuning.concurrency if settings.is_embedded else 0,
             # Those who write one file take turns, so side by side they would only wait.
-            at_once=tuning.at_once if service.acts_outside and not database.is_sqlite else 1,
+            concurrency=tuning.concurrency if service.gateway and not database.is_sqlite else 1,
             from_history=self._from_history or tuning.from_history,
             broker=self._broker(settings, service.name),
             database=database,
             log=self.log,
             metrics=self.metrics,
-            outside=self._outside_of(service, settings),
+            gateway=self._gateway_of(service, settings),
             listeners=self._listeners,
         )
-        return Running(parts)
+        return ServiceRunner(parts)
 
-    def _outside_of(self, service: AnyService, settings: Settings) -> Any:  # noqa: ANN401 - its own
-        if service.name in self._outside or service.acts_outside is None:
-            return self._outside.get(service.name)
-        return service.acts_outside.opened(settings)
+    def _gateway_of(self, service: AnyService, settings: Settings) -> Any:  # noqa: ANN401 - its own
+        if service.name in self._gateway or service.gateway is None:
+            return self._gateway.get(service.name)
+        return service.gateway.opened(settings)
 
     def _broker(self, settings: Settings, service: str) -> Broker:
         url = settings.broker_url_of(service)
@@ -152,8 +152,8 @@ def run(
     """
     log = standard_log(settings)
     for service in services:
-        if tuning_of(service).from_history and not from_history:
-            must_be_meant(service)
+        if service_settings_of(service).from_history and not from_history:
+            require_consent(service)
     if settings.has_files:
         from shared.runtime.setup import set_up_embedded  # noqa: PLC0415 - on servers unused
 
@@ -205,7 +205,7 @@ def _asked_to_stop(stopping: Signals) -> bool:
     return True
 
 
-def _say_why(log: Log, running: Running) -> None:
+def _say_why(log: Log, running: ServiceRunner) -> None:
     error = running.failed
     if isinstance(error, ShopError):
         log.error("cannot go on", service=running.name, reason=str(error))
@@ -214,7 +214,7 @@ def _say_why(log: Log, running: Running) -> None:
         log.error("broke down", service=running.name, error=name, reason=message, stack=stack)
 
 
-def _end_hung(log: Log, running: Running) -> None:
+def _end_hung(log: Log, running: ServiceRunner) -> None:
     """End the process: a handler that hangs cannot be ended alone in Python."""
     step = running.watch.longest
     delivery = step.delivery if step else None

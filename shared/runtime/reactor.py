@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from shared.errors import (
-    EnvironmentFailed,
+    DependencyUnavailable,
     NotSubscribed,
     OlderThanTheInbox,
     PermanentFailure,
@@ -24,12 +24,12 @@ from shared.errors import (
 from shared.events import DomainEvent, UnknownEvent
 from shared.messaging.codec import decode
 from shared.messaging.identity import Identity
-from shared.messaging.ports.consumer import Delivery, Outcome, Verdict
+from shared.messaging.ports.consumer import Delivery, Outcome, Settlement
 from shared.messaging.topology import Retry
 from shared.runtime import poison
 from shared.runtime.hands import Hands
 from shared.runtime.service import AnyService, Handler
-from shared.runtime.watchdog import Watch
+from shared.runtime.watchdog import Watchdog
 from shared.storage import failures, inbox, outbox
 from shared.storage.database import DATABASE_ERRORS, Database, is_environmental
 from shared.storage.unit_of_work import UnitOfWork
@@ -44,14 +44,14 @@ class Accepted(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Reacted:
+class DeliveryResult:
     """What was done with one delivery, for logs and metrics.
 
     Attributes:
         event: None where the message is no event.
         duplicate: it had been handled before, so nothing was done.
         published: types of the events that it led to.
-        deeds: what the handler said that it did.
+        notes: what the handler said that it did.
         error: why it failed.
     """
 
@@ -60,17 +60,17 @@ class Reacted:
     event: DomainEvent | None = None
     duplicate: bool = False
     published: tuple[str, ...] = ()
-    deeds: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     error: BaseException | None = None
 
     @property
-    def verdict(self) -> Verdict:
+    def settlement(self) -> Settlement:
         """As the broker takes it."""
         return self.delivery, self.outcome
 
 
 @dataclass(frozen=True, slots=True)
-class Reaction:
+class BatchResult:
     """What was done with all that was taken.
 
     Attributes:
@@ -78,9 +78,9 @@ class Reaction:
         environment: why the service cannot go on for now; None as a rule.
     """
 
-    reacted: list[Reacted]
+    reacted: list[DeliveryResult]
     seconds: float
-    environment: EnvironmentFailed | None = None
+    environment: DependencyUnavailable | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -89,7 +89,7 @@ class Reactor:
 
     Attributes:
         retry: the queue's, to know which attempt is the last.
-        outside: what the service acts on outside its database.
+        gateway: what the service acts on outside its database.
         hands: threads that each handle an event in a transaction of its own; None for batches.
         inbox_horizon: how far back the inbox remembers; None for as far as there is.
     """
@@ -97,51 +97,53 @@ class Reactor:
     service: AnyService
     database: Database
     retry: Retry
-    outside: Any = None
+    gateway: Any = None
     hands: Hands | None = None
     inbox_horizon: timedelta | None = None
-    watch: Watch = field(default_factory=Watch)
+    watch: Watchdog = field(default_factory=Watchdog)
 
-    def react(self, deliveries: Sequence[Delivery]) -> Reaction:
+    def react(self, deliveries: Sequence[Delivery]) -> BatchResult:
         """Handle what was delivered; an outcome for each, whatever happens."""
         began = time.monotonic()
-        reacted: list[Reacted] = []
+        reacted: list[DeliveryResult] = []
         environment = None
         try:
             self.watch.step()
             self._react(deliveries, reacted)
-        except EnvironmentFailed as error:
+        except DependencyUnavailable as error:
             environment = error
             decided = {id(each.delivery) for each in reacted}
             reacted += [
-                Reacted(each, Outcome.HAND_BACK) for each in deliveries if id(each) not in decided
+                DeliveryResult(each, Outcome.REQUEUE)
+                for each in deliveries
+                if id(each) not in decided
             ]
         finally:
             self.watch.idle()
-        return Reaction(reacted, time.monotonic() - began, environment)
+        return BatchResult(reacted, time.monotonic() - began, environment)
 
-    def suspects(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+    def possible_poison(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Those that may end the process, each to be handled while nothing else is held.
 
         Raises:
-            EnvironmentFailed: the database is away.
+            DependencyUnavailable: the database is away.
         """
         try:
-            return poison.suspects(self.database, deliveries)
+            return poison.possible_poison(self.database, deliveries)
         except DATABASE_ERRORS as error:
-            raise EnvironmentFailed("what was held before could not be looked up") from error
+            raise DependencyUnavailable("what was held before could not be looked up") from error
 
-    def react_alone(self, suspect: Delivery) -> Reaction:
+    def react_alone(self, suspect: Delivery) -> BatchResult:
         """Handle one that may end the process, after what came of it so far is on record."""
         try:
-            poison.put_on_record(self.database, suspect, most=self.retry.limit + 1)
+            poison.put_on_record(self.database, suspect, most=self.retry.max_retries + 1)
         except DATABASE_ERRORS as error:
-            away = EnvironmentFailed("what was held before could not be put on record")
+            away = DependencyUnavailable("what was held before could not be put on record")
             away.__cause__ = error
-            return Reaction([Reacted(suspect, Outcome.HAND_BACK)], 0.0, away)
+            return BatchResult([DeliveryResult(suspect, Outcome.REQUEUE)], 0.0, away)
         return self.react([suspect])
 
-    def _react(self, deliveries: Sequence[Delivery], reacted: list[Reacted]) -> None:
+    def _react(self, deliveries: Sequence[Delivery], reacted: list[DeliveryResult]) -> None:
         accepted = []
         for delivery in deliveries:
             try:
@@ -160,14 +162,14 @@ class Reactor:
                 return
         self._in_turn(accepted, reacted)
 
-    def _in_turn(self, accepted: Sequence[Accepted], reacted: list[Reacted]) -> None:
+    def _in_turn(self, accepted: Sequence[Accepted], reacted: list[DeliveryResult]) -> None:
         try:
             for each in accepted:
                 reacted.append(self._alone(each))  # noqa: PERF401 - kept if a later one raises
         finally:
             self.watch.idle()
 
-    def _alone(self, each: Accepted) -> Reacted:
+    def _alone(self, each: Accepted) -> DeliveryResult:
         try:
             (done,) = self._apply([each])
         except Exception as error:  # noqa: BLE001 - here the outcome of the delivery is decided
@@ -185,7 +187,7 @@ class Reactor:
             raise OlderThanTheInbox(f"{event.type} {event.event_id} occurred before what is kept")
         return Accepted(delivery, event, handlers)
 
-    def _apply(self, accepted: list[Accepted]) -> list[Reacted]:
+    def _apply(self, accepted: list[Accepted]) -> list[DeliveryResult]:
         reacted = []
         with self.database.begin() as connection:
             new = inbox.enter(connection, {each.event for each in accepted})
@@ -199,7 +201,9 @@ class Reactor:
                     outgoing += work.published
                     reacted.append(_done(each, work))
                 else:
-                    reacted.append(Reacted(each.delivery, Outcome.DONE, each.event, duplicate=True))
+                    reacted.append(
+                        DeliveryResult(each.delivery, Outcome.DONE, each.event, duplicate=True)
+                    )
             self.watch.step()
             store.flush()
             outbox.write(connection, outgoing)
@@ -211,10 +215,10 @@ class Reactor:
             store,
             service=self.service.name,
             publishes=self.service.publishes,
-            outside=self.outside,
+            gateway=self.gateway,
             cause=accepted.event,
             attempt=delivery.attempt,
-            is_last_attempt=delivery.attempt > self.retry.limit,
+            is_last_attempt=delivery.attempt > self.retry.max_retries,
         )
         self.watch.step(delivery)
         for handler in accepted.handlers:
@@ -225,7 +229,7 @@ class Reactor:
         """Tell a message's failure from one of what the service stands on.
 
         Raises:
-            EnvironmentFailed: the probe failed too, so it is not the message's.
+            DependencyUnavailable: the probe failed too, so it is not the message's.
         """
         if not is_environmental(error):
             return
@@ -233,20 +237,22 @@ class Reactor:
         self.probe()
 
     def probe(self) -> None:
-        """Ask the database, and what is outside, for a sign of life.
+        """Ask the database, and what is gateway, for a sign of life.
 
         Raises:
-            EnvironmentFailed: one gave none.
+            DependencyUnavailable: one gave none.
         """
         self.database.probe()
-        if self.outside is not None:
-            self.outside.probe()
+        if self.gateway is not None:
+            self.gateway.probe()
 
-    def _failed(self, delivery: Delivery, event: DomainEvent | None, error: Exception) -> Reacted:
+    def _failed(
+        self, delivery: Delivery, event: DomainEvent | None, error: Exception
+    ) -> DeliveryResult:
         permanent = isinstance(error, PermanentFailure)
         outcome = Outcome.DEAD if permanent else Outcome.RETRY
         self.record(delivery, failures.described(error), dies=permanent)
-        return Reacted(delivery, outcome, event, error=error)
+        return DeliveryResult(delivery, outcome, event, error=error)
 
     def record(self, delivery: Delivery, failed: failures.Described, *, dies: bool = False) -> None:
         """Keep a failed attempt.
@@ -255,10 +261,10 @@ class Reactor:
             dies: whichever attempt it was; the last that the queue allows dies in any case.
 
         Raises:
-            EnvironmentFailed: it could not be kept.
+            DependencyUnavailable: it could not be kept.
         """
         identity = Identity.of(delivery)
-        is_end = dies or delivery.attempt > self.retry.limit
+        is_end = dies or delivery.attempt > self.retry.max_retries
         failure = failures.Failure(
             event_id=identity.id,
             event_type=identity.event_type,
@@ -275,7 +281,7 @@ class Reactor:
                 failures.record(connection, failure)
         except DATABASE_ERRORS as trouble:
             # Without its record the attempt must not count: as if the database were away.
-            raise EnvironmentFailed("a failed attempt could not be recorded") from trouble
+            raise DependencyUnavailable("a failed attempt could not be recorded") from trouble
 
 
 def _lanes(accepted: Sequence[Accepted]) -> list[list[Accepted]]:
@@ -286,13 +292,13 @@ def _lanes(accepted: Sequence[Accepted]) -> list[list[Accepted]]:
     return list(lanes.values())
 
 
-def _done(accepted: Accepted, work: UnitOfWork[Any, Any]) -> Reacted:
-    return Reacted(
+def _done(accepted: Accepted, work: UnitOfWork[Any, Any]) -> DeliveryResult:
+    return DeliveryResult(
         accepted.delivery,
         Outcome.DONE,
         accepted.event,
         published=tuple(each.event.type for each in work.published),
-        deeds=tuple(work.deeds),
+        notes=tuple(work.notes),
     )
 
 

@@ -12,13 +12,13 @@ from datetime import UTC, datetime, timedelta
 
 from tenacity import Retrying, retry_if_exception_type, wait_random_exponential
 
-from shared.errors import BrokerUnavailable, EnvironmentFailed
+from shared.errors import BrokerUnavailable, DependencyUnavailable
 from shared.messaging.ports.publisher import Message, Publisher
 from shared.runtime.hands import Hands
 from shared.runtime.logs import Log
 from shared.storage import failures, inbox, outbox
 from shared.storage.database import DATABASE_ERRORS, Database
-from shared.storage.wakeup import Bell
+from shared.storage.wakeup import Wakeup
 
 WINDOW = 1_000
 """Rows claimed at a time: more than may be unconfirmed, so that the broker never waits for them."""
@@ -93,7 +93,7 @@ class Relay:
         inbox_keep: timedelta | None = None,
         on_sent: Callable[[int, int], None] = lambda _sent, _refused: None,
     ) -> None:
-        self.bell = Bell()
+        self.wakeup = Wakeup()
         self._database = database
         self._publisher = publisher
         self._source = source
@@ -107,7 +107,9 @@ class Relay:
     def run(self) -> None:
         """Send until stopped; what fails for now is tried again, forever."""
         patiently = Retrying(
-            retry=retry_if_exception_type((BrokerUnavailable, EnvironmentFailed, *DATABASE_ERRORS)),
+            retry=retry_if_exception_type(
+                (BrokerUnavailable, DependencyUnavailable, *DATABASE_ERRORS)
+            ),
             wait=wait_random_exponential(multiplier=0.2, max=30),
             sleep=self._pause,
             stop=lambda _: self._stopping.is_set(),
@@ -123,13 +125,13 @@ class Relay:
         self._publisher.close()
 
     def _once(self) -> None:
-        self.bell.listen(self._database)
+        self.wakeup.listen(self._database)
         much_waits = self._send_window()
         self._clean()
         if much_waits:
             self._hands.do([self._send_windows] * AT_ONCE)
         else:
-            self.bell.wait(LOOK_EVERY)
+            self.wakeup.wait(LOOK_EVERY)
 
     def _send_windows(self) -> None:
         for _ in range(_WINDOWS_IN_A_ROW):
@@ -165,8 +167,8 @@ class Relay:
     def stop(self) -> None:
         """End after what is under way."""
         self._stopping.set()
-        self.bell.ring()
+        self.wakeup.notify()
 
     def close(self) -> None:
         """Let go of what it held, once `run` has ended and nobody rings any more."""
-        self.bell.close()
+        self.wakeup.close()

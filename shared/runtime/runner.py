@@ -16,7 +16,7 @@ from shared.errors import (
     BrokerRefused,
     BrokerUnavailable,
     DeadlineExceeded,
-    EnvironmentFailed,
+    DependencyUnavailable,
     ShopError,
 )
 from shared.messaging.ports.broker import Broker
@@ -26,28 +26,28 @@ from shared.runtime.catch_up import CatchUp
 from shared.runtime.hands import Hands
 from shared.runtime.logs import Log, log_reaction
 from shared.runtime.metrics import Metrics
-from shared.runtime.reactor import Reacted, Reaction, Reactor
+from shared.runtime.reactor import BatchResult, DeliveryResult, Reactor
 from shared.runtime.relay import Relay
 from shared.runtime.service import AnyService
 from shared.runtime.settings import Settings
-from shared.runtime.watchdog import Watch
+from shared.runtime.watchdog import Watchdog
 from shared.storage import failures
 from shared.storage.database import Database
 
 TAKE_SECONDS = 1.0
 PROBE_SECONDS = 5.0
 
-Listener = Callable[[str, Reacted], None]
+Listener = Callable[[str, DeliveryResult], None]
 """Told of each reaction: the service's name, and what was done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class RunnerParts:
     """What a running service is made of, given by the composition root.
 
     Attributes:
         batch_size: how many deliveries one transaction takes at most.
-        at_once: how many transactions there are at a time, of one delivery each.
+        concurrency: how many transactions there are at a time, of one delivery each.
         held: deliveries that it holds, handled or not; at least two batches.
     """
 
@@ -55,25 +55,25 @@ class Parts:
     settings: Settings
     queue: Queue
     batch_size: int
-    at_once: int = 1
+    concurrency: int = 1
     held: int = 0
     broker: Broker
     database: Database
     log: Log
     metrics: Metrics
-    outside: Any = None
+    gateway: Any = None
     from_history: bool = False
     listeners: list[Listener] = field(default_factory=list)
 
 
-class Running:
+class ServiceRunner:
     """A service at work, until `stop`.
 
     Attributes:
         failed: why one of its threads ended by itself; None as a rule.
     """
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: RunnerParts) -> None:
         settings, service = parts.settings, parts.service
         self.name = service.name
         self.failed: BaseException | None = None
@@ -96,8 +96,8 @@ class Running:
             service=service,
             database=parts.database,
             retry=parts.queue.retry,
-            outside=parts.outside,
-            hands=Hands(parts.at_once, name=self.name) if parts.at_once > 1 else None,
+            gateway=parts.gateway,
+            hands=Hands(parts.concurrency, name=self.name) if parts.concurrency > 1 else None,
             inbox_horizon=settings.inbox_horizon(),
         )
         self._catch_up = CatchUp(
@@ -121,7 +121,7 @@ class Running:
         return threading.Thread(target=self._guard, args=(run,), name=name, daemon=True)
 
     @property
-    def watch(self) -> Watch:
+    def watch(self) -> Watchdog:
         """What its worker is at."""
         return self._reactor.watch
 
@@ -163,8 +163,8 @@ class Running:
         """Let go of what it held, once its threads have ended."""
         self._relay.close()
         self.database.close()
-        if self._parts.outside is not None:
-            self._parts.outside.close()
+        if self._parts.gateway is not None:
+            self._parts.gateway.close()
 
     def health(self) -> list[str]:
         """What is wrong with its threads, a sentence each."""
@@ -175,7 +175,7 @@ class Running:
         problems = self.health()
         try:
             self.database.probe()
-        except EnvironmentFailed as error:
+        except DependencyUnavailable as error:
             problems.append(f"{self.name}: {error}")
         if not self.is_consuming:
             problems.append(f"{self.name}: the broker does not have its consumer registered")
@@ -190,10 +190,10 @@ class Running:
         if consumer is None:
             return
         delivery = step.delivery if step else None
-        if step is not None and delivery is not None and _goes_well(self._reactor.probe):
+        if step is not None and delivery is not None and succeeds_within(self._reactor.probe):
             sentence = f"the handler took more than {self.deadline:g} s"
             failed = failures.Described(DeadlineExceeded.__name__, sentence, step.stack)
-            if not _goes_well(lambda: self._reactor.record(delivery, failed)):
+            if not succeeds_within(lambda: self._reactor.record(delivery, failed)):
                 # In a file the hung handler's own transaction is in the way.
                 self._log.warning("not on record", reason=sentence, stack=step.stack)
             consumer.settle([(delivery, Outcome.RETRY)])
@@ -210,8 +210,8 @@ class Running:
         while not self._stopping.is_set():
             try:
                 self._consume()
-            except EnvironmentFailed as error:
-                self._resume_after(error, EnvironmentFailed, self._reactor.probe)
+            except DependencyUnavailable as error:
+                self._resume_after(error, DependencyUnavailable, self._reactor.probe)
             except BrokerRefused:
                 raise
             except BrokerUnavailable as error:
@@ -231,42 +231,42 @@ class Running:
         """React until stopped.
 
         Raises:
-            EnvironmentFailed: what the service stands on is away; all has been handed back.
+            DependencyUnavailable: what the service stands on is away; all has been handed back.
             BrokerUnavailable: so is the queue, or the broker's file.
         """
-        size = max(self._parts.batch_size, self._parts.at_once)
+        size = max(self._parts.batch_size, self._parts.concurrency)
         prefetch = max(2 * size, self._parts.held)
         consumer = self._parts.broker.consumer(self.name, prefetch=prefetch)
         self._consumer = consumer
         try:
             while not self._stopping.is_set():
                 deliveries = consumer.take(size, wait=TAKE_SECONDS)
-                suspects = self._reactor.suspects(deliveries)
-                calm = [each for each in deliveries if each not in suspects]
+                possible_poison = self._reactor.possible_poison(deliveries)
+                calm = [each for each in deliveries if each not in possible_poison]
                 if calm:
                     self._settle(consumer, self._reactor.react(calm))
-                if suspects:
-                    consumer.isolate(suspects[0])  # the other suspects come again
-                    self._settle(consumer, self._reactor.react_alone(suspects[0]))
+                if possible_poison:
+                    consumer.isolate(possible_poison[0])  # the other possible_poison come again
+                    self._settle(consumer, self._reactor.react_alone(possible_poison[0]))
         finally:
             self._consumer = None
             consumer.close()
 
-    def _settle(self, consumer: Consumer, reaction: Reaction) -> None:
+    def _settle(self, consumer: Consumer, reaction: BatchResult) -> None:
         for each in reaction.reacted:
             self._tell(each)
         # Only now, so that who watches reads of a cause before its consequences.
         if any(each.published for each in reaction.reacted):
-            self._relay.bell.ring()
-        consumer.settle([each.verdict for each in reaction.reacted])
+            self._relay.wakeup.notify()
+        consumer.settle([each.settlement for each in reaction.reacted])
         self._parts.metrics.reaction(self.name, reaction)
         if reaction.environment is not None:
             raise reaction.environment
 
-    def _tell(self, reacted: Reacted) -> None:
+    def _tell(self, reacted: DeliveryResult) -> None:
         dies = (
             reacted.outcome is Outcome.RETRY
-            and reacted.delivery.attempt > self._parts.queue.retry.limit
+            and reacted.delivery.attempt > self._parts.queue.retry.max_retries
         )
         self._parts.metrics.reacted(self.name, reacted, dies=dies)
         log_reaction(self._log, reacted, dies=dies)
@@ -297,14 +297,14 @@ class Running:
         self._stopping.wait(seconds)
 
 
-def _goes_well(what: Callable[[], object]) -> bool:
+def succeeds_within(what: Callable[[], object]) -> bool:
     """Whether it ends soon and without a failure of the environment."""
     went_well = threading.Event()
 
     def do() -> None:
         try:
             what()
-        except EnvironmentFailed:
+        except DependencyUnavailable:
             return
         went_well.set()
 

@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol, Self
 
 from typing_extensions import TypeVar
 
-from shared.errors import WrongInput
+from shared.errors import InvalidInput
 from shared.events import DomainEvent, topics_of, versions
 from shared.messaging.codec import Contracts
 from shared.messaging.topology import Queue, Retry
@@ -23,7 +23,7 @@ from shared.storage.database import Database
 from shared.storage.unit_of_work import Store, UnitOfWork
 
 
-class Outside(Protocol):
+class Gateway(Protocol):
     """What a service acts on outside its database."""
 
     @classmethod
@@ -34,7 +34,7 @@ class Outside(Protocol):
         """Ask for a sign of life.
 
         Raises:
-            EnvironmentFailed: there is none.
+            DependencyUnavailable: there is none.
         """
 
     def close(self) -> None:
@@ -42,7 +42,7 @@ class Outside(Protocol):
 
 
 S = TypeVar("S", bound=Store)
-O = TypeVar("O", default=None)  # noqa: E741 - the usual letter for an outside
+O = TypeVar("O", default=None)  # noqa: E741 - the usual letter for a gateway
 E = TypeVar("E", bound=DomainEvent)
 
 Handler = Callable[[Any, UnitOfWork[Any, Any]], None]
@@ -55,11 +55,11 @@ class Service(Generic[S, O]):
         name: of its queue, its database and its folder.
         store: the class of its own tables.
         publishes: the events that it may publish; publishing another is refused.
-        acts_outside: what it acts on outside its database, which happens at least once rather
+        gateway: what it acts on outside its database, which happens at least once rather
             than exactly once; its batch size is then 1.
         retry: how long a failed message waits, and how often it is tried.
         batch_size: how many deliveries one transaction takes at most.
-        at_once: how many deliveries are handled at a time where it acts outside, each in
+        concurrency: how many deliveries are handled at a time where it acts gateway, each in
             a transaction of its own.
         deadline: seconds that a handler may take before its process is ended.
         migrations: folder of its tables' migrations; beside the store's module by default.
@@ -71,20 +71,20 @@ class Service(Generic[S, O]):
         *,
         store: type[S],
         publishes: Sequence[type[DomainEvent]] = (),
-        acts_outside: type[O] | None = None,
+        gateway: type[O] | None = None,
         retry: Retry | None = None,
         batch_size: int = 200,
-        at_once: int = 4,
+        concurrency: int = 4,
         deadline: float = 60.0,
         migrations: Path | None = None,
     ) -> None:
         self.name = name
         self.store = store
         self.publishes = tuple(publishes)
-        self.acts_outside = acts_outside
+        self.gateway = gateway
         self.retry = retry or Retry()
-        self.batch_size = 1 if acts_outside else batch_size
-        self.at_once = at_once if acts_outside else 1
+        self.batch_size = 1 if gateway else batch_size
+        self.concurrency = concurrency if gateway else 1
         self.deadline = deadline
         self.migrations = migrations or Path(inspect.getfile(store)).parent / "migrations"
         self.subscriptions: list[tuple[type[DomainEvent], Handler]] = []
@@ -107,11 +107,11 @@ class Service(Generic[S, O]):
         """A unit of work for a command: one transaction, which a relay elsewhere is told of.
 
         Raises:
-            OutcomeUnknown: the connection was lost in the commit.
+            CommitOutcomeUnknown: the connection was lost in the commit.
         """
         with database.begin() as connection:
             store = self.store(connection, database)
-            work = UnitOfWork(store, service=self.name, publishes=self.publishes, outside=None)
+            work = UnitOfWork(store, service=self.name, publishes=self.publishes, gateway=None)
             yield work
             store.flush()
             outbox.write(connection, work.published, calls=True)
@@ -140,26 +140,26 @@ class Service(Generic[S, O]):
 AnyService = Service[Any, Any]
 
 
-def why_not_again(service: AnyService) -> str | None:
+def replay_side_effects(service: AnyService) -> str | None:
     """What a service would do again, if it were brought events that it had forgotten; or None."""
     does = []
     if service.publishes:
         topics = ", ".join(sorted(each.topic for each in service.publishes))
         does.append(f"publishes {topics}")
-    if service.acts_outside is not None:
+    if service.gateway is not None:
         does.append("acts outside its database")
     return " and ".join(does) or None
 
 
-def must_be_meant(service: AnyService) -> None:
+def require_consent(service: AnyService) -> None:
     """Refuse to bring the whole history to a service that does more than keep what it hears.
 
     Raises:
-        WrongInput: the sentence says what it would do.
+        InvalidInput: the sentence says what it would do.
     """
-    does = why_not_again(service)
+    does = replay_side_effects(service)
     if does is not None:
-        raise WrongInput(
+        raise InvalidInput(
             f"{service.name} {does}: from the history it would do so for every old event that it "
             f"has not handled, as if each happened now; if that is meant: "
             f"shop run {service.name} --from-history --yes"

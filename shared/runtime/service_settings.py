@@ -12,48 +12,50 @@ from shared.runtime.service import AnyService
 from shared.runtime.settings import Seconds, Settings, validated
 
 
-class Tuning(BaseSettings):
+class ServiceSettings(BaseSettings):
     """The numbers of one service, each `SHOP_<NAME>_` and its name in capitals.
 
     Attributes:
-        retry_step: seconds; the nth failure of a message waits n steps.
-        retry_longest: seconds that it waits at most.
-        retry_limit: attempts after the first.
+        retry_delay: seconds; the nth failure of a message waits n times as long.
+        retry_max_delay: seconds that it waits at most.
+        max_retries: attempts after the first.
         batch_size: deliveries in one transaction, at most.
-        at_once: deliveries handled at a time by a service that acts outside its database.
+        concurrency: deliveries handled at a time by a service that acts outside its database.
         deadline: seconds that a handler may take.
         from_history: begin with all that happened before the service was there.
     """
 
     model_config = SettingsConfigDict(hide_input_in_errors=True, frozen=True, extra="ignore")
 
-    retry_step: Annotated[float, Field(ge=0.001, le=86_400)]
-    retry_longest: Annotated[float, Field(ge=0.001, le=86_400)]
-    retry_limit: Annotated[int, Field(ge=0, le=10_000)]
+    retry_delay: Annotated[float, Field(ge=0.001, le=86_400)]
+    retry_max_delay: Annotated[float, Field(ge=0.001, le=86_400)]
+    max_retries: Annotated[int, Field(ge=0, le=10_000)]
     batch_size: Annotated[int, Field(ge=1, le=2_000)]
-    at_once: Annotated[int, Field(ge=1, le=8)]
+    concurrency: Annotated[int, Field(ge=1, le=8)]
     deadline: Seconds
     from_history: bool = False
 
     @property
     def retry(self) -> Retry:
         """As the broker needs it."""
-        return Retry(step=self.retry_step, longest=self.retry_longest, limit=self.retry_limit)
+        return Retry(
+            delay=self.retry_delay, max_delay=self.retry_max_delay, max_retries=self.max_retries
+        )
 
 
-def tuning_of(service: AnyService) -> Tuning:
+def service_settings_of(service: AnyService) -> ServiceSettings:
     """The numbers of a service: what it declares, unless a variable says otherwise.
 
     Raises:
-        WrongInput: a variable has a wrong value; the sentence names it.
+        InvalidInput: a variable has a wrong value; the sentence names it.
     """
     prefix = f"SHOP_{service.name.upper()}_"
     declared = {
-        "retry_step": service.retry.step,
-        "retry_longest": service.retry.longest,
-        "retry_limit": service.retry.limit,
+        "retry_delay": service.retry.delay,
+        "retry_max_delay": service.retry.max_delay,
+        "max_retries": service.retry.max_retries,
         "batch_size": service.batch_size,
-        "at_once": service.at_once,
+        "concurrency": service.concurrency,
         "deadline": service.deadline,
         "from_history": False,
     }
@@ -62,12 +64,12 @@ def tuning_of(service: AnyService) -> Tuning:
         for name in declared
         if prefix + name.upper() in os.environ
     }
-    return validated(Tuning, prefix, **(declared | set_here))
+    return validated(ServiceSettings, prefix, **(declared | set_here))
 
 
 def queue_of(service: AnyService) -> Queue:
     """A service's queue, with the numbers that its settings say."""
-    tuning = tuning_of(service)
+    tuning = service_settings_of(service)
     return service.queue(retry=tuning.retry, deadline=tuning.deadline)
 
 

@@ -17,8 +17,8 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from typing_extensions import TypeVar
 
-from shared.errors import CouldNotBeDone, WrongInput
-from shared.events.fields import what_is_wrong
+from shared.errors import InvalidInput, OperationFailed
+from shared.events.fields import first_error
 from shared.messaging.topology import History
 
 B = TypeVar("B", bound=BaseSettings)
@@ -132,8 +132,8 @@ def settings_for(*owners: str) -> Settings:
         owners: folders of `SHOP_KEYS`, a service's name as a rule.
 
     Raises:
-        WrongInput: a variable has a wrong value; the sentence names it.
-        CouldNotBeDone: this process may not read one of those secrets.
+        InvalidInput: a variable has a wrong value; the sentence names it.
+        OperationFailed: this process may not read one of those secrets.
     """
     settings = validated(Settings, "SHOP_")
     if settings.keys is None:
@@ -167,9 +167,9 @@ def _secrets(folder: Path, service: str) -> dict[str, str]:
             if path.name.startswith("shop_")
         }
     except UnicodeDecodeError:
-        raise CouldNotBeDone(f"a secret of {service} is no text: make it anew") from None
+        raise OperationFailed(f"a secret of {service} is no text: make it anew") from None
     except OSError as error:
-        raise CouldNotBeDone(
+        raise OperationFailed(
             f"the secrets of {service} cannot be read here ({os.strerror(error.errno or 0)}): "
             "this container may see its own service only; the operator's may see all"
         ) from error
@@ -179,11 +179,11 @@ def validated(kind: type[B], prefix: str, **values: object) -> B:
     """Settings of a kind from the environment and these values, which go first.
 
     Raises:
-        WrongInput: a variable has a wrong value; the sentence names it.
+        InvalidInput: a variable has a wrong value; the sentence names it.
     """
     try:
         return kind(**values)  # type: ignore[arg-type]  # checked by the model itself
     except ValidationError as error:
         name = str(error.errors()[0]["loc"][0])
-        sentence = what_is_wrong(error, kind).partition(": ")[2]
-        raise WrongInput(f"{prefix}{name.upper()}: {sentence}") from None
+        sentence = first_error(error, kind).partition(": ")[2]
+        raise InvalidInput(f"{prefix}{name.upper()}: {sentence}") from None

@@ -45,7 +45,7 @@ def set_up_embedded(services: Sequence[AnyService], settings: Settings) -> None:
     """Make what is embedded, for services about to run; several processes may do so at once.
 
     Raises:
-        CouldNotBeDone: the files cannot be written.
+        OperationFailed: the files cannot be written.
     """
     if settings.is_embedded:
         broker = broker_at(settings.broker_url_of("setup"))

@@ -29,7 +29,7 @@ class Step(NamedTuple):
         return "".join(traceback.format_stack(frame)) if frame else ""
 
 
-class Watch:
+class Watchdog:
     """The steps under way, one for each thread that is not idle."""
 
     def __init__(self) -> None:

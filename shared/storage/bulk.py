@@ -29,7 +29,7 @@ from sqlalchemy import (
     update,
 )
 
-from shared.storage.columns import UtcTime, must_be_aware
+from shared.storage.columns import UtcTime, require_aware
 from shared.storage.compiled import execute
 
 if TYPE_CHECKING:
@@ -58,12 +58,12 @@ def insert_into(table: Table, *, is_sqlite: bool) -> Insert:
     return postgresql.insert(table)
 
 
-def as_it_is(_table: Table, insert: Insert) -> Executable:
+def no_conflict_clause(_table: Table, insert: Insert) -> Executable:
     """An INSERT without more ado."""
     return insert
 
 
-def unless_there(_table: Table, insert: Insert) -> Executable:
+def skip_existing(_table: Table, insert: Insert) -> Executable:
     """An INSERT that leaves out what is there already."""
     return insert.on_conflict_do_nothing()
 
@@ -73,7 +73,7 @@ def insert_many(
     table: Table,
     rows: Sequence[Row],
     *,
-    how: How = as_it_is,
+    how: How = no_conflict_clause,
 ) -> Result[Any]:
     """Insert at least one row, all with the same columns.
 
@@ -157,7 +157,7 @@ def _recordset(table: Table, names: tuple[str, ...]) -> TableValuedAlias:
 def _json(table: Table, rows: Sequence[Row]) -> dict[str, str]:
     for name in _times(table, tuple(rows[0])):
         for each in rows:
-            must_be_aware(each[name])
+            require_aware(each[name])
     return {ROWS: to_json(rows).decode()}
 
 

@@ -12,7 +12,7 @@ _ONLY = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Checkpoint:
     """Where a service is in the history.
 
     Attributes:
@@ -26,11 +26,11 @@ class Place:
     is_done: bool
 
 
-def find(connection: Connection) -> Place | None:
+def find(connection: Connection) -> Checkpoint | None:
     """The place; None for a service that was never brought any history."""
     columns = history_place.c.place, history_place.c.until, history_place.c.caught_up_at
     row = connection.execute(select(*columns)).one_or_none()
-    return Place(row.place, row.until, row.caught_up_at is not None) if row else None
+    return Checkpoint(row.place, row.until, row.caught_up_at is not None) if row else None
 
 
 def finished_at(connection: Connection) -> datetime | None:

@@ -26,7 +26,7 @@ class UtcTime(TypeDecorator[datetime]):
         Raises:
             ValueError: the time is not aware, so each machine would take it for another.
         """
-        must_be_aware(value)
+        require_aware(value)
         if value is None or dialect.name != "sqlite":
             return value
         return value.astimezone(UTC).isoformat(timespec="microseconds")  # type: ignore[return-value]
@@ -40,7 +40,7 @@ class UtcTime(TypeDecorator[datetime]):
         return moment and moment.astimezone(UTC)
 
 
-def must_be_aware(value: datetime | None) -> None:
+def require_aware(value: datetime | None) -> None:
     """Raise ValueError for a time that each machine would take for another."""
     if value is not None and value.tzinfo is None:
         raise ValueError("a time should be aware")

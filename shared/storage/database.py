@@ -9,18 +9,18 @@ from sqlalchemy import URL, Connection, Engine, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.schema import Table
 
-from shared.errors import CouldNotBeDone, EnvironmentFailed, WrongInput
+from shared.errors import DependencyUnavailable, InvalidInput, OperationFailed
 from shared.storage.bulk import Insert, insert_into
 
 if TYPE_CHECKING:
     from shared.storage.sqlite import Writer
 
 
-class OutcomeUnknown(CouldNotBeDone):
+class CommitOutcomeUnknown(OperationFailed):
     """The database went away while it committed: whether it did is not known."""
 
 
-DATABASE_ERRORS = (DBAPIError, OutcomeUnknown)
+DATABASE_ERRORS = (DBAPIError, CommitOutcomeUnknown)
 """All that a transaction may raise because of the database, or of the way to it."""
 
 
@@ -31,7 +31,7 @@ class Database:
         url: `postgresql://user:password@host/name` or `sqlite:///path`.
 
     Raises:
-        WrongInput: the URL is none, or of another kind of database.
+        InvalidInput: the URL is none, or of another kind of database.
     """
 
     def __init__(self, url: str, *, app: str = "shop") -> None:
@@ -53,7 +53,7 @@ class Database:
             self._engine = postgresql.engine_at(address, app)
             self._first_of_a_look = postgresql.PLANNED_AS_EVER
         else:
-            raise WrongInput("SHOP_DATABASE_URL should begin with postgresql:// or sqlite:///")
+            raise InvalidInput("SHOP_DATABASE_URL should begin with postgresql:// or sqlite:///")
         self.address = address
         self.place = str(self.path) if self.is_sqlite else f"{address.host}/{address.database}"
 
@@ -67,7 +67,7 @@ class Database:
         """One transaction: all of the block, or nothing.
 
         Raises:
-            OutcomeUnknown: the connection was lost in the commit.
+            CommitOutcomeUnknown: the connection was lost in the commit.
         """
         connected = self._writer.connected if self._writer else self._engine.connect
         with connected() as connection:
@@ -81,7 +81,7 @@ class Database:
                 transaction.commit()
             except (OperationalError, InterfaceError) as error:
                 if error.connection_invalidated:
-                    raise OutcomeUnknown from error
+                    raise CommitOutcomeUnknown from error
                 raise
 
     @contextmanager
@@ -100,13 +100,13 @@ class Database:
         """Ask for a sign of life.
 
         Raises:
-            EnvironmentFailed: there is none.
+            DependencyUnavailable: there is none.
         """
         try:
             with self.read() as connection:
                 connection.execute(text("SELECT 1"))
         except DBAPIError as error:
-            raise EnvironmentFailed(f"the database {self.place} does not answer") from error
+            raise DependencyUnavailable(f"the database {self.place} does not answer") from error
 
     def insert(self, table: Table) -> Insert:
         """An INSERT that knows ON CONFLICT."""
@@ -121,19 +121,21 @@ class Database:
 
 def is_environmental(error: BaseException) -> bool:
     """Whether an error may mean that the database is away; a probe then tells."""
-    return isinstance(error, EnvironmentFailed | OutcomeUnknown | OperationalError | InterfaceError)
+    return isinstance(
+        error, DependencyUnavailable | CommitOutcomeUnknown | OperationalError | InterfaceError
+    )
 
 
 def address_in(url: str, variable: str) -> URL:
     """What a database's URL says.
 
     Raises:
-        WrongInput: it is none, or names no database; the sentence repeats none of it.
+        InvalidInput: it is none, or names no database; the sentence repeats none of it.
     """
     try:
         address = make_url(url)
     except (ArgumentError, ValueError):  # the latter for a port that is no number
-        raise WrongInput(f"{variable} is no database URL") from None
+        raise InvalidInput(f"{variable} is no database URL") from None
     if address.database in (None, "", ":memory:"):
-        raise WrongInput(f"{variable} should end with the database's name, or its file's path")
+        raise InvalidInput(f"{variable} should end with the database's name, or its file's path")
     return address

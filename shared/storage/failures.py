@@ -18,10 +18,10 @@ from shared.storage.tables import failures
 
 RETRIED = "retried"
 DEAD = "dead"
-SENT_AGAIN = "sent again"
+REDRIVEN = "sent again"
 """What became of an attempt; the last was an event's end too, until a person sent it again."""
 
-_ENDS = (DEAD, SENT_AGAIN)
+_ENDS = (DEAD, REDRIVEN)
 
 WITHHELD = "(withheld: the message of an error that is not ours may quote personal data)"
 
@@ -62,7 +62,7 @@ def record(connection: Connection, failure: Failure) -> None:
     connection.execute(failures.insert(), [row])
 
 
-def sent_again(connection: Connection, letters: Iterable[tuple[str, int]]) -> None:
+def note_redriven(connection: Connection, letters: Iterable[tuple[str, int]]) -> None:
     """Note that a person sent dead letters again.
 
     Args:
@@ -76,7 +76,7 @@ def sent_again(connection: Connection, letters: Iterable[tuple[str, int]]) -> No
     # In the order of ids, so that two who retry the same wait and do not deadlock.
     rows = [{"letter": letter, "before": before} for letter, before in sorted(letters)]
     if rows:
-        connection.execute(died.values(outcome=SENT_AGAIN), rows)
+        connection.execute(died.values(outcome=REDRIVEN), rows)
 
 
 def attempts(connection: Connection, event_ids: Sequence[str]) -> dict[tuple[str, int], int]:

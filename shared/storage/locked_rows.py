@@ -17,7 +17,7 @@ from shared.storage.unit_of_work import Store
 R = TypeVar("R")
 
 
-class Rows(Mapping[str, R]):
+class LockedRows(Mapping[str, R]):
     """Rows by key; what is assigned to their fields is kept by `write`.
 
     Args:

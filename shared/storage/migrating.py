@@ -16,7 +16,7 @@ from filelock import FileLock
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from shared.errors import CouldNotBeDone
+from shared.errors import OperationFailed
 from shared.storage.database import Database
 
 _ADVISORY_LOCK = 7_450_001
@@ -71,7 +71,7 @@ def migrate(database: Database, migrations: Path) -> bool:
         Whether there was something to do.
 
     Raises:
-        CouldNotBeDone: the database cannot be reached, or refuses, or a newer program made it.
+        OperationFailed: the database cannot be reached, or refuses, or a newer program made it.
     """
     try:
         with _file_lock(database):
@@ -86,7 +86,9 @@ def migrate(database: Database, migrations: Path) -> bool:
     except DBAPIError as error:
         # SQLite says of its file what is wrong; a server may quote a row.
         said = error.orig if database.is_sqlite else type(error.orig).__name__
-        raise CouldNotBeDone(f"the database {database.place} cannot be migrated: {said}") from error
+        raise OperationFailed(
+            f"the database {database.place} cannot be migrated: {said}"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -99,7 +101,7 @@ def _file_lock(database: Database) -> Iterator[None]:
         with FileLock(f"{database.path}.setup.lock"):
             yield
     except OSError as error:
-        raise CouldNotBeDone(
+        raise OperationFailed(
             f"the folder {database.path.parent} cannot be written: {os.strerror(error.errno or 0)}"
         ) from error
 
@@ -128,7 +130,7 @@ def _upgrade(connection: Connection, chain: Chain) -> None:
         with _ALEMBIC:
             command.upgrade(config, "head")
     except CommandError as error:
-        raise CouldNotBeDone(
+        raise OperationFailed(
             f"{chain.version_table} of the database is at {_version(connection, chain)}, which "
             f"this program does not know (it knows {chain.head}): run the newer program"
         ) from error

@@ -67,7 +67,9 @@ def write(connection: Connection, outgoing: Sequence[Outgoing], *, calls: bool =
         for each in outgoing
     ]
     calls_a_server = calls and not bulk.is_sqlite(connection)
-    bulk.insert_many(connection, outbox, rows, how=_calling if calls_a_server else bulk.as_it_is)
+    bulk.insert_many(
+        connection, outbox, rows, how=_calling if calls_a_server else bulk.no_conflict_clause
+    )
 
 
 def _calling(_table: Table, insert: bulk.Insert) -> Executable:

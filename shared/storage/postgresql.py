@@ -12,7 +12,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from shared.errors import EnvironmentFailed
+from shared.errors import DependencyUnavailable
 
 CONNECT_SECONDS = 5
 POSTGRESQL = {
@@ -37,14 +37,14 @@ TRUSTED_SECONDS = 1.0
 """A connection used so recently is not asked for a sign of life, unless something came on it."""
 
 
-class Notifications:
+class NotifyListener:
     """Hears NOTIFY on a channel, on a connection of its own."""
 
     every = float("inf")
 
     def __init__(self, address: URL, channel: str) -> None:
         url = address.set(drivername="postgresql").render_as_string(hide_password=False)
-        with _in_words():
+        with _translate_errors():
             calling = psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_SECONDS)
             try:
                 calling.execute(f"LISTEN {channel}".encode())
@@ -54,9 +54,9 @@ class Notifications:
         self._listening = calling
         self.source: int | None = calling.fileno()
 
-    def heard(self) -> bool:
+    def poll(self) -> bool:
         """Whether there was one since."""
-        with _in_words():
+        with _translate_errors():
             return bool(list(self._listening.notifies(timeout=0)))
 
     def close(self) -> None:
@@ -65,12 +65,12 @@ class Notifications:
 
 
 @contextmanager
-def _in_words() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
         reason = error.diag.message_primary or "the server cannot be reached"
-        raise EnvironmentFailed(f"the database cannot be listened to: {reason}") from error
+        raise DependencyUnavailable(f"the database cannot be listened to: {reason}") from error
 
 
 def engine_at(address: URL, app: str) -> Engine:

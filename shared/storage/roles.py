@@ -4,7 +4,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import URL
 
-from shared.errors import CouldNotBeDone, WrongInput
+from shared.errors import InvalidInput, OperationFailed
 from shared.storage.database import address_in
 
 ROLE_SETTINGS = {
@@ -26,14 +26,14 @@ def grant(admin_url: str, service_url: str) -> None:
         service_url: with the role's name and password, and the database's name.
 
     Raises:
-        WrongInput: one of them is no PostgreSQL URL, or lacks the role or the database.
-        CouldNotBeDone: the server cannot be reached, or refuses.
+        InvalidInput: one of them is no PostgreSQL URL, or lacks the role or the database.
+        OperationFailed: the server cannot be reached, or refuses.
     """
     admin = _address(admin_url, "SHOP_DATABASE_ADMIN_URL")
     service = _address(service_url, "SHOP_DATABASE_URL")
     role, database = service.username, service.database
     if not role or not database or not isinstance(service.password, str):
-        raise WrongInput("SHOP_DATABASE_URL should name a role, its password and a database")
+        raise InvalidInput("SHOP_DATABASE_URL should name a role, its password and a database")
     try:
         with psycopg.connect(
             admin.render_as_string(hide_password=False), autocommit=True, connect_timeout=10
@@ -43,7 +43,7 @@ def grant(admin_url: str, service_url: str) -> None:
             _close_what_is_open_to_all(connection)
     except psycopg.Error as error:
         reason = error.diag.message_primary or "the server cannot be reached"
-        raise CouldNotBeDone(f"database {database} cannot be set up: {reason}") from None
+        raise OperationFailed(f"database {database} cannot be set up: {reason}") from None
 
 
 def _make_role(connection: psycopg.Connection, role: str, password: str) -> None:
@@ -87,5 +87,5 @@ def _close_what_is_open_to_all(connection: psycopg.Connection) -> None:
 def _address(url: str, variable: str) -> URL:
     address = address_in(url, variable)
     if not address.drivername.startswith("postgresql"):
-        raise WrongInput(f"{variable} should begin with postgresql://")
+        raise InvalidInput(f"{variable} should begin with postgresql://")
     return address.set(drivername="postgresql")

@@ -10,7 +10,7 @@ from typing import cast
 from sqlalchemy import URL, Connection, Engine, PoolProxiedConnection, create_engine, event
 from sqlalchemy.exc import InvalidRequestError, OperationalError
 
-from shared.errors import EnvironmentFailed
+from shared.errors import DependencyUnavailable
 from shared.sqlite_locking import LONGEST_WAIT, begin_writing
 
 READS_ONLY = "shop_reads_only"
@@ -69,7 +69,7 @@ class Writer:
                 connection.close()
 
 
-class Glances:
+class DataVersionPoller:
     """Hears of what other connections commit, by looking.
 
     Args:
@@ -83,12 +83,12 @@ class Glances:
         self._something = something
         self._version: object = None
         self._found = False
-        with _in_words():
+        with _translate_errors():
             self._file = sqlite3.connect(path, check_same_thread=False)
 
-    def heard(self) -> bool:
+    def poll(self) -> bool:
         """Whether others have committed since, and something is there."""
-        with _in_words():
+        with _translate_errors():
             (version,) = self._file.execute("PRAGMA data_version").fetchone()
             changed, self._version = version != self._version, version
             found = changed and self._file.execute(self._something).fetchone() is not None
@@ -102,11 +102,11 @@ class Glances:
 
 
 @contextmanager
-def _in_words() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise EnvironmentFailed(f"the database's file cannot be looked at: {error}") from error
+        raise DependencyUnavailable(f"the database's file cannot be looked at: {error}") from error
 
 
 def engine_at(address: URL) -> Engine:

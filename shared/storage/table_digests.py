@@ -18,7 +18,7 @@ _LARGEST = 1 << 256
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class TableDigest:
     """What a table holds, whatever the order of its rows.
 
     Attributes:
@@ -30,12 +30,12 @@ class Contents:
     digest: str
 
 
-def of(connection: Connection) -> dict[str, Contents]:
+def digests(connection: Connection) -> dict[str, TableDigest]:
     """What each of the service's own tables holds; memory does not grow with it."""
     return {table.name: _contents(connection, table) for table in _own(connection)}
 
 
-def empty(connection: Connection) -> None:
+def truncate(connection: Connection) -> None:
     """Forget all that the service knows and has handled; what was discarded stays so."""
     if connection.dialect.name == "postgresql":
         # A role's statements have seconds: enough to handle a batch, not to forget years.
@@ -60,7 +60,7 @@ def _own(connection: Connection) -> list[Table]:
     return found.sorted_tables
 
 
-def _contents(connection: Connection, table: Table) -> Contents:
+def _contents(connection: Connection, table: Table) -> TableDigest:
     # As the driver gives it: types that only the service knows are not needed for comparing.
     name = connection.dialect.identifier_preparer.quote(table.name)
     query = text(f"SELECT * FROM {name}")  # noqa: S608 - quoted
@@ -68,4 +68,4 @@ def _contents(connection: Connection, table: Table) -> Contents:
     for row in connection.execute(query, execution_options={"yield_per": 1000}):
         count += 1
         total += int.from_bytes(hashlib.sha256(repr(tuple(row)).encode()).digest(), "big")
-    return Contents(count, f"{total % _LARGEST:064x}")
+    return TableDigest(count, f"{total % _LARGEST:064x}")

@@ -14,7 +14,7 @@ from shared.storage.database import Database
 from shared.storage.outbox import Outgoing
 
 
-class Undeclared(TypeError):
+class UndeclaredEvent(TypeError):
     """A service publishes what its declaration does not name; the broker would refuse it."""
 
 
@@ -41,7 +41,7 @@ class Store:
 
 
 S = TypeVar("S", bound=Store)
-O = TypeVar("O", default=None)  # noqa: E741 - the usual letter for an outside
+O = TypeVar("O", default=None)  # noqa: E741 - the usual letter for a gateway
 
 
 class UnitOfWork(Generic[S, O]):
@@ -49,7 +49,7 @@ class UnitOfWork(Generic[S, O]):
 
     Attributes:
         store: the service's own tables.
-        outside: what the service acts on outside its database, such as a mail server.
+        gateway: what the service acts on outside its database, such as a mail server.
         attempt: 1 for the first; more when it was retried.
         is_last_attempt: if it fails now, the event is dead.
         published: what has been said so far.
@@ -61,17 +61,17 @@ class UnitOfWork(Generic[S, O]):
         *,
         service: str,
         publishes: Sequence[type[DomainEvent]],
-        outside: O,
+        gateway: O,
         cause: DomainEvent | None = None,
         attempt: int = 1,
         is_last_attempt: bool = False,
     ) -> None:
         self.store = store
-        self.outside = outside
+        self.gateway = gateway
         self.attempt = attempt
         self.is_last_attempt = is_last_attempt
         self.published: list[Outgoing] = []
-        self.deeds: list[str] = []
+        self.notes: list[str] = []
         self._service = service
         self._publishes = tuple(publishes)
         self._cause = cause
@@ -87,10 +87,12 @@ class UnitOfWork(Generic[S, O]):
 
         Raises:
             EventTooLarge: above 1 MiB.
-            Undeclared: the service did not declare that it publishes such events.
+            UndeclaredEvent: the service did not declare that it publishes such events.
         """
         if not isinstance(event, self._publishes):
-            raise Undeclared(f"{self._service} does not declare that it publishes {event.type}")
+            raise UndeclaredEvent(
+                f"{self._service} does not declare that it publishes {event.type}"
+            )
         cause = self._cause
         conversation = (cause.correlation_id or cause.event_id) if cause else event.event_id
         told = event.model_copy(
@@ -102,6 +104,6 @@ class UnitOfWork(Generic[S, O]):
         self.published.append(Outgoing(told, encode(told, source=self._service)))
         return told
 
-    def did(self, deed: str) -> None:
+    def note(self, note: str) -> None:
         """Say in a few words what was done, for who watches the log; no personal data."""
-        self.deeds.append(deed)
+        self.notes.append(note)

@@ -10,12 +10,12 @@ import socket
 import time
 from typing import Protocol
 
-from shared.errors import EnvironmentFailed
+from shared.errors import DependencyUnavailable
 from shared.storage.database import Database
 from shared.storage.outbox import CHANNEL, SOMETHING_WAITS
 
 
-class Ear(Protocol):
+class CommitListener(Protocol):
     """What hears the commits of other processes.
 
     Attributes:
@@ -26,27 +26,27 @@ class Ear(Protocol):
     source: int | None
     every: float
 
-    def heard(self) -> bool:
+    def poll(self) -> bool:
         """Whether there was something since it was asked last.
 
         Raises:
-            EnvironmentFailed: it hears nothing any more.
+            DependencyUnavailable: it hears nothing any more.
         """
 
     def close(self) -> None:
         """Hear no more."""
 
 
-class Bell:
+class Wakeup:
     """Rung in this process by `ring`, and heard from others too, after `listen`."""
 
     def __init__(self) -> None:
         self._hears, self._rings = socket.socketpair()
         self._hears.settimeout(0)
         self._rings.settimeout(0)
-        self._ear: Ear | None = None
+        self._listener: CommitListener | None = None
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Wake whoever waits, or whoever waits next."""
         with contextlib.suppress(BlockingIOError):  # it is full of rings already
             self._rings.send(b"!")
@@ -55,9 +55,9 @@ class Bell:
         """Hear commits of other processes too.
 
         Raises:
-            EnvironmentFailed: the server cannot be reached, or the file cannot be opened.
+            DependencyUnavailable: the server cannot be reached, or the file cannot be opened.
         """
-        self._ear = self._ear or _ear_at(database)
+        self._listener = self._listener or _listener_at(database)
 
     def wait(self, seconds: float) -> None:
         """Wait until it rings, at most so long."""
@@ -68,10 +68,10 @@ class Bell:
 
     def _rang(self, seconds: float) -> bool:
         sources = [self._hears.fileno()]
-        if self._ear is not None:
-            seconds = min(seconds, self._ear.every)
-            if self._ear.source is not None:
-                sources.append(self._ear.source)
+        if self._listener is not None:
+            seconds = min(seconds, self._listener.every)
+            if self._listener.source is not None:
+                sources.append(self._listener.source)
         ready, _, _ = select.select(sources, [], [], seconds)
         if self._hears.fileno() in ready:
             self._hears.recv(65_536)
@@ -79,15 +79,15 @@ class Bell:
 
     def _has_heard(self) -> bool:
         try:
-            return self._ear is not None and self._ear.heard()
-        except EnvironmentFailed:
+            return self._listener is not None and self._listener.poll()
+        except DependencyUnavailable:
             self._hang_up()  # `listen` will call again
             return True
 
     def _hang_up(self) -> None:
-        if self._ear is not None:
-            self._ear.close()
-        self._ear = None
+        if self._listener is not None:
+            self._listener.close()
+        self._listener = None
 
     def close(self) -> None:
         """Let go of it; nobody may ring it any more."""
@@ -96,11 +96,11 @@ class Bell:
         self._rings.close()
 
 
-def _ear_at(database: Database) -> Ear:
+def _listener_at(database: Database) -> CommitListener:
     if database.is_sqlite:
         from shared.storage import sqlite  # noqa: PLC0415 - only the one in use
 
-        return sqlite.Glances(database.path, SOMETHING_WAITS)
+        return sqlite.DataVersionPoller(database.path, SOMETHING_WAITS)
     from shared.storage import postgresql  # noqa: PLC0415 - only the one in use
 
-    return postgresql.Notifications(database.address, CHANNEL)
+    return postgresql.NotifyListener(database.address, CHANNEL)

@@ -28,11 +28,11 @@ class Gifts:
 
     def _wrap(self, event: OrderPlaced, work: UnitOfWork[Store]) -> None:
         self._placed[event.order_id] = event.customer_email
-        work.did(f"gift for {event.order_id} wrapped")
+        work.note(f"gift for {event.order_id} wrapped")
 
     def _unwrap(self, event: OrderCancelled, work: UnitOfWork[Store]) -> None:
         self._cancelled.add(event.order_id)
-        work.did(f"gift for {event.order_id} unwrapped")
+        work.note(f"gift for {event.order_id} unwrapped")
 
     def checks(self) -> Iterator[Check]:
         """What it must know, though it came last."""

@@ -24,16 +24,16 @@ from services.email.service import email
 from services.orders.paying import Payment, pay_order
 from services.orders.placing import NewOrder, place_order
 from services.orders.service import orders
-from shared.errors import CouldNotBeDone
+from shared.errors import OperationFailed
 from shared.messaging.connect import broker_at
 from shared.messaging.ports.consumer import Outcome
 from shared.messaging.topology import dead_queue, topics_matched
 from shared.operations.dead_letters.dead_queue import DeadQueue
-from shared.operations.dead_letters.listing import examined, grouped
+from shared.operations.dead_letters.listing import grouped, letter_details
 from shared.operations.dead_letters.retry import retry
 from shared.runtime.logs import log_to
 from shared.runtime.process import ServiceGroup
-from shared.runtime.reactor import Reacted
+from shared.runtime.reactor import DeliveryResult
 from shared.runtime.service import AnyService
 from shared.runtime.settings import only, settings_for
 from shared.runtime.setup import set_up_embedded
@@ -66,7 +66,7 @@ class Narrator:
         with self._lock:
             self._console.print(f"  {sentence}")
 
-    def hear(self, service: str, reacted: Reacted) -> None:
+    def hear(self, service: str, reacted: DeliveryResult) -> None:
         """Something that a service did."""
         if service == "analytics" or reacted.event is None or reacted.duplicate:
             return
@@ -78,7 +78,7 @@ class Narrator:
             ending = "dead" if reacted.outcome is Outcome.DEAD else again
             line.append(f"✗ {reacted.error}; {ending}", "red")
         else:
-            line.append(", ".join(reacted.deeds) or "noted")
+            line.append(", ".join(reacted.notes) or "noted")
             if reacted.delivery.attempt > 1:
                 line.append(f" (attempt {reacted.delivery.attempt})", "bold green")
         for each in reacted.published:
@@ -104,7 +104,7 @@ class Play:
         self._broker = broker_at(settings.broker_url_of("demo"))
         self._log = log_to(log, settings)
         first = ServiceGroup(
-            services, self._log, listeners=[self.narrator.hear], outside={"email": self.mailer}
+            services, self._log, listeners=[self.narrator.hear], gateway={"email": self.mailer}
         )
         self._groups = [first]
 
@@ -153,12 +153,12 @@ class Play:
         """Wait until every event has been sent, and is handled or dead with all who subscribed.
 
         Raises:
-            CouldNotBeDone: it does not become quiet.
+            OperationFailed: it does not become quiet.
         """
         until = time.monotonic() + PATIENCE
         while not self._is_quiet():
             if time.monotonic() > until:
-                raise CouldNotBeDone(f"the services did not come to rest within {PATIENCE:.0f} s")
+                raise OperationFailed(f"the services did not come to rest within {PATIENCE:.0f} s")
             time.sleep(0.01)
 
     def _is_quiet(self) -> bool:
@@ -203,7 +203,7 @@ def play(console: Console | None = None) -> int:
     log = io.StringIO()
     with (
         tempfile.TemporaryDirectory(prefix="past-tense-") as home,
-        only(home=home, email_retry_step=0.1, log_level="error"),
+        only(home=home, email_retry_delay=0.1, log_level="error"),
         _telling(log),
     ):
         stage = Play(console, log)
@@ -254,7 +254,7 @@ def _mend_what_died(stage: Play) -> None:
     tell("What died, and why? (shop dead list email, shop dead show email EVENT_ID)")
     with DeadQueue.opened(email) as queue:
         for group in grouped(queue):
-            letter = examined(queue, group.example)
+            letter = letter_details(queue, group.example)
             last = letter["attempts"][-1]
             died = f"{group.count} × {group.event_type}, {group.error}"
             say(f"{died}: {letter['subject']}, {last['message']}")

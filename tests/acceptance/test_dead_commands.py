@@ -42,7 +42,7 @@ class Cemetery:
 
     def let_die(self, count: int) -> None:
         dead = self.dead
-        dying = self.broker.consumer("email", prefetch=count, cautious=False)
+        dying = self.broker.consumer("email", prefetch=count, slow_start=False)
         settle_all(dying, receive(dying, count), Outcome.DEAD)
         eventually(lambda: self.dead == dead + count)
         dying.close()
@@ -131,7 +131,7 @@ def test_while_somebody_else_looks_it_says_so_and_nothing_else(
 ) -> None:
     letter = message(placed())
     cemetery.bury(letter)
-    somebody = cemetery.broker.consumer("email.dead", prefetch=10, cautious=False)
+    somebody = cemetery.broker.consumer("email.dead", prefetch=10, slow_start=False)
     receive(somebody)
 
     said = cemetery.shop("dead", *arguments.format(id=letter.event_id).split())

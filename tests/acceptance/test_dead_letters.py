@@ -8,14 +8,14 @@ from uuid import uuid4
 
 import pytest
 
-from shared.errors import Impossible, WrongInput
+from shared.errors import Impossible, InvalidInput
 from shared.events import DomainEvent, OrderCancelled, OrderPlaced
 from shared.messaging.codec import encode
 from shared.messaging.connect import broker_at
 from shared.messaging.ports.broker import Depth
 from shared.messaging.ports.publisher import Message
 from shared.operations.dead_letters.dead_queue import DeadQueue
-from shared.operations.dead_letters.listing import Group, examined, grouped
+from shared.operations.dead_letters.listing import Group, grouped, letter_details
 from shared.operations.dead_letters.retry import Retried, discard, retry
 from shared.runtime.service import Service
 from shared.runtime.settings import settings_for
@@ -125,7 +125,7 @@ def test_looking_thirty_times_changes_nothing(open_shop: Opening, fickle: Fickle
                 looks.append(grouped(queue))
             are_dead(1)
             with fickle.dead() as queue:
-                errors.append(examined(queue, str(event.event_id))["error"])
+                errors.append(letter_details(queue, str(event.event_id))["error"])
             are_dead(1)
 
     assert looks == [looks[0]] * 15
@@ -139,7 +139,7 @@ def test_one_letter_is_explained(open_shop: Opening, fickle: Fickle) -> None:
         are_dead(1)
 
         with fickle.dead() as queue:
-            found = examined(queue, str(event.event_id)[-12:])
+            found = letter_details(queue, str(event.event_id)[-12:])
 
     assert (found["id"], found["subject"], found["source"]) == (
         str(event.event_id),
@@ -187,7 +187,7 @@ def test_what_dies_again_tells_how_often_it_was_retried(open_shop: Opening, fick
         are_dead(1)
 
         with fickle.dead() as queue:
-            found = examined(queue, str(event.event_id))
+            found = letter_details(queue, str(event.event_id))
     assert found["replays"] == 1
     assert [(each["replays"], each["attempt"]) for each in found["attempts"]] == [(0, 1), (1, 1)]
 
@@ -207,7 +207,7 @@ def test_only_what_died_of_one_error_is_retried(open_shop: Opening, fickle: Fick
         are_dead(2)
         with (
             fickle.dead() as queue,
-            pytest.raises(WrongInput, match="there are Impossible, MalformedEvent"),
+            pytest.raises(InvalidInput, match="there are Impossible, MalformedEvent"),
         ):
             retry(queue, error="Nonsense")
         fickle.breaks_on.clear()
@@ -232,9 +232,9 @@ def test_what_was_applied_after_all_is_shown_so_and_settled_as_a_duplicate(
 
         with fickle.dead() as queue:
             [group] = grouped(queue)
-            assert examined(queue, str(event.event_id))["applied"]
+            assert letter_details(queue, str(event.event_id))["applied"]
         assert group.error == "applied"
-        with fickle.dead() as queue, pytest.raises(WrongInput, match="was applied"):
+        with fickle.dead() as queue, pytest.raises(InvalidInput, match="was applied"):
             discard(queue, str(event.event_id), reason="why not", who="jo")
         with fickle.dead() as queue:
             assert retry(queue) == Retried(duplicates=1)
@@ -259,7 +259,7 @@ def test_a_discarded_letter_is_never_handled_and_its_record_stays(
         eventually(lambda: fickle.handled)
 
         with fickle.dead() as queue:
-            found = examined(queue, str(event.event_id))
+            found = letter_details(queue, str(event.event_id))
     assert [each.type for each in fickle.handled] == ["order.cancelled.v1"]
     assert (found["error"], found["reason"]) == ("discarded", "a test order")
     assert (found["discarded_by"], len(found["attempts"])) == ("jo@desk", 1)
@@ -286,7 +286,7 @@ def test_what_is_no_event_is_shown_discarded_and_left_by_retry(
         with fickle.dead() as queue:
             [group] = grouped(queue)
         with fickle.dead() as queue:
-            found = examined(queue, group.example)
+            found = letter_details(queue, group.example)
         assert group.error == "MalformedEvent"
         assert found["body_bytes"] == len(body)
         with fickle.dead() as queue:

@@ -19,15 +19,15 @@ from shared.messaging.ports.broker import Broker
 from shared.runtime.catch_up import CatchUp
 from shared.runtime.logs import log_to
 from shared.runtime.process import ServiceGroup
-from shared.runtime.reactor import Reacted
+from shared.runtime.reactor import DeliveryResult
 from shared.runtime.service import AnyService, Service
 from shared.runtime.service_settings import queue_of
 from shared.runtime.settings import only, settings_for
 from shared.runtime.setup import set_up
 from shared.storage import checkpoints, table_digests
-from shared.storage.checkpoints import Place
+from shared.storage.checkpoints import Checkpoint
 from shared.storage.database import Database
-from shared.storage.table_digests import Contents
+from shared.storage.table_digests import TableDigest
 from shared.storage.tables import inbox
 from tests.support.histories import cancelled, placed, shipped
 from tests.support.tape import message
@@ -100,7 +100,7 @@ class World:
         service: AnyService,
         *,
         from_history: bool = False,
-        hear: Callable[[str, Reacted], None] | None = None,
+        hear: Callable[[str, DeliveryResult], None] | None = None,
     ) -> Iterator[None]:
         with self._log.open("a") as stream:
             log = log_to(stream, settings_for())
@@ -116,14 +116,14 @@ class World:
         with self.database(service) as database, database.read() as connection:
             return connection.execute(select(func.count()).select_from(inbox)).scalar_one()
 
-    def place(self, service: AnyService) -> Place:
+    def place(self, service: AnyService) -> Checkpoint:
         """Where it is in the history; nowhere, before it has begun."""
         with self.database(service) as database, database.read() as connection:
-            return checkpoints.find(connection) or Place(0, 0, is_done=False)
+            return checkpoints.find(connection) or Checkpoint(0, 0, is_done=False)
 
-    def state(self, service: AnyService) -> dict[str, Contents]:
+    def state(self, service: AnyService) -> dict[str, TableDigest]:
         with self.database(service) as database, database.read() as connection:
-            return table_digests.of(connection)
+            return table_digests.digests(connection)
 
     def catch_up(self, service: AnyService) -> None:
         """Bring a service its history, without letting it work."""
@@ -167,7 +167,7 @@ def test_every_live_event_is_applied_before_the_last_old_one(world: World) -> No
     order: list[bool] = []
     done = threading.Event()
 
-    def hear(_: str, reacted: Reacted) -> None:
+    def hear(_: str, reacted: DeliveryResult) -> None:
         order.append(reacted.event is not None and str(reacted.event.subject).startswith("LIVE"))
         if len(order) == EVENTS // 4 * 3 + LIVE:
             done.set()

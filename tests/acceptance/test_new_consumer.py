@@ -109,7 +109,7 @@ def test_the_composition_has_it_with_its_own_user(checkout: Checkout) -> None:
     assert done.returncode == 0, done.stderr
     gifts = json.loads(done.stdout)["services"]["gifts"]
     assert gifts["command"] == ["run", "gifts"]
-    assert "SHOP_GIFTS_RETRY_LIMIT" in gifts["environment"]
+    assert "SHOP_GIFTS_MAX_RETRIES" in gifts["environment"]
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_a_failing_service_does_not_stop_the_others(open_shop: Opening) -> None:
         del event, work
         raise TransientFailure("never well")
 
-    failing = service("failing", retry=Retry(step=0.05, longest=0.05, limit=1000))
+    failing = service("failing", retry=Retry(delay=0.05, max_delay=0.05, max_retries=1000))
     failing.on(OrderPlaced, fail)
 
     with open_shop(failing) as shop:

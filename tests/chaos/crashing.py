@@ -31,8 +31,8 @@ from shared.messaging.ports.publisher import Publisher
 from shared.runtime.logs import log_to
 from shared.runtime.metrics import Metrics
 from shared.runtime.relay import send_some
-from shared.runtime.runner import Parts, Running
-from shared.runtime.service_settings import queue_of, tuning_of
+from shared.runtime.runner import RunnerParts, ServiceRunner
+from shared.runtime.service_settings import queue_of, service_settings_of
 from shared.runtime.settings import settings_for
 from shared.runtime.setup import set_up
 from shared.storage import outbox
@@ -62,7 +62,7 @@ class Player:
         moment = 0 if settings.is_embedded else 0.005
         self._broker = CountedBroker(broker, steps, moment, self._one_round)
         self._publishers: dict[str, Publisher] = {}
-        self._running: dict[str, Running] = {}
+        self._running: dict[str, ServiceRunner] = {}
         self.databases: dict[str, Database] = {}
         self._looking: dict[str, Database] = {}
         log = log_to(Path(os.devnull).open("w"), settings)  # noqa: SIM115 - for the process's life
@@ -71,21 +71,21 @@ class Player:
             self.databases[each.name] = CountedDatabase(url, steps)
             self._looking[each.name] = Database(url)
             self._publishers[each.name] = self._broker.publisher()
-            self._running[each.name] = Running(
-                Parts(
+            self._running[each.name] = ServiceRunner(
+                RunnerParts(
                     service=each,
                     settings=settings,
                     queue=queue_of(each),
-                    batch_size=tuning_of(each).batch_size,
+                    batch_size=service_settings_of(each).batch_size,
                     broker=cast("Broker", self._broker),  # all of it that a service at work uses
                     database=self.databases[each.name],
                     log=log,
                     metrics=Metrics(),
-                    outside=Mailer.opened(settings) if each.acts_outside else None,
+                    gateway=Mailer.opened(settings) if each.gateway else None,
                 )
             )
 
-    def story(self, order_id: str) -> list[str]:
+    def build(self, order_id: str) -> list[str]:
         """An order is placed, paid and shipped; answers which laws are broken."""
         new = NewOrder(
             order_id=order_id,
@@ -108,7 +108,7 @@ class Player:
         with database.read() as connection:
             order = OrdersStore(connection, database).find(order_id)
         if order is None or order.paid_at is None:
-            return self.story(order_id)  # placing the same again answers the order that is there
+            return self.build(order_id)  # placing the same again answers the order that is there
         return self.until_lawful()
 
     def until_lawful(self) -> list[str]:
@@ -220,7 +220,7 @@ def life(at: int | str, order_id: str, before: str | None) -> tuple[str, list[st
         player = Player(steps)
         told.write(json.dumps(player.take_up(before) if before else []) + "\n")
         steps.arm(at)
-        player.story(order_id)
+        player.build(order_id)
 
     (broken, *taken), code = forked(live)
     if code not in (0, -signal.SIGKILL):

@@ -123,7 +123,7 @@ def _running(
         list(command),
         detach=True,
         environment=dict(environment),
-        ports={f"{port}/tcp": ("127.0.0.1", outside) for port, outside in chosen.items()},
+        ports={f"{port}/tcp": ("127.0.0.1", gateway) for port, gateway in chosen.items()},
         labels={"past-tense": "chaos"},
     )
     try:

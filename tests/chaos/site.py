@@ -40,8 +40,8 @@ QUIET_SECONDS = 90.0
 LIMITED = "loyalty"
 """Where a message may die of its attempts; elsewhere the limit is beyond any fault's length."""
 
-ORDINARY = {"RETRY_STEP": "0.2", "RETRY_LONGEST": "2", "RETRY_LIMIT": "500", "DEADLINE": "30"}
-TUNED = {LIMITED: ORDINARY | {"RETRY_LIMIT": "6", "RETRY_LONGEST": "1", "DEADLINE": "4"}}
+ORDINARY = {"RETRY_DELAY": "0.2", "RETRY_MAX_DELAY": "2", "MAX_RETRIES": "500", "DEADLINE": "30"}
+TUNED = {LIMITED: ORDINARY | {"MAX_RETRIES": "6", "RETRY_MAX_DELAY": "1", "DEADLINE": "4"}}
 
 CREW = (
     ("orders", False),
@@ -119,7 +119,7 @@ class Site:
         return done.stdout
 
     def admin(self, query: str, *parameters: object, database: str = "postgres") -> list[Any]:
-        """Rows, as the administrator of the database server sees them."""
+        """LockedRows, as the administrator of the database server sees them."""
         url = servers.database_url(self.postgres, database)
         with psycopg.connect(url, autocommit=True, connect_timeout=2) as connection:
             found = connection.execute(query.encode(), parameters or None)

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 from sqlalchemy import Connection
 
 from shared.messaging.ports.broker import Broker
-from shared.messaging.ports.consumer import Consumer, Delivery, Verdict
+from shared.messaging.ports.consumer import Consumer, Delivery, Settlement
 from shared.messaging.ports.publisher import Message, Publisher
 from shared.storage.database import Database
 
@@ -109,9 +109,9 @@ class CountedConsumer:
             self._steps("taken")
         return taken
 
-    def settle(self, verdicts: Sequence[Verdict]) -> None:
-        if verdicts:
-            self._consumer.settle(verdicts)
+    def settle(self, settlements: Sequence[Settlement]) -> None:
+        if settlements:
+            self._consumer.settle(settlements)
             self._steps("settled")
 
     def isolate(self, delivery: Delivery) -> None:
@@ -149,9 +149,9 @@ class CountedBroker:
     def publisher(self) -> CountedPublisher:
         return CountedPublisher(self._broker.publisher(), self._steps)
 
-    def consumer(self, queue: str, *, prefetch: int, cautious: bool = True) -> CountedConsumer:
+    def consumer(self, queue: str, *, prefetch: int, slow_start: bool = True) -> CountedConsumer:
         if queue not in self.consumers:
-            consumer = self._broker.consumer(queue, prefetch=prefetch, cautious=cautious)
+            consumer = self._broker.consumer(queue, prefetch=prefetch, slow_start=slow_start)
             on_take = partial(self._on_take, queue)
             self.consumers[queue] = CountedConsumer(consumer, self._steps, self._moment, on_take)
         return self.consumers[queue]

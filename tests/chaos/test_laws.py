@@ -24,7 +24,7 @@ class Small:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         mailer = Mailer.opened(Settings(home=folder))
-        self.stage = Stage(folder, registry.all_services(), outside={"email": mailer})
+        self.stage = Stage(folder, registry.all_services(), gateway={"email": mailer})
         self.databases = self.stage.databases
         self.world = World(told=frozenset({"ORD-1", "ORD-2"}))
         shipped = self._place("ORD-1", {"product-1": 2})

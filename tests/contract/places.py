@@ -12,7 +12,7 @@ from uuid import uuid4
 from shared.messaging.connect import broker_at
 from shared.messaging.embedded import EmbeddedBroker
 from shared.messaging.ports.broker import Broker
-from shared.messaging.ports.consumer import PROVEN_AFTER, Consumer, Delivery, Outcome
+from shared.messaging.ports.consumer import SLOW_START_AFTER, Consumer, Delivery, Outcome
 from shared.messaging.ports.publisher import Message, Publisher
 from shared.messaging.topology import Queue, Retry, Topology
 
@@ -83,7 +83,7 @@ class Place:
 
     def topology(self, *, limit: int = 2) -> Topology:
         """Three services, each with other topics."""
-        retry = Retry(step=self.traits.step, longest=self.traits.longest, limit=limit)
+        retry = Retry(delay=self.traits.step, max_delay=self.traits.longest, max_retries=limit)
         return Topology(
             queues=tuple(
                 Queue(name=name, topics=topics, retry=retry) for name, topics in TOPICS.items()
@@ -111,9 +111,9 @@ class Place:
     def process_holding(self, count: int, *, queue: str) -> Iterator["Popen[str]"]:
         """Another process that has taken so many messages and sits on them.
 
-        If they are more than one, it proves itself first by handling `PROVEN_AFTER` others.
+        If they are more than one, it proves itself first by handling `SLOW_START_AFTER` others.
         """
-        proof = str(PROVEN_AFTER if count > 1 else 0)
+        proof = str(SLOW_START_AFTER if count > 1 else 0)
         command = [sys.executable, "-c", _SIT_ON, self.url, queue, proof, str(count)]
         with Popen(command, stdin=PIPE, stdout=PIPE, text=True) as process:
             assert process.stdout is not None
@@ -194,7 +194,7 @@ def proven_consumers(count: int, broker: Broker, queue: str, *, prefetch: int) -
     done = {broker.consumer(queue, prefetch=prefetch): 0 for _ in range(count)}
     sent = 0
     deadline = time.monotonic() + PATIENCE
-    while min(done.values()) < PROVEN_AFTER or sum(done.values()) < sent:
+    while min(done.values()) < SLOW_START_AFTER or sum(done.values()) < sent:
         assert time.monotonic() < deadline, f"of {sent} they did {list(done.values())}"
         if sum(done.values()) == sent:
             send(broker, *[order_placed(only_to=queue) for _ in range(count)])

@@ -7,7 +7,7 @@ import pytest
 
 from shared.errors import BrokerUnavailable
 from shared.messaging.ports.broker import Broker
-from shared.messaging.ports.consumer import PROVEN_AFTER, Consumer, Delivery, Outcome
+from shared.messaging.ports.consumer import SLOW_START_AFTER, Consumer, Delivery, Outcome
 from tests.contract.places import (
     PATIENCE,
     Place,
@@ -56,10 +56,10 @@ def test_no_more_is_taken_than_was_asked_for(broker: Broker) -> None:
 def test_a_new_consumer_holds_one_at_a_time_until_it_has_proven_itself(
     place: Place, broker: Broker
 ) -> None:
-    send(broker, *[order_placed() for _ in range(PROVEN_AFTER + 2)])
+    send(broker, *[order_placed() for _ in range(SLOW_START_AFTER + 2)])
     consumer = broker.consumer("inventory", prefetch=2)
 
-    for _ in range(PROVEN_AFTER):
+    for _ in range(SLOW_START_AFTER):
         taken = receive(consumer)
         assert consumer.take(10, wait=place.traits.silence) == []
         settle_all(consumer, taken, Outcome.DONE)
@@ -88,7 +88,7 @@ def test_what_was_not_settled_is_handed_back_uncounted_by_closing(broker: Broker
 def test_what_a_killed_process_held_comes_back_as_a_failed_attempt(
     place: Place, broker: Broker
 ) -> None:
-    send(broker, *[order_placed() for _ in range(PROVEN_AFTER + 3)])
+    send(broker, *[order_placed() for _ in range(SLOW_START_AFTER + 3)])
 
     with place.process_holding(3, queue="inventory") as process:
         consumer = broker.consumer("inventory", prefetch=10)

@@ -42,7 +42,7 @@ def test_a_dead_letter_tells_the_brokers_reason(place: Place) -> None:
     _die(broker, rejected, outcome=Outcome.DEAD)
     _die(broker, failed, outcome=Outcome.RETRY)
 
-    letters = receive(broker.consumer("inventory.dead", prefetch=10, cautious=False), 2)
+    letters = receive(broker.consumer("inventory.dead", prefetch=10, slow_start=False), 2)
 
     assert {each.event_id: each.reason for each in letters} == {
         rejected.event_id: "rejected",
@@ -61,7 +61,7 @@ def test_a_look_hands_everything_back_however_much_there_is(broker: Broker) -> N
     _die(broker, *messages, outcome=Outcome.DEAD)
 
     for _ in range(2):
-        looking = broker.consumer("inventory.dead", prefetch=100, cautious=False)
+        looking = broker.consumer("inventory.dead", prefetch=100, slow_start=False)
         seen = receive(looking, 100)
         assert {each.body for each in seen} == {each.body for each in messages}
         looking.close()
@@ -82,7 +82,7 @@ def test_a_replay_of_a_dead_letter_counts_attempts_anew(broker: Broker) -> None:
 def _die(broker: Broker, *messages: Message, outcome: Outcome) -> None:
     dead = broker.depth("inventory.dead").ready
     send(broker, *messages)
-    consumer = broker.consumer("inventory", prefetch=len(messages), cautious=False)
+    consumer = broker.consumer("inventory", prefetch=len(messages), slow_start=False)
     settle_all(consumer, receive(consumer, len(messages)), outcome)
     eventually(lambda: broker.depth("inventory.dead").ready == dead + len(messages))
     consumer.close()

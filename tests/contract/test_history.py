@@ -6,17 +6,17 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
-from shared.history.reading import Reading, Wanted
+from shared.history.reading import EventFilter, EventReader
 from shared.messaging.codec import encode
 from shared.messaging.ports.broker import Broker
 from shared.messaging.ports.consumer import Outcome
-from shared.messaging.ports.history import Recorded
+from shared.messaging.ports.history import HistoryRecord
 from shared.messaging.ports.publisher import Message
 from tests.contract.places import PATIENCE, Place, order_placed, receive, send, settle_all
 from tests.support.histories import placed
 
 
-def bodies(recorded: Iterator[Recorded]) -> list[bytes]:
+def bodies(recorded: Iterator[HistoryRecord]) -> list[bytes]:
     return [each.body for each in recorded]
 
 
@@ -134,7 +134,7 @@ def test_an_event_that_a_relay_sent_twice_is_told_once(broker: Broker) -> None:
         send(broker, order_placed(event_id=str(each.event_id), body=encode(each, source="orders")))
     history = broker.history()
 
-    told = [each.event for each in Reading(history, Wanted(), end=history.end())]
+    told = [each.event for each in EventReader(history, EventFilter(), end=history.end())]
 
     assert told == [event, other]
 

@@ -1,7 +1,7 @@
 """What becomes of all others when one delivery is to be held alone."""
 
 from shared.messaging.ports.broker import Broker
-from shared.messaging.ports.consumer import PROVEN_AFTER, Outcome
+from shared.messaging.ports.consumer import SLOW_START_AFTER, Outcome
 from tests.contract.places import (
     Place,
     order_placed,
@@ -33,12 +33,12 @@ def test_the_others_are_handed_back_uncounted(place: Place, broker: Broker) -> N
 
 def test_afterwards_it_must_prove_itself_again(broker: Broker) -> None:
     consumer = proven_consumer(broker, "inventory", prefetch=10)
-    send(broker, *[order_placed() for _ in range(PROVEN_AFTER + 5)])
+    send(broker, *[order_placed() for _ in range(SLOW_START_AFTER + 5)])
     (alone, *_) = receive(consumer, 3)
 
     consumer.isolate(alone)
 
     settle_all(consumer, [alone], Outcome.DONE)
-    for _ in range(PROVEN_AFTER - 1):
+    for _ in range(SLOW_START_AFTER - 1):
         settle_all(consumer, receive(consumer), Outcome.DONE)
     assert len(receive(consumer, 4)) == 4

@@ -80,9 +80,7 @@ def test_what_will_never_go_well_is_dead_at_once_and_the_queue_goes_on(broker: B
     send(broker, hopeless, good)
     by_body = {each.body: each for each in receive(consumer, 2)}
 
-    consumer.settle(
-        [(by_body[hopeless.body], Outcome.DEAD), (by_body[good.body], Outcome.HAND_BACK)]
-    )
+    consumer.settle([(by_body[hopeless.body], Outcome.DEAD), (by_body[good.body], Outcome.REQUEUE)])
 
     _is_dead(broker, hopeless)
     assert receive(consumer)[0].body == good.body
@@ -95,7 +93,7 @@ def test_what_is_handed_back_comes_at_once_and_uncounted_however_often(broker: B
     for _ in range(25):  # far above the limit
         [delivery] = receive(consumer)
         assert delivery.attempt == 1
-        settle_all(consumer, [delivery], Outcome.HAND_BACK)
+        settle_all(consumer, [delivery], Outcome.REQUEUE)
 
     assert receive(consumer)[0].attempt == 1
 
@@ -106,7 +104,7 @@ def test_handing_back_does_not_forget_the_failures_before(place: Place, broker: 
     settle_all(consumer, receive(consumer), Outcome.RETRY)
     delivery, _ = place.wait_out(consumer)
 
-    settle_all(consumer, [delivery], Outcome.HAND_BACK)
+    settle_all(consumer, [delivery], Outcome.REQUEUE)
 
     assert receive(consumer)[0].attempt == 2
 
@@ -122,7 +120,7 @@ def test_outcomes_of_one_call_may_differ(place: Place, broker: Broker) -> None:
             (by_body[done.body], Outcome.DONE),
             (by_body[failed.body], Outcome.RETRY),
             (by_body[dead.body], Outcome.DEAD),
-            (by_body[back.body], Outcome.HAND_BACK),
+            (by_body[back.body], Outcome.REQUEUE),
         ]
     )
 
@@ -170,7 +168,7 @@ def test_a_stale_verdict_changes_nothing(place: Place, broker: Broker, outcome: 
 
 def _look(consumer: Consumer) -> Delivery:
     [delivery] = receive(consumer)
-    settle_all(consumer, [delivery], Outcome.HAND_BACK)
+    settle_all(consumer, [delivery], Outcome.REQUEUE)
     return delivery
 
 

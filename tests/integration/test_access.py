@@ -9,7 +9,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import make_url
 
-from shared.errors import CouldNotBeDone, WrongInput
+from shared.errors import InvalidInput, OperationFailed
 from shared.storage.roles import ROLE_SETTINGS, grant
 
 
@@ -118,14 +118,14 @@ def test_a_statement_a_lock_and_an_idle_transaction_end_some_time(services: Serv
     ],
 )
 def test_what_cannot_be_used_is_said(admin: str, service: str, names: str) -> None:
-    with pytest.raises(WrongInput, match=names):
+    with pytest.raises(InvalidInput, match=names):
         grant(admin, service)
 
 
 def test_a_server_that_refuses_is_said_without_the_password(services: Services) -> None:
     wrong = services.address("postgres", word="wrong-one")
 
-    with pytest.raises(CouldNotBeDone, match="cannot be set up") as refused:
+    with pytest.raises(OperationFailed, match="cannot be set up") as refused:
         grant(wrong, services.orders)
 
     assert "wrong-one" not in str(refused.value)
@@ -135,5 +135,5 @@ def test_a_server_that_refuses_is_said_without_the_password(services: Services) 
 def test_a_server_that_is_away_is_said(services: Services) -> None:
     away = make_url(services.admin_url).set(port=1).render_as_string(hide_password=False)
 
-    with pytest.raises(CouldNotBeDone, match="cannot be reached"):
+    with pytest.raises(OperationFailed, match="cannot be reached"):
         grant(away, services.orders)

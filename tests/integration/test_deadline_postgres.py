@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from shared.messaging.ports.consumer import PROVEN_AFTER
+from shared.messaging.ports.consumer import SLOW_START_AFTER
 from shared.storage.tables import failures
 from tests.support.counting import ThingHappened, Work, count
 from tests.support.play import Play
@@ -25,8 +25,8 @@ def test_a_handler_past_its_deadline_is_on_record_with_where_it_hung(
 
     at = Play(tmp_path, hang, database_url=postgres_url)
     at.running.start()
-    at.send(*(ThingHappened(name="proof") for _ in range(PROVEN_AFTER)))
-    eventually(lambda: at.counted() == {"proof": PROVEN_AFTER})
+    at.send(*(ThingHappened(name="proof") for _ in range(SLOW_START_AFTER)))
+    eventually(lambda: at.counted() == {"proof": SLOW_START_AFTER})
     hanging = ThingHappened(name="hangs")
     at.send(hanging, ThingHappened(name="neighbour"))
     assert begun.wait(20)

@@ -21,7 +21,7 @@ from services.email.mailer import Mailer
 from services.email.refusals import MailRefused, MailRefusedForNow
 from services.email.service import email
 from services.email.smtp import MailServer
-from shared.errors import EnvironmentFailed, ShopError
+from shared.errors import DependencyUnavailable, ShopError
 from shared.events import OrderPlaced
 from shared.messaging.ports.consumer import Outcome
 from shared.runtime.settings import Settings
@@ -215,9 +215,9 @@ def test_a_connection_that_the_server_closed_while_idle_is_made_anew(
         ("on_recipient", "550", MailRefused),
         ("on_data", "451", MailRefusedForNow),
         ("on_data", "554", MailRefused),
-        ("on_recipient", "421", EnvironmentFailed),
-        ("on_recipient", "530", EnvironmentFailed),
-        ("on_data", "421", EnvironmentFailed),
+        ("on_recipient", "421", DependencyUnavailable),
+        ("on_recipient", "530", DependencyUnavailable),
+        ("on_data", "421", DependencyUnavailable),
     ],
 )
 def test_an_answer_decides_what_becomes_of_the_mail_and_the_next_one_is_taken(
@@ -254,8 +254,8 @@ def test_a_server_that_is_away_is_the_environment_s_failure_and_comes_back(
     mailer.send(mail())
     server.stop()
 
-    assert type(error_of(mailer)) is EnvironmentFailed
-    with pytest.raises(EnvironmentFailed, match="cannot be reached") as away:
+    assert type(error_of(mailer)) is DependencyUnavailable
+    with pytest.raises(DependencyUnavailable, match="cannot be reached") as away:
         mailer.probe()
     assert "canary" not in "".join(traceback.format_exception(away.value))
 
@@ -273,7 +273,7 @@ def test_a_server_that_says_nothing_is_given_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         server = MailServer(f"smtp://127.0.0.1:{silent.getsockname()[1]}", timeout=0.2)
 
-        with pytest.raises(EnvironmentFailed, match="cannot be reached"):
+        with pytest.raises(DependencyUnavailable, match="cannot be reached"):
             server.probe()
 
 
@@ -311,7 +311,7 @@ def test_a_password_is_not_sent_in_the_clear_to_another_machine(
     monkeypatch.setattr(smtp, "_is_on_this_machine", lambda _: False)
     mailer = _mailer(f"smtp://shop:p%40ss%2Fword@127.0.0.1:{guarded.port}", tmp_path)
 
-    with pytest.raises(EnvironmentFailed, match="a password is not sent in the clear"):
+    with pytest.raises(DependencyUnavailable, match="a password is not sent in the clear"):
         mailer.probe()
 
     assert postmaster.logins == 0
@@ -327,7 +327,7 @@ def test_a_server_that_wants_another_login_costs_no_mail(
 ) -> None:
     mailer = _mailer(f"smtp://{login}127.0.0.1:{guarded.port}", tmp_path)
 
-    with pytest.raises(EnvironmentFailed, match=sentence):
+    with pytest.raises(DependencyUnavailable, match=sentence):
         mailer.send(mail())
 
     mailer.close()
@@ -338,7 +338,7 @@ def test_the_service_mails_once_however_often_the_server_refuses_for_now(
 ) -> None:
     postmaster.on_recipient = ["450"]
     postmaster.on_data = ["451"]
-    stage = Stage(tmp_path, [email], outside={"email": mailer})
+    stage = Stage(tmp_path, [email], gateway={"email": mailer})
     stage.publish(
         OrderPlaced.model_validate(
             {
@@ -355,7 +355,7 @@ def test_the_service_mails_once_however_often_the_server_refuses_for_now(
     outcomes = []
     for _ in range(3):
         outcomes += [each.outcome for each in stage.play()]
-        stage.clock.now += email.retry.longest
+        stage.clock.now += email.retry.max_delay
     stage.close()
 
     assert outcomes == [Outcome.RETRY, Outcome.RETRY, Outcome.DONE]

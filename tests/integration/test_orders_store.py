@@ -15,9 +15,9 @@ from services.orders.commands import app
 from services.orders.order import Order, OrderRefuses
 from services.orders.placing import place_order
 from services.orders.service import orders
-from shared.errors import CouldNotBeDone
+from shared.errors import OperationFailed
 from shared.messaging.ports.consumer import Outcome
-from shared.storage.database import Database, OutcomeUnknown
+from shared.storage.database import CommitOutcomeUnknown, Database
 from shared.storage.migrating import migrate
 from tests.unit.services.orders.samples import (
     cancel,
@@ -45,19 +45,19 @@ def database(postgres_url: str) -> Iterator[Database]:
     database.close()
 
 
-def at_the_same_time(*deeds: Callable[[], object]) -> list[object]:
+def at_the_same_time(*notes: Callable[[], object]) -> list[object]:
     """What each answered, or what it raised."""
-    together = Barrier(len(deeds))
+    together = Barrier(len(notes))
 
-    def do(deed: Callable[[], object]) -> object:
+    def do(note: Callable[[], object]) -> object:
         together.wait(10)
         try:
-            return deed()
-        except CouldNotBeDone as error:
+            return note()
+        except OperationFailed as error:
             return error
 
-    with ThreadPoolExecutor(len(deeds)) as pool:
-        return list(pool.map(do, deeds))
+    with ThreadPoolExecutor(len(notes)) as pool:
+        return list(pool.map(do, notes))
 
 
 def said(database: Database, topic: str) -> int:
@@ -143,7 +143,7 @@ def test_a_commit_whose_outcome_is_unknown_is_said_so(
 
     result = CliRunner().invoke(app, ["pay", "ORD-123", "--amount", "99.99"])
 
-    assert isinstance(result.exception, OutcomeUnknown)
+    assert isinstance(result.exception, CommitOutcomeUnknown)
     assert "whether ORD-123 is paid is not known" in str(result.exception)
     assert "shop orders show ORD-123" in str(result.exception)
 

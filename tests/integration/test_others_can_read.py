@@ -170,12 +170,12 @@ def test_we_read_what_the_cloudevents_sdk_publishes(
 
     with (
         closing(Database(f"sqlite:///{tmp_path / 'loyalty.db'}")) as database,
-        closing(broker.consumer("loyalty", prefetch=1, cautious=False)) as consumer,
+        closing(broker.consumer("loyalty", prefetch=1, slow_start=False)) as consumer,
     ):
         migrate(database, loyalty.migrations)
         reactor = Reactor(service=loyalty, database=database, retry=Retry())
         reaction = reactor.react(consumer.take(1, wait=10))
-        consumer.settle([each.verdict for each in reaction.reacted])
+        consumer.settle([each.settlement for each in reaction.reacted])
         with database.read() as connection:
             points = loyalty.store(connection, database).balance(CUSTOMER)
 

@@ -14,13 +14,13 @@ from shared.errors import BrokerRefused, BrokerUnavailable
 from shared.messaging.ports.consumer import Outcome
 from shared.messaging.rabbitmq import RabbitBroker, address, publisher
 from shared.messaging.rabbitmq.batch import Batch
-from shared.messaging.rabbitmq.session import talking_to
+from shared.messaging.rabbitmq.session import open_session
 from shared.messaging.topology import Queue, Retry, Topology
 from tests.containers import Vhost
 from tests.contract.places import PATIENCE, order_placed, receive, send, settle_all
 from tests.support.waiting import eventually
 
-EMAIL = Queue(name="email", topics=frozenset({"order.placed"}), retry=Retry(step=0.1))
+EMAIL = Queue(name="email", topics=frozenset({"order.placed"}), retry=Retry(delay=0.1))
 
 
 @pytest.fixture
@@ -85,10 +85,10 @@ def test_a_silent_broker_is_noticed_within_a_minute(broker: RabbitBroker) -> Non
 
 def test_what_arrives_while_the_prefetch_is_raised_counts_no_attempt(broker: RabbitBroker) -> None:
     """The consumer is cancelled for it, and meanwhile pika rejects what arrives."""
-    consumer = broker.consumer("email", prefetch=20, cautious=False)
+    consumer = broker.consumer("email", prefetch=20, slow_start=False)
     send(broker, order_placed())
     taken = receive(consumer)
-    consumer._taken_at_once = 1  # as of one that was cautious until now
+    consumer._taken_at_once = 1  # as of one that was slow_start until now
     others_are_there = threading.Event()
 
     def settle_unread() -> None:
@@ -134,7 +134,7 @@ def test_a_host_that_nobody_knows_is_told_by_name() -> None:
 
 def test_what_pika_raises_after_a_loss_is_an_unavailable_broker(rabbitmq_vhost: Vhost) -> None:
     """https://github.com/pika/pika/issues/1291."""
-    with pytest.raises(BrokerUnavailable), talking_to(address.parse(rabbitmq_vhost.amqp_url)):
+    with pytest.raises(BrokerUnavailable), open_session(address.parse(rabbitmq_vhost.amqp_url)):
         raise ValueError("Timeout closed before call")
 
 

@@ -10,8 +10,8 @@ from typing import TypeVar
 import pika
 import pytest
 
-from shared.errors import BrokerRefused, BrokerUnavailable, WrongInput
-from shared.messaging.ports.consumer import PROVEN_AFTER, Outcome
+from shared.errors import BrokerRefused, BrokerUnavailable, InvalidInput
+from shared.messaging.ports.consumer import SLOW_START_AFTER, Outcome
 from shared.messaging.rabbitmq import RabbitBroker, errors, publisher
 from shared.messaging.rabbitmq.management import Management
 from shared.messaging.topology import Queue, Topology
@@ -57,7 +57,7 @@ def close_connections(vhost: Vhost, name: str) -> None:
 def test_closing_gracefully_counts_no_attempt(broker: RabbitBroker) -> None:
     broker.publisher().publish([order_placed() for _ in range(30)])
     consumer = broker.consumer("email", prefetch=10)
-    for _ in range(PROVEN_AFTER):
+    for _ in range(SLOW_START_AFTER):
         settle_all(consumer, receive(consumer), Outcome.DONE)
     assert len(receive(consumer, 10)) == 10  # the whole prefetch, taken and unsettled
 
@@ -151,7 +151,7 @@ def test_a_count_of_failures_that_is_the_senders_is_not_believed(
         taker.settle([(taken, then)])
         return taken.attempt
 
-    first = attempt(Outcome.HAND_BACK)
+    first = attempt(Outcome.REQUEUE)
     handed_back = attempt(Outcome.RETRY)
     failed_once = attempt(Outcome.DONE)
 
@@ -234,7 +234,7 @@ def test_where_nothing_listens_it_says_so() -> None:
     ],
 )
 def test_nonsense_for_a_url_is_refused_without_repeating_it(url: str) -> None:
-    with pytest.raises(WrongInput, match="should look like amqp://") as raised:
+    with pytest.raises(InvalidInput, match="should look like amqp://") as raised:
         RabbitBroker(url)
 
     assert "hush" not in str(raised.value)

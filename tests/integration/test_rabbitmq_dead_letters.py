@@ -50,7 +50,7 @@ def bury(dead: DeadQueue, messages: Sequence[Message], *, count: int | None = No
     """Let these die unhandled, with what else waits: so many in all."""
     count = count or len(messages)
     dead.broker.publisher().publish(messages)
-    dying = dead.broker.consumer(SERVICE.name, prefetch=count, cautious=False)
+    dying = dead.broker.consumer(SERVICE.name, prefetch=count, slow_start=False)
     settle_all(dying, receive(dying, count), Outcome.DEAD)
     eventually(lambda: ready(dead, "counting.dead") == count, within=60)
     dying.close()
@@ -85,7 +85,7 @@ def test_a_service_may_list_and_retry_ten_thousand_of_its_own(dead: DeadQueue) -
     assert group.count == 10_000
     assert done == Retried(retried=10_000)
     eventually(lambda: ready(dead, "counting") == 10_000)
-    consumer = dead.broker.consumer("counting", prefetch=10_000, cautious=False)
+    consumer = dead.broker.consumer("counting", prefetch=10_000, slow_start=False)
     again = receive(consumer, 10_000)
     assert [each.event_id for each in again] == [each.event_id for each in messages]
     assert {each.replays for each in again} == {1}
@@ -98,7 +98,7 @@ def test_what_nobody_takes_is_left_with_the_broker(
     monkeypatch.setattr(consumer, "_MOST_UNTAKEN_BYTES", 1_000_000)
     bury(dead, letters(40, body_bytes=100_000))
 
-    looking = RabbitBroker.consumer(dead.broker, "counting.dead", prefetch=40, cautious=False)  # type: ignore[arg-type]
+    looking = RabbitBroker.consumer(dead.broker, "counting.dead", prefetch=40, slow_start=False)  # type: ignore[arg-type]
     first = receive(looking)  # the thread that reads waits for room by now
     eventually(lambda: looking._untaken_bytes > 1_000_000)
     assert looking._untaken_bytes < 1_300_000
@@ -139,7 +139,7 @@ def test_a_retry_whose_connection_is_lost_says_so_and_loses_nothing(dead: DeadQu
 
     assert done == Retried(retried=50)  # once more; the inbox will know them
     eventually(lambda: ready(dead, "counting") == 200)
-    again = receive(dead.broker.consumer("counting", prefetch=200, cautious=False), 200)
+    again = receive(dead.broker.consumer("counting", prefetch=200, slow_start=False), 200)
     assert {each.event_id for each in again} == {each.event_id for each in messages}
     assert ready(dead, "counting.dead") == 0
 
@@ -148,7 +148,7 @@ def test_closing_does_not_wait_for_room(dead: DeadQueue, monkeypatch: pytest.Mon
     monkeypatch.setattr(consumer, "_MOST_UNTAKEN_BYTES", 100_000)
     monkeypatch.setattr(consumer, "_LONGEST_STOP", 3600)
     bury(dead, letters(20, body_bytes=100_000))
-    looking = RabbitBroker.consumer(dead.broker, "counting.dead", prefetch=20, cautious=False)  # type: ignore[arg-type]
+    looking = RabbitBroker.consumer(dead.broker, "counting.dead", prefetch=20, slow_start=False)  # type: ignore[arg-type]
     receive(looking)
 
     looking.close()

@@ -10,13 +10,13 @@ import pytest
 from pika import spec
 
 from shared.errors import BrokerRefused, BrokerUnavailable
-from shared.history.retention import Shortened, shortened
+from shared.history.retention import TruncatedHistory, truncated_history
 from shared.messaging.codec import encode
 from shared.messaging.ports.publisher import Message
 from shared.messaging.rabbitmq import RabbitBroker
 from shared.messaging.rabbitmq.address import parse
 from shared.messaging.rabbitmq.management import Management
-from shared.messaging.rabbitmq.session import talking_to
+from shared.messaging.rabbitmq.session import open_session
 from shared.messaging.topology import EVENTS, HISTORY, History, Queue, Topology
 from tests.containers import Vhost
 from tests.contract.places import order_placed
@@ -59,7 +59,7 @@ def test_a_header_that_pika_cannot_hold_is_in_nobodys_way(
 ) -> None:
     messages = [order_placed() for _ in range(2)]
     broker.publisher().publish(messages[:1])
-    with talking_to(parse(rabbitmq_vhost.amqp_url)) as session:
+    with open_session(parse(rabbitmq_vhost.amqp_url)) as session:
         late = TimeTenThousand()  # type: ignore[no-untyped-call]
         session.channel.basic_publish(EVENTS, "order.placed", b"late", late)
     broker.publisher().publish(messages[1:])
@@ -103,11 +103,11 @@ def test_when_the_oldest_segments_are_dropped_the_history_says_since_when_it_is_
     def window() -> list[Message]:
         return [message(placed(f"ORD-{n}", occurred_at=day, reason="x" * 400)) for n in range(500)]
 
-    def what_is_left() -> Shortened | None:
+    def what_is_left() -> TruncatedHistory | None:
         publisher.publish(window())
-        return shortened(history)
+        return truncated_history(history)
 
-    assert until(what_is_left, seconds=60) == Shortened(day)
+    assert until(what_is_left, seconds=60) == TruncatedHistory(day)
     first = history.first()
     assert first is not None
     assert list(islice(history.read(end=history.end()), 1)) == [first]

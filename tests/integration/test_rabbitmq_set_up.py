@@ -10,7 +10,9 @@ from shared.messaging.topology import Queue, Retry, Topology
 from tests.containers import Vhost
 
 EMAIL = Queue(name="email", topics=frozenset({"order.placed", "order.shipped"}))
-LOYALTY = Queue(name="loyalty", topics=frozenset({"order.placed"}), retry=Retry(step=0.1, limit=3))
+LOYALTY = Queue(
+    name="loyalty", topics=frozenset({"order.placed"}), retry=Retry(delay=0.1, max_retries=3)
+)
 TOPOLOGY = Topology(queues=(EMAIL, LOYALTY))
 
 
@@ -66,7 +68,7 @@ def test_set_up_unbinds_what_no_service_wants_any_more(
 
 def test_set_up_changes_the_tuning_of_queues_that_are_there(broker: RabbitBroker) -> None:
     broker.set_up(TOPOLOGY)
-    slower = Topology(queues=(EMAIL, replace(LOYALTY, retry=Retry(step=10, limit=30))))
+    slower = Topology(queues=(EMAIL, replace(LOYALTY, retry=Retry(delay=10, max_retries=30))))
     assert broker.check(slower) == [
         "the policy shop-loyalty has delayed-retry-min = 100, it should be 10000",
         "the policy shop-loyalty has delivery-limit = 3, it should be 30",

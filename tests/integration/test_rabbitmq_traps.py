@@ -22,7 +22,7 @@ DELAY = 12.0
 
 
 def topology(retry: Retry | None = None) -> Topology:
-    queue = Queue(name="email", topics=frozenset({"order.placed"}), retry=retry or Retry(step=0.1))
+    queue = Queue(name="email", topics=frozenset({"order.placed"}), retry=retry or Retry(delay=0.1))
     return Topology(queues=(queue,))
 
 
@@ -46,7 +46,7 @@ def server() -> Iterator[servers.Server]:
 def mortal(server: servers.Server) -> Iterator[RabbitBroker]:
     url = servers.amqp_url(server.ports[5672])
     broker = RabbitBroker(url, admin_url=servers.admin_url(server))
-    assert broker.set_up(topology(Retry(step=DELAY, longest=DELAY))) == []
+    assert broker.set_up(topology(Retry(delay=DELAY, max_delay=DELAY))) == []
     yield broker
     broker.close()
 
@@ -154,7 +154,7 @@ def test_a_dead_letter_outlives_those_who_die_of_looking(broker: RabbitBroker) -
     send(broker, message := order_placed())
     consumer = broker.consumer("email", prefetch=1)
     settle_all(consumer, receive(consumer), Outcome.DEAD)
-    looking = broker.consumer("email.dead", prefetch=1, cautious=False)
+    looking = broker.consumer("email.dead", prefetch=1, slow_start=False)
 
     for _ in range(25):
         settle_all(looking, receive(looking), Outcome.RETRY)

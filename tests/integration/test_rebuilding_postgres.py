@@ -11,7 +11,7 @@ from services.analytics.service import analytics
 from services.loyalty.service import loyalty
 from shared.messaging.embedded import EmbeddedBroker
 from shared.messaging.topology import Topology
-from shared.operations.history.rebuild import Rebuilding, Rebuilt
+from shared.operations.history.rebuild import Rebuild, RebuildResult
 from shared.runtime.service import AnyService
 from shared.runtime.service_settings import queue_of
 from shared.storage.database import Database
@@ -38,10 +38,10 @@ def broker(tmp_path: Path) -> Iterator[EmbeddedBroker]:
         yield broker
 
 
-def rebuild(service: AnyService, url: str, broker: EmbeddedBroker) -> Rebuilt:
+def rebuild(service: AnyService, url: str, broker: EmbeddedBroker) -> RebuildResult:
     with closing(Database(url)) as database:
         migrate(database, service.migrations)
-        return Rebuilding(
+        return Rebuild(
             service=service,
             database=database,
             broker=broker,

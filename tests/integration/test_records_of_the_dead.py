@@ -89,8 +89,8 @@ def test_what_was_sent_again_is_noted_and_what_died_of_it_later_is_not(database:
     fail(database, "Again", replays=1, outcome="dead")
 
     with database.begin() as connection:
-        failures.sent_again(connection, {("one", 0), ("nobody", 0)})
-        failures.sent_again(connection, [])
+        failures.note_redriven(connection, {("one", 0), ("nobody", 0)})
+        failures.note_redriven(connection, [])
 
     with database.read() as connection:
         found = {each["error"]: each["outcome"] for each in failures.of(connection, ["one", "two"])}

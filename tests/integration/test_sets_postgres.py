@@ -25,7 +25,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from shared.storage import bulk
 from shared.storage.columns import MoneyAmount, UtcTime
 from shared.storage.database import Database
-from shared.storage.locked_rows import Rows
+from shared.storage.locked_rows import LockedRows
 from shared.storage.unit_of_work import Store
 
 metadata = MetaData()
@@ -90,7 +90,7 @@ def test_a_time_that_is_not_aware_is_refused_among_many_too(database: Database) 
 def test_what_is_there_already_is_left_out(database: Database) -> None:
     with database.begin() as connection:
         bulk.insert_many(connection, jars, [FULL])
-        bulk.insert_many(connection, jars, [EMPTY, FULL | {"coins": 9}], how=bulk.unless_there)
+        bulk.insert_many(connection, jars, [EMPTY, FULL | {"coins": 9}], how=bulk.skip_existing)
 
     assert [each["coins"] for each in kept(database)] == [3, 0]
 
@@ -108,7 +108,7 @@ def test_a_statement_is_the_same_however_many_rows(
     monkeypatch.setattr(psycopg.Cursor, "execute", noting)
     for labels in (["a", "b"], ["a", "b", "c"]):
         with database.begin() as connection:
-            rows = Rows(Store(connection, database), jars, Jar)
+            rows = LockedRows(Store(connection, database), jars, Jar)
             rows.lock(labels)
             rows.lock_or_make(labels)
             for each in rows.values():
@@ -125,7 +125,7 @@ def test_no_table_is_read_whole_to_write_a_few_of_its_rows(database: Database) -
     for number in range(0, 300, 20):  # PostgreSQL plans the first ones anew each time
         labels = [str(each) for each in range(number, number + 20)]
         with database.begin() as connection:
-            rows = Rows(Store(connection, database), jars, Jar)
+            rows = LockedRows(Store(connection, database), jars, Jar)
             rows.lock_or_make(labels)
             rows.lock(labels)
             for each in rows.values():

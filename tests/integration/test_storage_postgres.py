@@ -13,15 +13,15 @@ import pytest
 from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
-from shared.errors import CouldNotBeDone, EnvironmentFailed
+from shared.errors import DependencyUnavailable, OperationFailed
 from shared.messaging.codec import encode
 from shared.storage import failures, inbox, outbox, postgresql
-from shared.storage.database import Database, OutcomeUnknown
+from shared.storage.database import CommitOutcomeUnknown, Database
 from shared.storage.migrating import is_current, migrate
 from shared.storage.tables import DatabaseClock
 from shared.storage.tables import inbox as inbox_table
 from shared.storage.tables import outbox as outbox_table
-from shared.storage.wakeup import Bell
+from shared.storage.wakeup import Wakeup
 from tests.support.counting import CountStore, ThingHappened, counting, counts
 
 LONG = 20.0
@@ -55,10 +55,10 @@ def database(postgres_url: str) -> Iterator[Database]:
 
 
 @pytest.fixture
-def bell() -> Iterator[Bell]:
-    bell = Bell()
-    yield bell
-    bell.close()
+def wakeup() -> Iterator[Wakeup]:
+    wakeup = Wakeup()
+    yield wakeup
+    wakeup.close()
 
 
 def end_backends(url: str) -> int:
@@ -96,12 +96,12 @@ def counted(database: Database) -> dict[str, int]:
         return CountStore(connection, database).counted()
 
 
-def rang(bell: Bell, done: Callable[[], object]) -> bool:
+def rang(wakeup: Wakeup, done: Callable[[], object]) -> bool:
     """Whether it rang for something done meanwhile in another thread."""
     began = time.monotonic()
     doing = Thread(target=done)
     doing.start()
-    bell.wait(LONG)
+    wakeup.wait(LONG)
     doing.join()
     return time.monotonic() - began < LONG
 
@@ -149,74 +149,74 @@ def test_a_relay_that_dies_lets_go_of_what_it_claimed(
     assert send(database) == ["a"]
 
 
-def test_a_notification_wakes_a_bell_elsewhere(database: Database, bell: Bell) -> None:
-    bell.listen(database)
+def test_a_notification_wakes_a_bell_elsewhere(database: Database, wakeup: Wakeup) -> None:
+    wakeup.listen(database)
 
     def commit() -> None:
         with database.begin() as connection:
             outbox.notify(connection, database)
 
-    assert rang(bell, commit)
+    assert rang(wakeup, commit)
 
 
 @pytest.mark.parametrize("names", [["a"], ["a", "b"]], ids=["one", "two"])
 def test_events_may_be_written_with_a_call(
-    database: Database, bell: Bell, names: list[str]
+    database: Database, wakeup: Wakeup, names: list[str]
 ) -> None:
-    bell.listen(database)
+    wakeup.listen(database)
     events = [ThingHappened(name=name) for name in names]
 
     def commit() -> None:
         with database.begin() as connection:
             outbox.write(connection, [outbox.Outgoing(each, b"{}") for each in events], calls=True)
 
-    assert rang(bell, commit)
+    assert rang(wakeup, commit)
     with database.read() as connection:
         assert outbox.backlog(connection).depth == len(names)
 
 
-def test_what_is_rolled_back_notifies_nobody(database: Database, bell: Bell) -> None:
-    bell.listen(database)
+def test_what_is_rolled_back_notifies_nobody(database: Database, wakeup: Wakeup) -> None:
+    wakeup.listen(database)
     with suppress(ZeroDivisionError), database.begin() as connection:
         outbox.notify(connection, database)
         raise ZeroDivisionError
 
-    bell.wait(0.1)
+    wakeup.wait(0.1)
     with database.begin() as connection:
         outbox.notify(connection, database)
     began = time.monotonic()
-    bell.wait(LONG)
+    wakeup.wait(LONG)
 
     assert time.monotonic() - began < LONG, "the second came"
 
 
 def test_a_lost_listener_wakes_and_calls_again(
-    database: Database, bell: Bell, postgres_url: str
+    database: Database, wakeup: Wakeup, postgres_url: str
 ) -> None:
-    bell.listen(database)
+    wakeup.listen(database)
 
-    assert rang(bell, lambda: end_backends(postgres_url))
-    bell.listen(database)
+    assert rang(wakeup, lambda: end_backends(postgres_url))
+    wakeup.listen(database)
 
     def commit() -> None:
         with database.begin() as connection:
             outbox.notify(connection, database)
 
-    assert rang(bell, commit)
+    assert rang(wakeup, commit)
 
 
-def test_a_bell_that_could_not_call_calls_the_next_time(database: Database, bell: Bell) -> None:
+def test_a_bell_that_could_not_call_calls_the_next_time(database: Database, wakeup: Wakeup) -> None:
     away = Database("postgresql://nobody@127.0.0.1:1/nothing")
-    with pytest.raises(EnvironmentFailed, match="cannot be listened to"):
-        bell.listen(away)
+    with pytest.raises(DependencyUnavailable, match="cannot be listened to"):
+        wakeup.listen(away)
 
-    bell.listen(database)
+    wakeup.listen(database)
 
     def commit() -> None:
         with database.begin() as connection:
             outbox.notify(connection, database)
 
-    assert rang(bell, commit)
+    assert rang(wakeup, commit)
 
 
 def test_of_four_that_migrate_at_once_one_does_and_none_fails(postgres_url: str) -> None:
@@ -240,7 +240,7 @@ def test_a_connection_lost_in_the_commit_leaves_the_outcome_unknown(database: Da
     with database.begin() as connection:
         connection.execute(text(END_THE_BACKEND_IN_ITS_COMMIT))
 
-    with pytest.raises(OutcomeUnknown), database.begin() as connection:
+    with pytest.raises(CommitOutcomeUnknown), database.begin() as connection:
         count(connection, database, "a")
 
     assert counted(database) == {}
@@ -301,7 +301,7 @@ def test_a_connection_just_used_is_not_asked_for_a_sign_of_life(
 def test_a_server_that_is_away_gives_no_sign_of_life() -> None:
     away = Database("postgresql://nobody:hunter2@127.0.0.1:1/nothing")
 
-    with pytest.raises(EnvironmentFailed) as failed:
+    with pytest.raises(DependencyUnavailable) as failed:
         away.probe()
 
     assert str(failed.value) == "the database 127.0.0.1/nothing does not answer"
@@ -310,7 +310,7 @@ def test_a_server_that_is_away_gives_no_sign_of_life() -> None:
 def test_a_server_that_is_away_cannot_be_migrated_and_keeps_the_password() -> None:
     away = Database("postgresql://nobody:hunter2@127.0.0.1:1/nothing")
 
-    with pytest.raises(CouldNotBeDone) as failed:
+    with pytest.raises(OperationFailed) as failed:
         migrate(away, counting().migrations)
 
     assert "hunter2" not in str(failed.value) + str(failed.value.__cause__)

@@ -62,7 +62,7 @@ def count(event: ThingHappened, work: Work) -> None:
     """Count it, and say so."""
     work.store.count(event.name)
     work.publish(ThingCounted(name=event.name))
-    work.did(f"counted {event.name}")
+    work.note(f"counted {event.name}")
 
 
 def counting(

@@ -82,12 +82,12 @@ class Arrival:
     Attributes:
         kinds: in the order of arrival, some of them more than once.
         anew: the repeated ones have new ids, so that no inbox knows them.
-        at_once: in one batch, not one by one.
+        concurrency: in one batch, not one by one.
     """
 
     kinds: tuple[str, ...]
     anew: bool
-    at_once: bool
+    concurrency: bool
 
     def is_first(self, kind: str, other: str) -> bool:
         """Whether the one arrives, and before the other."""
@@ -107,7 +107,7 @@ class Arrival:
             event = facts[kind]
             known = self.anew and event in events
             events.append(event.model_copy(update={"event_id": uuid7()}) if known else event)
-        return play(stage, events, at_once=self.at_once)
+        return play(stage, events, concurrency=self.concurrency)
 
 
 def arrivals() -> st.SearchStrategy[Arrival]:
@@ -116,15 +116,15 @@ def arrivals() -> st.SearchStrategy[Arrival]:
     def some(history: Sequence[str]) -> st.SearchStrategy[Arrival]:
         repeated = st.lists(st.sampled_from(history), max_size=3)
         kinds = repeated.flatmap(lambda more: st.permutations([*history, *more])).map(tuple)
-        return st.builds(Arrival, kinds=kinds, anew=st.booleans(), at_once=st.booleans())
+        return st.builds(Arrival, kinds=kinds, anew=st.booleans(), concurrency=st.booleans())
 
     return st.sampled_from(HISTORIES).flatmap(some)
 
 
-def play(stage: Stage, events: Sequence[DomainEvent], *, at_once: bool) -> list[Any]:
+def play(stage: Stage, events: Sequence[DomainEvent], *, concurrency: bool) -> list[Any]:
     """Let a service hear of events; answers what it published thereupon."""
     with recording() as published:
-        for batch in [events] if at_once else [[event] for event in events]:
+        for batch in [events] if concurrency else [[event] for event in events]:
             stage.publish(*batch)
             stage.play()
     return published

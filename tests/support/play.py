@@ -12,7 +12,7 @@ from shared.messaging.ports.publisher import Message
 from shared.messaging.topology import Retry, Topology, dead_queue
 from shared.runtime.logs import log_to
 from shared.runtime.metrics import Metrics
-from shared.runtime.runner import Parts, Running
+from shared.runtime.runner import RunnerParts, ServiceRunner
 from shared.runtime.settings import Settings
 from shared.storage.database import Database
 from shared.storage.migrating import migrate
@@ -23,9 +23,9 @@ class Play:
     """A counting service at work on an embedded broker, and what it logs."""
 
     def __init__(
-        self, folder: Path, handler: Any = count, outside: Any = None, *, database_url: str = ""
+        self, folder: Path, handler: Any = count, gateway: Any = None, *, database_url: str = ""
     ) -> None:
-        service = counting(handler, retry=Retry(step=0.01, longest=0.05, limit=2))
+        service = counting(handler, retry=Retry(delay=0.01, max_delay=0.05, max_retries=2))
         self.broker = EmbeddedBroker(folder / "broker.db")
         self.broker.set_up(Topology(queues=(service.queue(),)))
         self.database = Database(database_url or f"sqlite:///{folder / 'counting.db'}")
@@ -33,8 +33,8 @@ class Play:
         self.logged = io.StringIO()
         self.metrics = Metrics()
         settings = Settings(home=folder)
-        self.running = Running(
-            Parts(
+        self.running = ServiceRunner(
+            RunnerParts(
                 service=service,
                 settings=settings,
                 queue=service.queue(),
@@ -43,7 +43,7 @@ class Play:
                 database=self.database,
                 log=log_to(self.logged, settings),
                 metrics=self.metrics,
-                outside=outside,
+                gateway=gateway,
             )
         )
 
@@ -71,7 +71,7 @@ class Play:
         return [json.loads(line) for line in self.logged.getvalue().splitlines()]
 
     def dead(self) -> int:
-        consumer = self.broker.consumer(dead_queue("counting"), prefetch=100, cautious=False)
+        consumer = self.broker.consumer(dead_queue("counting"), prefetch=100, slow_start=False)
         found = consumer.take(100, wait=0)
         consumer.close()  # which hands back
         return len(found)

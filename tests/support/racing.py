@@ -9,14 +9,14 @@ from sqlalchemy.event import listen
 from shared.events import DomainEvent
 from shared.messaging.codec import encode
 from shared.messaging.ports.consumer import Delivery
-from shared.runtime.reactor import Reacted, Reactor
+from shared.runtime.reactor import DeliveryResult, Reactor
 from shared.runtime.service import AnyService
 from shared.storage.database import Database
 
 
 def race(
     service: AnyService, database: Database, *runners: Sequence[Sequence[DomainEvent]]
-) -> list[Reacted]:
+) -> list[DeliveryResult]:
     """Let each runner react to its batches, all runners at once; they set out anew for each batch.
 
     Returns:
@@ -34,9 +34,9 @@ def race(
         lambda context: refused.append(str(context.original_exception)),
     )
 
-    def run(batches: Sequence[Sequence[DomainEvent]]) -> list[Reacted]:
+    def run(batches: Sequence[Sequence[DomainEvent]]) -> list[DeliveryResult]:
         reactor = Reactor(service=service, database=database, retry=service.retry)
-        reacted: list[Reacted] = []
+        reacted: list[DeliveryResult] = []
         for batch in batches:
             line.wait()
             reacted += reactor.react([_delivery(event, service.name) for event in batch]).reacted

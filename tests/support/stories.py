@@ -9,11 +9,11 @@ from sqlalchemy import delete
 from services.orders.paying import Payment, pay_order
 from services.orders.placing import NewOrder, place_order
 from services.orders.service import orders
-from shared.errors import BrokerUnavailable, CouldNotBeDone
+from shared.errors import BrokerUnavailable, OperationFailed
 from shared.messaging.ports.history import HistoryReader
 from shared.messaging.topology import dead_queue
 from shared.operations.history.timeline import Timeline
-from shared.operations.history.timeline_builder import Teller
+from shared.operations.history.timeline_builder import TimelineBuilder
 from shared.runtime.service import AnyService
 from shared.storage.database import Database
 from shared.storage.tables import inbox
@@ -43,7 +43,7 @@ def story(stage: Stage, order: str = "ORD-1", *, closed: str = "", broker: bool 
     @contextmanager
     def opening(service: AnyService) -> Iterator[Database]:
         if service.name == closed:
-            raise CouldNotBeDone("the secrets cannot be read here")
+            raise OperationFailed("the secrets cannot be read here")
         yield stage.databases[service.name]
 
     def history() -> HistoryReader:
@@ -58,18 +58,18 @@ def story(stage: Stage, order: str = "ORD-1", *, closed: str = "", broker: bool 
         return any(stage.broker.depth(each).ready for each in queues)
 
     opens: Any = opening
-    teller = Teller(
+    teller = TimelineBuilder(
         services=list(stage.services.values()), opening=opens, history=history, holding=holding
     )
-    return teller.story(order)
+    return teller.build(order)
 
 
 def types(told: Timeline) -> list[str]:
-    return [each.envelope.type for each in told.happenings]
+    return [each.envelope.type for each in told.entries]
 
 
 def outcome(told: Timeline, service: str) -> Any:
-    [found] = [each for each in told.happenings[0].reactions if each.service == service]
+    [found] = [each for each in told.entries[0].reactions if each.service == service]
     return found
 
 

@@ -6,13 +6,13 @@ from datetime import datetime
 
 from shared.events import DomainEvent
 from shared.messaging.codec import encode
-from shared.messaging.ports.history import Recorded
+from shared.messaging.ports.history import HistoryRecord
 from shared.messaging.ports.publisher import Message
 
 
-def recorded(event: DomainEvent, offset: int = 0) -> Recorded:
+def recorded(event: DomainEvent, offset: int = 0) -> HistoryRecord:
     """An event as a history has it."""
-    return Recorded(
+    return HistoryRecord(
         offset=offset,
         topic=event.topic,
         event_id=str(event.event_id),
@@ -33,9 +33,9 @@ def message(event: DomainEvent) -> Message:
     )
 
 
-def garbage(event_id: str = "bad-1") -> Recorded:
+def garbage(event_id: str = "bad-1") -> HistoryRecord:
     """A message that is no event."""
-    return Recorded(offset=0, topic="order.placed", event_id=event_id, type="", body=b"{")
+    return HistoryRecord(offset=0, topic="order.placed", event_id=event_id, type="", body=b"{")
 
 
 @dataclass
@@ -47,11 +47,11 @@ class Tape:
         started: where each reading began.
     """
 
-    messages: Sequence[DomainEvent | Recorded]
+    messages: Sequence[DomainEvent | HistoryRecord]
     dropped: int = 0
     started: list[int | datetime] = field(default_factory=list)
 
-    def first(self) -> Recorded | None:
+    def first(self) -> HistoryRecord | None:
         return next(iter(self._all()), None)
 
     def end(self) -> int:
@@ -59,7 +59,7 @@ class Tape:
 
     def read(
         self, *, start: int | datetime = 0, end: int | None = None
-    ) -> Generator[Recorded, None, None]:
+    ) -> Generator[HistoryRecord, None, None]:
         self.started.append(start)
         for each in self._all():
             place = start if isinstance(start, int) else 0
@@ -69,11 +69,11 @@ class Tape:
     def close(self) -> None:
         """Nothing is held."""
 
-    def _all(self) -> list[Recorded]:
+    def _all(self) -> list[HistoryRecord]:
         return [
             recorded(each, offset)
             if isinstance(each, DomainEvent)
-            else Recorded(
+            else HistoryRecord(
                 offset=offset,
                 topic=each.topic,
                 event_id=each.event_id,

@@ -19,7 +19,7 @@ from shared.messaging.embedded.consumer import EmbeddedConsumer
 from shared.messaging.embedded.file import BrokerFile
 from shared.messaging.embedded.history import EmbeddedHistory
 from shared.messaging.embedded.messages import count_ready, no_queue
-from shared.messaging.embedded.wakeup import Bell
+from shared.messaging.embedded.wakeup import Wakeup
 from shared.messaging.ports.broker import Depth
 from shared.messaging.ports.publisher import Message
 from shared.messaging.topology import Queue, Topology, dead_queue, topics_matched
@@ -74,7 +74,7 @@ class EmbeddedBroker:
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
         self._file = BrokerFile(path.absolute())
         self._clock = clock
-        self._bell = Bell()
+        self._wakeup = Wakeup()
         self._open: WeakSet[EmbeddedPublisher | EmbeddedConsumer] = WeakSet()
 
     def set_up(self, topology: Topology) -> list[str]:
@@ -133,19 +133,19 @@ class EmbeddedBroker:
 
     def publisher(self) -> "EmbeddedPublisher":
         """A new publisher."""
-        publisher = EmbeddedPublisher(self._file, clock=self._clock, bell=self._bell)
+        publisher = EmbeddedPublisher(self._file, clock=self._clock, wakeup=self._wakeup)
         self._open.add(publisher)
         return publisher
 
-    def consumer(self, queue: str, *, prefetch: int, cautious: bool = True) -> EmbeddedConsumer:
+    def consumer(self, queue: str, *, prefetch: int, slow_start: bool = True) -> EmbeddedConsumer:
         """A new consumer, which never holds more than `prefetch` unsettled."""
         consumer = EmbeddedConsumer(
             self._file,
             queue,
             prefetch=prefetch,
-            cautious=cautious,
+            slow_start=slow_start,
             clock=self._clock,
-            bell=self._bell,
+            wakeup=self._wakeup,
         )
         self._open.add(consumer)
         return consumer
@@ -163,10 +163,10 @@ class EmbeddedBroker:
 class EmbeddedPublisher:
     """A way in, on a connection of its own."""
 
-    def __init__(self, file: BrokerFile, *, clock: Callable[[], float], bell: Bell) -> None:
+    def __init__(self, file: BrokerFile, *, clock: Callable[[], float], wakeup: Wakeup) -> None:
         self._file = file
         self._clock = clock
-        self._bell = bell
+        self._wakeup = wakeup
         self._connection: sqlite3.Connection | None = None
         self._turn = threading.Lock()
 
@@ -174,12 +174,12 @@ class EmbeddedPublisher:
         """Write all that can be taken, in one transaction."""
         if not messages:
             return []
-        with self._turn, self._file.in_words():
+        with self._turn, self._file.translate_errors():
             if self._connection is None:
                 self._connection = self._file.open()
             with self._file.writing(self._connection):
                 refused, reached = _write(self._connection, messages, now=self._clock())
-        self._bell.ring(reached)
+        self._wakeup.notify(reached)
         return refused
 
     def close(self) -> None:
@@ -262,7 +262,7 @@ def _subscriptions(connection: sqlite3.Connection) -> dict[str, set[str]]:
 def _rows(queue: Queue) -> list[tuple[str, float, float, int | None]]:
     retry = queue.retry
     return [
-        (queue.name, retry.step, retry.longest, retry.limit),
+        (queue.name, retry.delay, retry.max_delay, retry.max_retries),
         (dead_queue(queue.name), 0.0, 0.0, None),
     ]
 

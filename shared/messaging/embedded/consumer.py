@@ -17,8 +17,8 @@ from filelock import Timeout
 
 from shared.messaging.embedded import messages
 from shared.messaging.embedded.file import BrokerFile
-from shared.messaging.embedded.wakeup import Bell
-from shared.messaging.ports.consumer import PROVEN_AFTER, Delivery, Outcome, Verdict
+from shared.messaging.embedded.wakeup import Wakeup
+from shared.messaging.ports.consumer import SLOW_START_AFTER, Delivery, Outcome, Settlement
 from shared.messaging.topology import dead_queue
 
 _LOOK_EVERY = 0.05
@@ -33,9 +33,9 @@ class EmbeddedConsumer:
 
     Args:
         prefetch: how many it holds unsettled, at most.
-        cautious: one, until it has proven itself.
+        slow_start: one, until it has proven itself.
         clock: seconds since the epoch.
-        bell: rung by whoever in this process has changed something.
+        wakeup: rung by whoever in this process has changed something.
     """
 
     def __init__(  # noqa: PLR0913 - what the broker knows, handed on
@@ -44,23 +44,23 @@ class EmbeddedConsumer:
         queue: str,
         *,
         prefetch: int,
-        cautious: bool,
+        slow_start: bool,
         clock: Callable[[], float],
-        bell: Bell,
+        wakeup: Wakeup,
     ) -> None:
         self._file = file
         self._queue = queue
         self._prefetch = prefetch
         self._clock = clock
-        self._bell = bell
-        self._waiting = bell.of(queue)
+        self._wakeup = wakeup
+        self._waiting = wakeup.of(queue)
         self._id = uuid4().hex
         self._alive = file.lock_of(self._id)
         self._tags = count(1)
         self._held: dict[object, int] = {}  # the tag of a delivery, and its message's number
         self._ahead: deque[Delivery] = deque()  # held, and not taken yet
         self._handled: list[int] = []  # the numbers of messages to be forgotten
-        self._done = 0 if cautious else PROVEN_AFTER
+        self._done = 0 if slow_start else SLOW_START_AFTER
         self._guard = RLock()  # `close` may come from another thread
         self._connection: sqlite3.Connection | None = None
         self._closed = False
@@ -77,7 +77,7 @@ class EmbeddedConsumer:
         """What is ready, at most so many; waits for the first."""
         deadline = time.monotonic() + wait
         while True:
-            with self._guard, self._file.in_words():
+            with self._guard, self._file.translate_errors():
                 if self._closed:
                     return []
                 connection = self._connection or self._register()
@@ -87,17 +87,17 @@ class EmbeddedConsumer:
             if taken or not self._wait(seen, deadline):
                 return taken
 
-    def settle(self, verdicts: Sequence[Verdict]) -> None:
+    def settle(self, settlements: Sequence[Settlement]) -> None:
         """Write all outcomes and claim what comes next, in one transaction.
 
         What is done, and no more, is written with the next ones as long as more is held ahead:
         forgetting late costs nothing but a copy, should the process end, and the inbox knows it.
         """
-        with self._guard, self._file.in_words():
+        with self._guard, self._file.translate_errors():
             if self._connection is None:
                 return  # closing has handed them back
             failed: dict[object, Outcome] = {}
-            for delivery, outcome in verdicts:
+            for delivery, outcome in settlements:
                 if outcome is not Outcome.DONE and delivery.token in self._held:
                     failed[delivery.token] = outcome
                 elif delivery.token in self._held:
@@ -106,15 +106,15 @@ class EmbeddedConsumer:
             if failed or not self._ahead:
                 self._write(self._connection, failed)
         if failed:
-            self._bell.ring({self._queue, dead_queue(self._queue)})
+            self._wakeup.notify({self._queue, dead_queue(self._queue)})
 
     def isolate(self, delivery: Delivery) -> None:
         """Hold this one alone."""
-        with self._guard, self._file.in_words():
+        with self._guard, self._file.translate_errors():
             self._done = 0
             if self._connection is None:
                 return
-            others = dict.fromkeys(self._held.keys() - {delivery.token}, Outcome.HAND_BACK)
+            others = dict.fromkeys(self._held.keys() - {delivery.token}, Outcome.REQUEUE)
             self._write(self._connection, others)
             self._ahead = deque(each for each in self._ahead if each.token in self._held)
 
@@ -132,7 +132,7 @@ class EmbeddedConsumer:
             connection, self._connection = self._connection, None
             if connection is not None:
                 try:
-                    with self._file.in_words(), self._file.writing(connection):
+                    with self._file.translate_errors(), self._file.writing(connection):
                         messages.forget(connection, self._handled, holder=self._id)
                         messages.hand_back(connection, self._held.values(), holder=self._id)
                         messages.unregister(connection, self._id)
@@ -167,8 +167,8 @@ class EmbeddedConsumer:
         return [self._ahead.popleft() for _ in range(min(most, len(self._ahead)))]
 
     def _room(self) -> int:
-        at_once = self._prefetch if self._done >= PROVEN_AFTER else 1
-        return at_once - len(self._held)
+        concurrency = self._prefetch if self._done >= SLOW_START_AFTER else 1
+        return concurrency - len(self._held)
 
     def _write(self, connection: sqlite3.Connection, failed: Mapping[object, Outcome]) -> None:
         """Forget what is done, write what became of others, and claim as much as there is room."""
@@ -177,10 +177,10 @@ class EmbeddedConsumer:
             numbers[outcome].append(self._held[tag])
         now, me = self._clock(), self._id
         # What is handed back would come straight back.
-        most = 0 if numbers[Outcome.HAND_BACK] else max(0, self._room() + len(failed))
+        most = 0 if numbers[Outcome.REQUEUE] else max(0, self._room() + len(failed))
         with self._file.writing(connection):
             messages.forget(connection, self._handled, holder=me)
-            messages.hand_back(connection, numbers[Outcome.HAND_BACK], holder=me)
+            messages.hand_back(connection, numbers[Outcome.REQUEUE], holder=me)
             messages.fail(connection, numbers[Outcome.RETRY], holder=me, now=now)
             dead = numbers[Outcome.DEAD]
             messages.fail(connection, dead, holder=me, now=now, reason=messages.REJECTED)
@@ -229,13 +229,13 @@ class EmbeddedConsumer:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return False
-                # Asked under the bell's lock, or it could be rung between looking and waiting.
+                # Asked under the wakeup's lock, or it could be rung between looking and waiting.
                 if self._has_changed(seen):
                     return True
                 self._waiting.wait(min(left, _LOOK_EVERY))
 
     def _has_changed(self, seen: int) -> bool:
-        with self._guard, self._file.in_words():
+        with self._guard, self._file.translate_errors():
             return (
                 self._connection is None
                 or _data_version(self._connection) != seen

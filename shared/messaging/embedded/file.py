@@ -83,7 +83,7 @@ class BrokerFile:
         Raises:
             BrokerUnavailable: the file cannot be used.
         """
-        with self.in_words():
+        with self.translate_errors():
             self._holders.mkdir(parents=True, exist_ok=True)
             connection = self._connect()
             try:
@@ -97,11 +97,11 @@ class BrokerFile:
     @contextmanager
     def opened(self) -> Iterator[sqlite3.Connection]:
         """A connection for one piece of work."""
-        with closing(self.open()) as connection, self.in_words():
+        with closing(self.open()) as connection, self.translate_errors():
             yield connection
 
     @contextmanager
-    def in_words(self) -> Iterator[None]:
+    def translate_errors(self) -> Iterator[None]:
         """Turn what SQLite and the system say about the file into one sentence."""
         try:
             yield

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from datetime import datetime
 
 from shared.messaging.embedded.file import BrokerFile
-from shared.messaging.ports.history import Recorded
+from shared.messaging.ports.history import HistoryRecord
 
 _PAGE = 500
 _LOOK_EVERY = 0.05
@@ -25,7 +25,7 @@ class EmbeddedHistory:
         self._file = file
         self._closed = threading.Event()
 
-    def first(self) -> Recorded | None:
+    def first(self) -> HistoryRecord | None:
         """The oldest that is kept."""
         with self._file.opened() as connection:
             return next(iter(_page(connection, 0, end=None, most=1)), None)
@@ -40,7 +40,7 @@ class EmbeddedHistory:
 
     def read(
         self, *, start: int | datetime = 0, end: int | None = None
-    ) -> Generator[Recorded, None, None]:
+    ) -> Generator[HistoryRecord, None, None]:
         """Read in order; no lock is held and no transaction open in between."""
         with self._file.opened() as connection:
             place = start if isinstance(start, int) else _place_at(connection, start)
@@ -61,9 +61,9 @@ class EmbeddedHistory:
 
 def _page(
     connection: sqlite3.Connection, place: int, *, end: int | None, most: int
-) -> list[Recorded]:
+) -> list[HistoryRecord]:
     return [
-        Recorded(offset=offset, topic=topic, event_id=event_id, type=kind, body=body)
+        HistoryRecord(offset=offset, topic=topic, event_id=event_id, type=kind, body=body)
         for offset, topic, event_id, kind, body in connection.execute(_FROM, (place, end, most))
     ]
 

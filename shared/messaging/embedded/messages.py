@@ -162,10 +162,10 @@ def fail(
         if limit is None:  # a dead queue counts nothing and keeps all
             hand_back(connection, [number], holder=holder)
             continue
-        retry = Retry(step=step, longest=longest, limit=limit)
-        why = reason or (PAST_THE_LIMIT if failures > retry.limit else None)
+        retry = Retry(delay=step, max_delay=longest, max_retries=limit)
+        why = reason or (PAST_THE_LIMIT if failures > retry.max_retries else None)
         place = dead_queue(queue) if why else queue
-        ready_at = 0.0 if why else now + retry.delay(failures)
+        ready_at = 0.0 if why else now + retry.delay_after(failures)
         connection.execute(_COME_BACK, (place, failures, ready_at, why, number))
 
 

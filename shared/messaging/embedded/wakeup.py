@@ -4,7 +4,7 @@ from collections.abc import Collection
 from threading import Condition
 
 
-class Bell:
+class Wakeup:
     """Rung for queues by whoever has put something into them.
 
     One for all consumers of a process, and only those of the queues named wake: each that looks in
@@ -18,7 +18,7 @@ class Bell:
         """What the consumers of a queue wait for."""
         return self._waiting.setdefault(queue, Condition())
 
-    def ring(self, queues: Collection[str]) -> None:
+    def notify(self, queues: Collection[str]) -> None:
         """Wake the consumers of these queues."""
         for queue in queues:
             waiting = self.of(queue)

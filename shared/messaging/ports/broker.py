@@ -64,13 +64,13 @@ class Broker(Protocol):
     def publisher(self) -> Publisher:
         """A new publisher; it connects when it is used."""
 
-    def consumer(self, queue: str, *, prefetch: int, cautious: bool = True) -> Consumer:
+    def consumer(self, queue: str, *, prefetch: int, slow_start: bool = True) -> Consumer:
         """A new consumer of a queue.
 
         Args:
             prefetch: how many unsettled deliveries the broker sends ahead, at most.
-            cautious: only one, until `PROVEN_AFTER` are done; for whoever handles them. Who does
-                not, only looks: it ends with its connection, and so sees nothing twice.
+            slow_start: one delivery at a time until `SLOW_START_AFTER` are done. A consumer that
+                handles nothing, such as a listing of dead letters, needs none.
         """
 
     def history(self) -> HistoryReader:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-PROVEN_AFTER = 5
+SLOW_START_AFTER = 5
 """Messages done until a new consumer holds more than one at a time. What a process held when it
 died counts as failed, so a message that kills its process must not take neighbours with it."""
 
@@ -19,7 +19,7 @@ class Outcome(Enum):
     """An attempt failed: counted, and delivered again after the queue's delay."""
     DEAD = "dead"
     """It will never go well: to the dead queue at once."""
-    HAND_BACK = "hand back"
+    REQUEUE = "hand back"
     """Not attempted: neither counted nor delayed."""
 
 
@@ -46,7 +46,7 @@ class Delivery:
     reason: str = ""
 
 
-Verdict = tuple[Delivery, Outcome]
+Settlement = tuple[Delivery, Outcome]
 
 
 class Consumer(Protocol):
@@ -63,11 +63,11 @@ class Consumer(Protocol):
             BrokerUnavailable: the queue is not there, or what it stands on cannot be used.
         """
 
-    def settle(self, verdicts: Sequence[Verdict]) -> None:
+    def settle(self, settlements: Sequence[Settlement]) -> None:
         """Say what became of deliveries. One whose connection is gone comes again by itself."""
 
     def isolate(self, delivery: Delivery) -> None:
-        """Hold this delivery alone: hand back all others, and be cautious again.
+        """Hold this delivery alone: requeue all others, and begin slowly again.
 
         For one that may end the process, since whatever else it held would count as failed.
         Answers when the broker has taken the others back.

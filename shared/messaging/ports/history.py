@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded:
+class HistoryRecord:
     """A message in the record of all that was published. Untrusted, like a delivery.
 
     Attributes:
@@ -27,7 +27,7 @@ class HistoryReader(Protocol):
     A message that was published twice may stand there twice. `close` is for any thread.
     """
 
-    def first(self) -> Recorded | None:
+    def first(self) -> HistoryRecord | None:
         """The oldest that is kept; its offset is above 0 when older ones were dropped."""
 
     def end(self) -> int:
@@ -35,7 +35,7 @@ class HistoryReader(Protocol):
 
     def read(
         self, *, start: int | datetime = 0, end: int | None = None
-    ) -> Generator[Recorded, None, None]:
+    ) -> Generator[HistoryRecord, None, None]:
         """Read in order; memory does not grow with the number. Close what is left before its end.
 
         Args:

@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit
 import pika
 from pika.credentials import PlainCredentials
 
-from shared.errors import WrongInput
+from shared.errors import InvalidInput
 
 HEARTBEAT = 12
 """Seconds. A frozen broker is noticed after 2 × (heartbeat + 5)."""
@@ -40,17 +40,17 @@ def parse(url: str) -> Address:
     """The address that an AMQP URL stands for.
 
     Raises:
-        WrongInput: it is none. The sentence repeats nothing of it: it may hold a password.
+        InvalidInput: it is none. The sentence repeats nothing of it: it may hold a password.
     """
     try:
         parts = urlsplit(url)
         # pika would take a URL without a password for one, and fail in its own words.
         usable = parts.scheme in {"amqp", "amqps"} and parts.hostname and parts.port != 0
         if not usable or (parts.username is not None and parts.password is None):
-            raise WrongInput(_SHOULD_BE)
+            raise InvalidInput(_SHOULD_BE)
         parameters = pika.URLParameters(url)
     except (ValueError, TypeError):
-        raise WrongInput(_SHOULD_BE) from None  # their texts quote the URL
+        raise InvalidInput(_SHOULD_BE) from None  # their texts quote the URL
     credentials = parameters.credentials
     user = (credentials.username or "") if isinstance(credentials, PlainCredentials) else ""
     vhost = unquote(parts.path.removeprefix("/")) or "/"

@@ -14,8 +14,8 @@ class Batch:
     Attributes:
         waiting: indices not sent, or to be sent again.
         unconfirmed: index by delivery tag, in the order of sending.
-        suspects: how many at the head of `waiting` must be sent alone, since one of them closed
-            the channel and nobody knows which.
+        possible_poison: how many at the head of `waiting` must be sent alone: one of them closed
+            the channel, and it is not known which.
         answers: how many messages have been answered for, so that the caller sees it move.
     """
 
@@ -24,7 +24,7 @@ class Batch:
         self.reasons: list[str | None] = [None] * len(messages)
         self.waiting = deque(range(len(messages)))
         self.unconfirmed: dict[int, int] = {}
-        self.suspects = 0
+        self.possible_poison = 0
         self.answers = 0
         self.error: BrokerUnavailable | None = None
         self.finished = threading.Event()
@@ -48,7 +48,7 @@ class Batch:
         """The channel is gone, and with it the outcome of all that was unconfirmed."""
         self.waiting.extendleft(reversed(self.unconfirmed.values()))
         if suspicious:
-            self.suspects = max(self.suspects, len(self.unconfirmed))
+            self.possible_poison = max(self.possible_poison, len(self.unconfirmed))
         self.unconfirmed.clear()
 
     def fail(self, error: BrokerUnavailable) -> None:
@@ -58,6 +58,6 @@ class Batch:
 
     def _answered(self, number: int) -> None:
         self.answers += number
-        self.suspects = max(0, self.suspects - number)
+        self.possible_poison = max(0, self.possible_poison - number)
         if self.answers == len(self.messages):
             self.finished.set()

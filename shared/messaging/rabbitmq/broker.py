@@ -9,16 +9,16 @@ from shared.errors import BrokerUnavailable
 from shared.messaging.ports.broker import Depth
 from shared.messaging.rabbitmq import installation
 from shared.messaging.rabbitmq.address import parse
-from shared.messaging.rabbitmq.connection import Link
+from shared.messaging.rabbitmq.connection import BrokerConnection
 from shared.messaging.rabbitmq.consumer import RabbitConsumer
 from shared.messaging.rabbitmq.history import RabbitHistory
 from shared.messaging.rabbitmq.inspection import depth_of, inspect
 from shared.messaging.rabbitmq.management import Management
 from shared.messaging.rabbitmq.publisher import RabbitPublisher
-from shared.messaging.rabbitmq.session import talking_to
+from shared.messaging.rabbitmq.session import open_session
 from shared.messaging.topology import Queue, Topology
 
-_L = TypeVar("_L", bound=Link)
+_L = TypeVar("_L", bound=BrokerConnection)
 
 
 class RabbitBroker:
@@ -31,7 +31,7 @@ class RabbitBroker:
         app: what the connections are called at the broker.
 
     Raises:
-        WrongInput: one of the URLs is none.
+        InvalidInput: one of the URLs is none.
     """
 
     def __init__(self, url: str, *, admin_url: str | None = None, app: str = "shop") -> None:
@@ -40,7 +40,7 @@ class RabbitBroker:
         self._address = parse(url)
         self._management = Management(admin_url) if admin_url else None
         self._app = app
-        self._links: WeakSet[Link] = WeakSet()
+        self._links: WeakSet[BrokerConnection] = WeakSet()
         self._lock = threading.Lock()
 
     def set_up(self, topology: Topology) -> list[str]:
@@ -56,7 +56,7 @@ class RabbitBroker:
 
     def probe(self) -> str:
         """See the port."""
-        with talking_to(self._address.named(self._app)) as session:
+        with open_session(self._address.named(self._app)) as session:
             return session.version
 
     def depth(self, queue: str) -> Depth:
@@ -71,11 +71,13 @@ class RabbitBroker:
         """See the port."""
         return self._kept(RabbitPublisher(self._address, name=f"{self._app} publisher"))
 
-    def consumer(self, queue: str, *, prefetch: int, cautious: bool = True) -> RabbitConsumer:
+    def consumer(self, queue: str, *, prefetch: int, slow_start: bool = True) -> RabbitConsumer:
         """See the port."""
         name = f"{self._app} consumer of {queue}"
         return self._kept(
-            RabbitConsumer(self._address, queue, prefetch=prefetch, cautious=cautious, name=name)
+            RabbitConsumer(
+                self._address, queue, prefetch=prefetch, slow_start=slow_start, name=name
+            )
         )
 
     def history(self) -> RabbitHistory:

@@ -27,7 +27,7 @@ _GRACE = 5.0
 """Seconds that a clean end may take."""
 
 
-class Link:
+class BrokerConnection:
     """What publisher and consumer have in common.
 
     A subclass says what to do with a new channel (`_opened`), with its loss (`_lost`), and before

@@ -16,9 +16,9 @@ from pika import frame, spec
 from pika.channel import Channel
 from pika.exceptions import ChannelClosed
 
-from shared.messaging.ports.consumer import PROVEN_AFTER, Delivery, Outcome, Verdict
+from shared.messaging.ports.consumer import SLOW_START_AFTER, Delivery, Outcome, Settlement
 from shared.messaging.rabbitmq.address import Address
-from shared.messaging.rabbitmq.connection import Link
+from shared.messaging.rabbitmq.connection import BrokerConnection
 from shared.messaging.rabbitmq.wire import delivery
 
 _ALONE_SECONDS = 10.0
@@ -36,17 +36,17 @@ class _Token(NamedTuple):
     tag: int
 
 
-class RabbitConsumer(Link):
+class RabbitConsumer(BrokerConnection):
     """A consumer of one queue."""
 
     def __init__(
-        self, address: Address, queue: str, *, prefetch: int, cautious: bool, name: str
+        self, address: Address, queue: str, *, prefetch: int, slow_start: bool, name: str
     ) -> None:
         super().__init__(address, name=name)
         self._queue = queue
         self._prefetch = prefetch
-        self._comes_back = cautious
-        self._handled_well = 0 if cautious else PROVEN_AFTER
+        self._comes_back = slow_start
+        self._handled_well = 0 if slow_start else SLOW_START_AFTER
         self._generation = 0
         self._unsettled: dict[int, None] = {}  # tags of this channel, in order of delivery
         self._consumer_tag: str | None = None
@@ -79,10 +79,10 @@ class RabbitConsumer(Link):
             self.ensure_running()
         return taken
 
-    def settle(self, verdicts: Sequence[Verdict]) -> None:
+    def settle(self, settlements: Sequence[Settlement]) -> None:
         """See the port."""
-        if verdicts:
-            self.call(lambda: self._settle(verdicts))
+        if settlements:
+            self.call(lambda: self._settle(settlements))
 
     def isolate(self, delivery: Delivery) -> None:
         """See the port."""
@@ -161,7 +161,7 @@ class RabbitConsumer(Link):
             channel.basic_qos(prefetch_count=1, callback=lambda _: self._alone())
             return
         self._isolating = None
-        self._taken_at_once = self._prefetch if self._handled_well >= PROVEN_AFTER else 1
+        self._taken_at_once = self._prefetch if self._handled_well >= SLOW_START_AFTER else 1
         channel.basic_qos(prefetch_count=self._taken_at_once)
         self._consumer_tag = channel.basic_consume(
             self._queue, self._deliver, callback=self._registered
@@ -226,12 +226,12 @@ class RabbitConsumer(Link):
         with self._changed:
             self._changed.notify_all()
 
-    def _settle(self, verdicts: Sequence[Verdict]) -> None:
+    def _settle(self, settlements: Sequence[Settlement]) -> None:
         channel = self._channel
         if channel is None or not channel.is_open:
             return
         done = set()
-        for tag, outcome in self._current(verdicts):
+        for tag, outcome in self._current(settlements):
             if outcome is Outcome.DONE:
                 done.add(tag)
                 continue
@@ -245,9 +245,9 @@ class RabbitConsumer(Link):
         else:
             self._take_more(channel, len(done))
 
-    def _current(self, verdicts: Sequence[Verdict]) -> list[tuple[int, Outcome]]:
+    def _current(self, settlements: Sequence[Settlement]) -> list[tuple[int, Outcome]]:
         """Those of this channel that have not been settled yet."""
-        tokens = [(each.token, outcome) for each, outcome in verdicts]
+        tokens = [(each.token, outcome) for each, outcome in settlements]
         return [
             (token.tag, outcome)
             for token, outcome in tokens
@@ -268,7 +268,7 @@ class RabbitConsumer(Link):
 
     def _take_more(self, channel: Channel, handled_well: int) -> None:
         self._handled_well += handled_well
-        enough = self._handled_well >= PROVEN_AFTER and self._taken_at_once < self._prefetch
+        enough = self._handled_well >= SLOW_START_AFTER and self._taken_at_once < self._prefetch
         if enough and self._consumer_tag is not None:
             # A prefetch changed on a live consumer has no effect.
             tag, self._consumer_tag = self._consumer_tag, None
@@ -298,7 +298,7 @@ def _send(channel: Channel, tag: int, outcome: Outcome) -> None:
 
     Source: https://www.rabbitmq.com/docs/quorum-queues#delayed-retry
     """
-    if outcome is Outcome.HAND_BACK:
+    if outcome is Outcome.REQUEUE:
         channel.basic_nack(tag, requeue=True)
     else:
         Channel.basic_reject(channel, tag, requeue=outcome is Outcome.RETRY)

@@ -96,9 +96,9 @@ def _policy(queue: str, kind: str, definition: Arguments) -> dict[str, object]:
 def _tuning(queue: Queue) -> Arguments:
     return {
         "delayed-retry-type": "failed",
-        "delayed-retry-min": int(queue.retry.step * 1000),
-        "delayed-retry-max": int(queue.retry.longest * 1000),
-        "delivery-limit": queue.retry.limit,
+        "delayed-retry-min": int(queue.retry.delay * 1000),
+        "delayed-retry-max": int(queue.retry.max_delay * 1000),
+        "delivery-limit": queue.retry.max_retries,
         # A process ends itself at the deadline; the broker steps in only if it could not.
         "consumer-timeout": int((2 * queue.deadline + 60) * 1000),
     }

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from pika.exceptions import InvalidFrameError
 
-from shared.messaging.ports.history import Recorded
+from shared.messaging.ports.history import HistoryRecord
 
 _METHOD, _HEADER, _BODY = 1, 2, 3
 _HEAD, _END = 7, 0xCE
@@ -51,7 +51,7 @@ class Arrived(NamedTuple):
     """A delivery, and the tag to acknowledge it by."""
 
     tag: int
-    record: Recorded
+    record: HistoryRecord
 
 
 def is_delivery(buffer: bytes) -> bool:
@@ -112,14 +112,14 @@ def _arrived(buffer: bytes, method: int, properties: int, body: bytes) -> Arrive
     tag = _after_text(buffer, method)  # of the consumer
     key = _after_text(buffer, tag + 9)  # of the delivery, whether it came before, the exchange
     offset, event_id, type_ = _properties(buffer, properties)
-    record = Recorded(
+    record = HistoryRecord(
         offset=offset, topic=_text(buffer, key), event_id=event_id, type=type_, body=body
     )
     return Arrived(_number(buffer, tag, 8), record)
 
 
 def _properties(buffer: bytes, start: int) -> tuple[int, str, str]:
-    """Place, message id and type."""
+    """Checkpoint, message id and type."""
     flags, at = _number(buffer, start, 2), start + 2
     offset, event_id, type_ = -1, "", ""
     for flag, size in _PROPERTIES:

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from shared.errors import BrokerRefused, BrokerUnavailable
-from shared.messaging.ports.history import Recorded
+from shared.messaging.ports.history import HistoryRecord
 from shared.messaging.rabbitmq.address import Address
 from shared.messaging.rabbitmq.frames import Arrived
-from shared.messaging.rabbitmq.session import talking_to
+from shared.messaging.rabbitmq.session import open_session
 from shared.messaging.rabbitmq.stream import PREFETCH, Stream, StreamConnection
 from shared.messaging.topology import HISTORY
 
@@ -35,7 +35,7 @@ class RabbitHistory:
         self._address = address
         self._closed = threading.Event()
 
-    def first(self) -> Recorded | None:
+    def first(self) -> HistoryRecord | None:
         """See the port."""
         with self._stream("first", prefetch=1) as stream:
             found = self._present(stream)
@@ -53,7 +53,7 @@ class RabbitHistory:
 
     def read(
         self, *, start: int | datetime = 0, end: int | None = None
-    ) -> Generator[Recorded, None, None]:
+    ) -> Generator[HistoryRecord, None, None]:
         """See the port."""
         place, failed = _known_to_amqp(start), 0
         while not self._closed.is_set() and not _is_at(place, end):
@@ -84,7 +84,7 @@ class RabbitHistory:
                 break
         return found
 
-    def _until(self, start: int | datetime, end: int | None) -> Iterator[Recorded]:
+    def _until(self, start: int | datetime, end: int | None) -> Iterator[HistoryRecord]:
         place, silence = start, 0
         with self._stream(start) as stream:
             while not self._closed.is_set():
@@ -107,13 +107,13 @@ class RabbitHistory:
         return place >= self.end()
 
     def _is_empty(self) -> bool:
-        with talking_to(self._address) as session:
+        with open_session(self._address) as session:
             found = session.channel.queue_declare(HISTORY, passive=True)
         return bool(found.method.message_count == 0)
 
     @contextmanager
     def _stream(self, start: str | int | datetime, *, prefetch: int = PREFETCH) -> Iterator[Stream]:
-        with talking_to(self._address, StreamConnection) as session:
+        with open_session(self._address, StreamConnection) as session:
             yield Stream(session, HISTORY, start=start, prefetch=prefetch)
 
 

@@ -11,13 +11,13 @@ from shared.messaging.rabbitmq.address import Address
 from shared.messaging.rabbitmq.declarations import EXCHANGES, bindings, policies, queues
 from shared.messaging.rabbitmq.installation import present, stale
 from shared.messaging.rabbitmq.management import Management
-from shared.messaging.rabbitmq.session import Session, talking_to
+from shared.messaging.rabbitmq.session import Session, open_session
 from shared.messaging.topology import Topology
 
 
 def inspect(topology: Topology, address: Address, management: Management | None) -> list[str]:
     """Through the management API all of it; without, whether exchanges and queues are there."""
-    with talking_to(address) as session:
+    with open_session(address) as session:
         if management is None:
             return list(_missing(session, topology))
     return [
@@ -30,7 +30,7 @@ def inspect(topology: Topology, address: Address, management: Management | None)
 
 def depth_of(queue: str, address: Address) -> Depth:
     """What a queue holds and who takes it, which a service may ask of its own queues."""
-    with talking_to(address) as session:
+    with open_session(address) as session:
         found = session.channel.queue_declare(queue, passive=True).method
         return Depth(found.message_count, found.consumer_count)
 

@@ -17,7 +17,7 @@ from shared.messaging.rabbitmq.declarations import (
     queues,
 )
 from shared.messaging.rabbitmq.management import Management
-from shared.messaging.rabbitmq.session import Session, talking_to
+from shared.messaging.rabbitmq.session import Session, open_session
 from shared.messaging.topology import EVENTS, REPLAYS, Queue, Topology
 
 WITHOUT_ADMIN = "it takes the management API (SHOP_BROKER_ADMIN_URL)"
@@ -29,7 +29,7 @@ def install(topology: Topology, address: Address, management: Management | None)
     Returns:
         What was left undone for lack of permission, a sentence each.
     """
-    with talking_to(address) as session:  # first of all: it refuses a broker too old for this
+    with open_session(address) as session:  # first of all: it refuses a broker too old for this
         if management is not None:
             for name, policy in policies(topology).items():
                 management.put("policies", address.vhost, name, content=policy)
@@ -112,7 +112,7 @@ def bind(queue: Queue, address: Address) -> None:
     Raises:
         BrokerUnavailable: also when the queue is not there.
     """
-    with talking_to(address) as session:
+    with open_session(address) as session:
         try:
             for topic in sorted(queue.topics):
                 session.channel.queue_bind(queue.name, EVENTS, topic)

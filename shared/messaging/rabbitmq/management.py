@@ -11,7 +11,7 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-from shared.errors import BrokerRefused, BrokerUnavailable, WrongInput
+from shared.errors import BrokerRefused, BrokerUnavailable, InvalidInput
 
 _PATIENCE = 20.0
 """Seconds; an answer that counts statistics can take several."""
@@ -24,7 +24,7 @@ class Management:
         url: `http://user:password@host:15672`.
 
     Raises:
-        WrongInput: that is no such URL; the sentence does not repeat it.
+        InvalidInput: that is no such URL; the sentence does not repeat it.
     """
 
     def __init__(self, url: str) -> None:
@@ -104,5 +104,7 @@ def _split(url: str) -> SplitResult:
     except ValueError:
         usable = False
     if not usable:
-        raise WrongInput("the broker's admin URL should look like http://user:password@host:15672")
+        raise InvalidInput(
+            "the broker's admin URL should look like http://user:password@host:15672"
+        )
     return parts

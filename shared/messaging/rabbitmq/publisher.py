@@ -16,7 +16,7 @@ from shared.messaging.codec import LARGEST_EVENT_BYTES
 from shared.messaging.ports.publisher import Message
 from shared.messaging.rabbitmq.address import Address
 from shared.messaging.rabbitmq.batch import Batch
-from shared.messaging.rabbitmq.connection import Link
+from shared.messaging.rabbitmq.connection import BrokerConnection
 from shared.messaging.rabbitmq.errors import unavailable
 from shared.messaging.rabbitmq.wire import UNSENDABLE, frames, target
 from shared.messaging.topology import EVENTS
@@ -40,7 +40,7 @@ _THE_MESSAGES_FAULT = {403, 406}
 """No permission for its topic; larger than the broker allows."""
 
 
-class RabbitPublisher(Link):
+class RabbitPublisher(BrokerConnection):
     """A publisher with a connection of its own, which it keeps alive between calls."""
 
     def __init__(self, address: Address, *, name: str) -> None:
@@ -158,7 +158,7 @@ class RabbitPublisher(Link):
         if self._channel is None or held_up:
             return
         everything = self._batches
-        suspicious = [each for each in everything if each.suspects]
+        suspicious = [each for each in everything if each.possible_poison]
         batches, window, least = (suspicious, 1, 1) if suspicious else (everything, WINDOW, _REFILL)
         room = window - sum(len(each.unconfirmed) for each in everything)
         waiting = sum(len(each.waiting) for each in batches)

@@ -36,7 +36,7 @@ class Session:
 
 
 @contextmanager
-def talking_to(
+def open_session(
     address: Address, kind: type[pika.SelectConnection] | None = None
 ) -> Iterator[Session]:
     """A session, closed at the end.

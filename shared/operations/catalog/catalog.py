@@ -72,7 +72,7 @@ def _entry(contract: Kind, services: Sequence[AnyService]) -> Entry:
         fields=tuple(_fields(schema["properties"]["data"])),
         publishers=tuple(each.name for each in services if issubclass(contract, each.publishes)),
         reactions={
-            each.name: deeds for each in services if (deeds := tuple(_deeds(each, contract)))
+            each.name: notes for each in services if (notes := tuple(_deeds(each, contract)))
         },
         schema=schema,
         examples=published.examples(type_),

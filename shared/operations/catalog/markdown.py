@@ -35,7 +35,7 @@ def _parts(entry: Entry) -> Iterator[str]:
     yield _table(("field", "kind", "limits", "what it is"), map(_row, entry.fields))
     if entry.reactions:
         yield "\n".join(
-            f"- **{service}**: {' '.join(deeds)}" for service, deeds in entry.reactions.items()
+            f"- **{service}**: {' '.join(notes)}" for service, notes in entry.reactions.items()
         )
     for name, example in entry.examples.items():
         yield f"On the wire, {name.replace('-', ' ')}:"

@@ -59,15 +59,15 @@ def list_(
     The error "applied" means that the service handled the event after all; a retry takes it
     out of the dead queue. Times are those of dying, where that was recorded.
     """
-    from shared.errors import CouldNotBeDone
+    from shared.errors import OperationFailed
 
     rows: list[dict[str, Any]] = []
-    troubles: dict[str, CouldNotBeDone] = {}
+    troubles: dict[str, OperationFailed] = {}
     services = [service_named(context, service)] if service else visible(services_of(context))
     for each in services:
         try:
             rows += _listed(context, each, was_discarded=was_discarded)
-        except CouldNotBeDone as error:
+        except OperationFailed as error:
             troubles[each.name] = error
     if len(troubles) == len(services) and len(set(map(str, troubles.values()))) == 1:
         raise troubles[services[0].name]
@@ -104,10 +104,10 @@ def show_(
     as_json: AsJson = False,
 ) -> None:
     """Show an event, every attempt with its error, where it came from, how often retried."""
-    from shared.operations.dead_letters.listing import examined
+    from shared.operations.dead_letters.listing import letter_details
 
     with _opened(context, service_named(context, service)) as queue:
-        found = examined(queue, event_id)
+        found = letter_details(queue, event_id)
     if not trace:
         found["attempts"] = [
             {name: value for name, value in each.items() if name != "traceback"}
@@ -142,11 +142,11 @@ def retry(  # noqa: PLR0913 - its options
     its id or --error to send it nevertheless, or discard it. It may be broken off at any time
     and done again.
     """
-    from shared.errors import WrongInput
+    from shared.errors import InvalidInput
     from shared.operations.dead_letters import retry
 
     if sum((event_id is not None, error is not None, everything)) != 1:
-        raise WrongInput("give one of EVENT_ID, --error and --all")
+        raise InvalidInput("give one of EVENT_ID, --error and --all")
     with _opened(context, service_named(context, service)) as queue, _progress() as progress:
         done = retry.retry(queue, name=event_id, error=error, dry_run=dry_run, progress=progress)
     _print_retried(done, service, dry_run=dry_run, as_json=as_json)
@@ -166,12 +166,12 @@ def discard(
     The service will never handle that event. `shop dead list --discarded` and `shop dead show`
     still show the record.
     """
-    from shared.errors import WrongInput
+    from shared.errors import InvalidInput
     from shared.operations.dead_letters import retry
 
     if not reason.strip() or len(reason) > 500 or not reason.isprintable():
-        raise WrongInput("--reason should be one line of 1 to 500 characters")
-    who = retry.whoever_runs_this()
+        raise InvalidInput("--reason should be one line of 1 to 500 characters")
+    who = retry.current_user()
     with _opened(context, service_named(context, service)) as queue:
         letter = retry.discard(queue, event_id, reason=reason.strip(), who=who)
     if as_json:

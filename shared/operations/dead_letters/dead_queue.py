@@ -7,7 +7,7 @@ one is done. Memory stays bounded: of a letter only a summary is kept, its body 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from shared.errors import BrokerUnavailable, CouldNotBeDone, WrongInput
+from shared.errors import BrokerUnavailable, InvalidInput, OperationFailed
 from shared.messaging.connect import broker_at
 from shared.messaging.identity import Identity
 from shared.messaging.ports.broker import Broker
@@ -45,7 +45,7 @@ class DeadQueue:
         """As the settings of this process say; all letters are handed back in the end.
 
         Raises:
-            CouldNotBeDone: this process may not see that service, or its database is away.
+            OperationFailed: this process may not see that service, or its database is away.
         """
         broker = broker_at(settings_for(service.name).broker_url_of(service.name), app="shop dead")
         try:
@@ -59,7 +59,7 @@ class DeadQueue:
 
         Raises:
             BrokerUnavailable: the broker is away, or was never set up.
-            CouldNotBeDone: somebody else holds letters now, so not all can be seen.
+            OperationFailed: somebody else holds letters now, so not all can be seen.
         """
         name = dead_queue(self.service.name)
         self._hand_back()
@@ -69,7 +69,7 @@ class DeadQueue:
         left = depth.ready
         while left > 0:
             wanted = min(left, _HOLD)
-            consumer = self.broker.consumer(name, prefetch=wanted, cautious=False)
+            consumer = self.broker.consumer(name, prefetch=wanted, slow_start=False)
             self._consumers.append(consumer)
             while wanted:
                 taken = consumer.take(min(_TAKE, wanted), wait=SILENCE)
@@ -79,8 +79,8 @@ class DeadQueue:
                 bodies = [each.body for each in taken]
                 yield from zip(self._summaries(consumer, taken), bodies, strict=True)
 
-    def _held_elsewhere(self) -> CouldNotBeDone:
-        return CouldNotBeDone(
+    def _held_elsewhere(self) -> OperationFailed:
+        return OperationFailed(
             f"somebody else looks at the dead letters of {self.service.name} now, and holds them "
             "meanwhile; try again"
         )
@@ -89,7 +89,7 @@ class DeadQueue:
         """The letter that somebody means, in all its copies, and its body.
 
         Raises:
-            WrongInput: there is none, or several are meant.
+            InvalidInput: there is none, or several are meant.
         """
         found: list[Letter] = []
         body = b""
@@ -104,7 +104,7 @@ class DeadQueue:
         """Those that have that id, or died of that; all, if neither is asked for.
 
         Raises:
-            WrongInput: after the last, if none was, or if an id's end means several.
+            InvalidInput: after the last, if none was, or if an id's end means several.
         """
         met: set[str] = set()
         errors: set[str] = set()
@@ -115,9 +115,9 @@ class DeadQueue:
                 met.add(letter.id)
                 yield letter, body
         if name is not None and len(met) > 1:
-            raise WrongInput(f"{len(met)} dead letters of {self.service.name} end in {name!r}")
+            raise InvalidInput(f"{len(met)} dead letters of {self.service.name} end in {name!r}")
         if not met and (name, error) != (None, None):
-            raise WrongInput(self._not_there(name, errors))
+            raise InvalidInput(self._not_there(name, errors))
 
     def _not_there(self, name: str | None, errors: set[str]) -> str:
         service = self.service.name

@@ -18,7 +18,7 @@ DISCARDED = "discarded"
 
 _SETTLED = {inbox.HANDLED: APPLIED, inbox.DISCARDED: DISCARDED}
 
-_HOPELESS = frozenset({"MalformedEvent", "EventTooLarge"})
+_NOT_RETRYABLE = frozenset({"MalformedEvent", "EventTooLarge"})
 """Errors of what nobody can mend: it will never be handled."""
 
 _REASONS = frozenset({"rejected", "delivery_limit", "expired", "maxlen"})
@@ -96,9 +96,9 @@ class Letter:
         return self.is_event and self.error in (APPLIED, DISCARDED)
 
     @property
-    def is_hopeless(self) -> bool:
+    def is_not_retryable(self) -> bool:
         """Whether nobody can mend it: it is no event, or its data is not that of its type."""
-        return self.error in _HOPELESS
+        return self.error in _NOT_RETRYABLE
 
     def is_named(self, name: str) -> bool:
         """Whether somebody means this one: by its id, or by the end of it."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from shared.errors import MalformedEvent, WrongInput
+from shared.errors import InvalidInput, MalformedEvent
 from shared.messaging import codec
 from shared.operations.dead_letters.dead_queue import DeadQueue
 from shared.operations.dead_letters.letter import APPLIED, DISCARDED, SHORTEST_END, Letter
@@ -63,19 +63,19 @@ def _with(group: Group, letter: Letter) -> Group:
     return replace(group, count=group.count + 1, first=first, last=last)
 
 
-def examined(queue: DeadQueue, name: str) -> dict[str, Any]:
+def letter_details(queue: DeadQueue, name: str) -> dict[str, Any]:
     """All that is known of one letter, its data and every recorded attempt included.
 
     Args:
         name: its id, or the end of it; one that was discarded is known too.
 
     Raises:
-        WrongInput: there is none of that name, or several.
+        InvalidInput: there is none of that name, or several.
         BrokerUnavailable: the broker is away, or was never set up.
     """
     try:
         letters, body = queue.named(name)
-    except WrongInput:
+    except InvalidInput:
         record = _discarded(queue, name)
         if record is None:
             raise

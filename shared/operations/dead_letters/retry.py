@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from tempfile import TemporaryFile
 from typing import IO, NamedTuple
 
-from shared.errors import CouldNotBeDone, MalformedEvent, WrongInput
+from shared.errors import InvalidInput, MalformedEvent, OperationFailed
 from shared.messaging import codec
 from shared.messaging.ports.publisher import Message
 from shared.operations.dead_letters.dead_queue import DeadQueue
@@ -64,9 +64,9 @@ def retry(
         dry_run: only count.
 
     Raises:
-        WrongInput: no letter is meant, or several are by an id's end.
+        InvalidInput: no letter is meant, or several are by an id's end.
         BrokerUnavailable: the broker is away; what was not confirmed is where it was.
-        CouldNotBeDone: there is no room for the letters' bodies.
+        OperationFailed: there is no room for the letters' bodies.
     """
     done = Retried()
     with TemporaryFile() as file:
@@ -74,7 +74,7 @@ def retry(
         for letter, body in queue.chosen(name=name, error=error):
             if letter.is_settled:
                 duplicates.append(letter)
-            elif letter.is_hopeless and name is None and error is None:
+            elif letter.is_not_retryable and name is None and error is None:
                 done.left += 1
             else:
                 plan.append(_spooled(file, letter, body, dry_run=dry_run))
@@ -100,7 +100,7 @@ def _spooled(file: IO[bytes], letter: Letter, body: bytes, *, dry_run: bool) -> 
         if not dry_run:
             file.write(body)
     except OSError as error:
-        raise CouldNotBeDone(
+        raise OperationFailed(
             f"no room for the letters in the folder for temporary files ({error.strerror}): "
             "nothing was changed; set TMPDIR to a larger one, or retry them by --error or by id"
         ) from error
@@ -133,7 +133,7 @@ def _note(queue: DeadQueue, letters: list[Letter]) -> None:
     # By the event's own id: the property may be a stranger's, and name another.
     sent = {(each.id, each.replays) for each in letters if each.is_event}
     with queue.database.begin() as connection:
-        failures.sent_again(connection, sent)
+        failures.note_redriven(connection, sent)
 
 
 def _windows(plan: list[_Spooled]) -> Iterator[list[_Spooled]]:
@@ -182,7 +182,7 @@ def discard(queue: DeadQueue, name: str, *, reason: str, who: str) -> Letter:
         name: its id, or the end of it.
 
     Raises:
-        WrongInput: there is none of that name, or several; or it was applied.
+        InvalidInput: there is none of that name, or several; or it was applied.
     """
     letters, body = queue.named(name)
     letter = letters[-1]
@@ -199,7 +199,7 @@ def discard(queue: DeadQueue, name: str, *, reason: str, who: str) -> Letter:
             inbox.enter(connection, [event], outcome=inbox.DISCARDED)
             # It may have been applied since, or all along.
             if inbox.handled(connection, [letter.id])[letter.id] != inbox.DISCARDED:
-                raise WrongInput(
+                raise InvalidInput(
                     f"{letter.id} was applied, so there is nothing to discard; take it out of the "
                     f"dead queue with: shop dead retry {queue.service.name} {letter.id}"
                 )
@@ -209,7 +209,7 @@ def discard(queue: DeadQueue, name: str, *, reason: str, who: str) -> Letter:
     return letter
 
 
-def whoever_runs_this() -> str:
+def current_user() -> str:
     """User and machine, for the record."""
     try:
         user = getpass.getuser()

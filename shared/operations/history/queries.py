@@ -9,10 +9,17 @@ from contextlib import contextmanager
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from shared.errors import BrokerUnavailable, CouldNotBeDone, WrongInput
+from shared.errors import BrokerUnavailable, InvalidInput, OperationFailed
 from shared.events.fields import OrderId
-from shared.history.reading import Newest, Reading, Unreadable, Wanted, moment, types_named
-from shared.history.retention import shortened
+from shared.history.reading import (
+    EventFilter,
+    EventReader,
+    LatestEvents,
+    Unreadable,
+    moment,
+    types_named,
+)
+from shared.history.retention import truncated_history
 from shared.messaging.connect import broker_at
 from shared.messaging.ports.broker import Broker
 from shared.messaging.ports.history import HistoryReader
@@ -24,27 +31,27 @@ from shared.runtime.setup import OPERATOR
 
 def wanted(
     *, since: str | None = None, of_type: str | None = None, order: str | None = None
-) -> Wanted:
+) -> EventFilter:
     """What a person wants, in the words of the options.
 
     Raises:
-        WrongInput: one of them cannot be meant.
+        InvalidInput: one of them cannot be meant.
     """
     if order is not None:
-        must_be_order(order)
-    return Wanted(
+        require_order_id(order)
+    return EventFilter(
         types=types_named(of_type) if of_type is not None else frozenset(),
         order=order,
         since=moment(since) if since is not None else None,
     )
 
 
-def must_be_order(text: str) -> None:
+def require_order_id(text: str) -> None:
     """Refuse what is no order's id."""
     try:
         TypeAdapter(OrderId).validate_python(text)
     except ValidationError:
-        raise WrongInput("an order's id should be 1 to 64 letters, digits or dashes") from None
+        raise InvalidInput("an order's id should be 1 to 64 letters, digits or dashes") from None
 
 
 @contextmanager
@@ -79,7 +86,7 @@ def holds_anything(service: AnyService) -> bool:
     """Whether a service's queue or its dead queue holds a message that could be delivered.
 
     Raises:
-        CouldNotBeDone: the broker cannot be asked.
+        OperationFailed: the broker cannot be asked.
     """
     queues = service.name, dead_queue(service.name)
     with broker_of(service.name, make=False) as broker:
@@ -88,39 +95,39 @@ def holds_anything(service: AnyService) -> bool:
 
 def _reader(services: Sequence[AnyService]) -> str:
     """Who reads the history: the operator, or the service whose container this is."""
-    refusal: CouldNotBeDone | None = None
+    refusal: OperationFailed | None = None
     for owner in (OPERATOR, *(each.name for each in services)):
         try:
             settings_for(owner)
-        except CouldNotBeDone as error:
+        except OperationFailed as error:
             refusal = refusal or error
         else:
             return owner
-    raise refusal or CouldNotBeDone("there is nobody here who may read the history")
+    raise refusal or OperationFailed("there is nobody here who may read the history")
 
 
 def reading(
-    history: HistoryReader, wanted: Wanted, *, start: int | None = None, end: int | None = None
-) -> Reading:
+    history: HistoryReader, wanted: EventFilter, *, start: int | None = None, end: int | None = None
+) -> EventReader:
     """What is wanted of a history, what is no event being named."""
-    return Reading(history, wanted, start=start, end=end, tell=complain)
+    return EventReader(history, wanted, start=start, end=end, tell=complain)
 
 
-def say_what_is_not_kept(history: HistoryReader, wanted: Wanted) -> None:
+def say_what_is_not_kept(history: HistoryReader, wanted: EventFilter) -> None:
     """Say since when there is a history, if more was asked for."""
-    left = shortened(history)
-    if left is not None and left.is_felt(wanted.since):
+    left = truncated_history(history)
+    if left is not None and left.affects(wanted.since):
         say(f"{left.sentence} (SHOP_HISTORY_DAYS, SHOP_HISTORY_MAX_BYTES)")
 
 
 def say_what_is_lost(history: HistoryReader, service: AnyService) -> None:
     """Say since when there is a history, to whoever makes a service's state anew from it."""
-    left = shortened(history)
+    left = truncated_history(history)
     if left is not None:
         say(f"{left.sentence}, and {service.name} will no longer know of it")
 
 
-def say_unreadable(reading: Reading | Newest) -> None:
+def say_unreadable(reading: EventReader | LatestEvents) -> None:
     """Say how many messages were no events, if some were."""
     if reading.unreadable:
         say(skipped(reading.unreadable))

@@ -11,7 +11,7 @@ from shared.operations.history.options import Order, Since, Type
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from shared.history.reading import Told
+    from shared.history.reading import HistoryEvent
 
 
 def tail(
@@ -46,8 +46,8 @@ def history(  # noqa: PLR0913 - its options
     as_json: AsJson = False,
 ) -> None:
     """Show what has happened, oldest first; with --json a CloudEvent a line, as it was sent."""
-    from shared.errors import WrongInput
-    from shared.history.reading import Newest
+    from shared.errors import InvalidInput
+    from shared.history.reading import LatestEvents
     from shared.operations.history import queries
 
     services = services_of(context)
@@ -55,14 +55,14 @@ def history(  # noqa: PLR0913 - its options
     with queries.history_for(services) as history:
         queries.say_what_is_not_kept(history, wanted)
         reading = (
-            Newest(history, wanted, limit, tell=queries.complain)
+            LatestEvents(history, wanted, limit, tell=queries.complain)
             if limit
             else queries.reading(history, wanted, end=history.end())
         )
         shown = _print(reading, as_json=as_json)
     queries.say_unreadable(reading)
     if shown == 0 and order and not since and not of_type:
-        raise WrongInput(f"the history has no event of the order {order!r}")
+        raise InvalidInput(f"the history has no event of the order {order!r}")
     if shown == 0:
         queries.say("the history has nothing of that kind")
 
@@ -80,36 +80,36 @@ def timeline(
     from contextlib import ExitStack
     from functools import partial
 
-    from shared.errors import CouldNotBeDone, WrongInput
+    from shared.errors import InvalidInput, OperationFailed
     from shared.operations.history import queries
     from shared.operations.history.rendering import print_timeline
-    from shared.operations.history.timeline_builder import Teller
+    from shared.operations.history.timeline_builder import TimelineBuilder
 
     services = services_of(context)
-    queries.must_be_order(order)
+    queries.require_order_id(order)
     with ExitStack() as opened:
-        teller = Teller(
+        teller = TimelineBuilder(
             services=services,
             opening=partial(database_of, make=False),
             history=lambda: opened.enter_context(queries.history_for(services, make=False)),
             holding=queries.holds_anything,
         )
-        told = teller.story(order)
+        told = teller.build(order)
     for note in told.notes:
         queries.say(note)
-    if not told.happenings and not told.is_certain:
-        raise CouldNotBeDone(f"whether there is an order {order!r} cannot be told now")
-    if not told.happenings:
-        raise WrongInput(f"nobody has heard of an order {order!r}")
+    if not told.entries and not told.is_certain:
+        raise OperationFailed(f"whether there is an order {order!r} cannot be told now")
+    if not told.entries:
+        raise InvalidInput(f"nobody has heard of an order {order!r}")
     if as_json:
-        events = [each.record for each in told.happenings]
+        events = [each.record for each in told.entries]
         about = {"order_id": order, "is_certain": told.is_certain}
         print_json(about | {"events": events, "notes": list(told.notes)})
     else:
         print_timeline(told)
 
 
-def _print(told: "Iterable[Told]", *, as_json: bool) -> int:
+def _print(told: "Iterable[HistoryEvent]", *, as_json: bool) -> int:
     """Print each as soon as it is there; answers how many."""
     from shared.operations.history.rendering import as_cloud_event, as_line
 

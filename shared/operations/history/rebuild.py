@@ -9,20 +9,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from shared.errors import CouldNotBeDone, WrongInput
+from shared.errors import InvalidInput, OperationFailed
 from shared.history.copying import copy
-from shared.history.reading import Reading, Told, Unreadable, Wanted
+from shared.history.reading import EventFilter, EventReader, HistoryEvent, Unreadable
 from shared.messaging.ports.broker import Broker
 from shared.messaging.ports.consumer import Delivery, Outcome
 from shared.runtime.reactor import Reactor
-from shared.runtime.service import AnyService, why_not_again
+from shared.runtime.service import AnyService, replay_side_effects
 from shared.storage import checkpoints, table_digests
 from shared.storage.database import Database
-from shared.storage.table_digests import Contents
+from shared.storage.table_digests import TableDigest
 
 
 @dataclass(slots=True)
-class Rebuilt:
+class RebuildResult:
     """What came of it.
 
     Attributes:
@@ -37,8 +37,8 @@ class Rebuilt:
     known: int = 0
     left: int = 0
     unreadable: int = 0
-    before: Mapping[str, Contents] = field(default_factory=dict)
-    after: Mapping[str, Contents] = field(default_factory=dict)
+    before: Mapping[str, TableDigest] = field(default_factory=dict)
+    after: Mapping[str, TableDigest] = field(default_factory=dict)
 
     @property
     def is_as_it_was(self) -> bool:
@@ -56,34 +56,34 @@ class Rebuilt:
         ]
 
 
-def must_be_allowed(service: AnyService, broker: Broker) -> None:
+def require_rebuildable(service: AnyService, broker: Broker) -> None:
     """Refuse what a rebuild would harm.
 
     Raises:
-        WrongInput: it publishes, or acts outside its database; the sentence says which.
-        CouldNotBeDone: it is running, or there is no history to make it anew from.
+        InvalidInput: it publishes, or acts outside its database; the sentence says which.
+        OperationFailed: it is running, or there is no history to make it anew from.
     """
-    does = why_not_again(service)
+    does = replay_side_effects(service)
     if does is not None:
-        raise WrongInput(
+        raise InvalidInput(
             f"{service.name} {does}, and would do so again for every old event: only a service "
             "that keeps what it hears, and nothing more, can be rebuilt"
         )
     running = broker.depth(service.name).consumers
     if running:
-        raise CouldNotBeDone(
+        raise OperationFailed(
             f"{service.name} is running ({running} {'consumer' if running == 1 else 'consumers'} "
             "of its queue): stop it first, so that nobody sees it half rebuilt"
         )
     if broker.history().first() is None:
-        raise CouldNotBeDone(
+        raise OperationFailed(
             f"the history holds no event, so {service.name} would be emptied and stay empty: "
             "nothing was changed"
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rebuilding:
+class Rebuild:
     """A rebuild.
 
     Attributes:
@@ -98,22 +98,22 @@ class Rebuilding:
     watch: Callable[[int, int], None]
     tell: Callable[[Unreadable], None]
 
-    def run(self) -> Rebuilt:
+    def run(self) -> RebuildResult:
         """Empty the tables and fill them again.
 
         Raises:
-            CouldNotBeDone: the database or the broker went away; its next start goes on.
+            OperationFailed: the database or the broker went away; its next start goes on.
         """
-        rebuilt = Rebuilt()
+        rebuilt = RebuildResult()
         history = self.broker.history()
         end = history.end()
         with self.database.begin() as connection:
-            rebuilt.before = table_digests.of(connection)
+            rebuilt.before = table_digests.digests(connection)
             dead = table_digests.dead(connection)
-            table_digests.empty(connection)
+            table_digests.truncate(connection)
             checkpoints.begin(connection, self.database, until=end)
-        wanted = Wanted(topics=self.service.topics)
-        reading = Reading(history, wanted, end=end, tell=self.tell)
+        wanted = EventFilter(topics=self.service.topics)
+        reading = EventReader(history, wanted, end=end, tell=self.tell)
         publisher = self.broker.publisher()
         try:
             for batch in self._batches(reading, rebuilt, dead):
@@ -130,28 +130,30 @@ class Rebuilding:
         rebuilt.unreadable = reading.unreadable
         with self.database.begin() as connection:
             checkpoints.finish(connection)
-            rebuilt.after = table_digests.of(connection)
+            rebuilt.after = table_digests.digests(connection)
         return rebuilt
 
-    def _batches(self, reading: Reading, rebuilt: Rebuilt, dead: set[str]) -> Iterator[list[Told]]:
+    def _batches(
+        self, reading: EventReader, rebuilt: RebuildResult, dead: set[str]
+    ) -> Iterator[list[HistoryEvent]]:
         told = iter(reading)
         while taken := list(islice(told, self.batch_size)):
             batch = [each for each in taken if str(each.event.event_id) not in dead]
             rebuilt.known += len(taken) - len(batch)
             yield batch
 
-    def _handle(self, batch: Sequence[Told], rebuilt: Rebuilt) -> list[Told]:
+    def _handle(self, batch: Sequence[HistoryEvent], rebuilt: RebuildResult) -> list[HistoryEvent]:
         """Handle a batch; answers what failed."""
         reactor = Reactor(service=self.service, database=self.database, retry=self.service.retry)
         reaction = reactor.react([_delivery(self.service, each) for each in batch])
         if reaction.environment is not None:
-            raise CouldNotBeDone(
+            raise OperationFailed(
                 f"{reaction.environment}; {self.service.name} is half rebuilt: rebuild it again, "
                 "or start it, and it goes on by itself"
             )
-        failed: list[Told] = []
+        failed: list[HistoryEvent] = []
         for each in reaction.reacted:
-            if each.outcome is not Outcome.DONE and isinstance(each.delivery.token, Told):
+            if each.outcome is not Outcome.DONE and isinstance(each.delivery.token, HistoryEvent):
                 failed.append(each.delivery.token)
             elif each.duplicate:
                 rebuilt.known += 1
@@ -160,7 +162,7 @@ class Rebuilding:
         return failed
 
 
-def _delivery(service: AnyService, told: Told) -> Delivery:
+def _delivery(service: AnyService, told: HistoryEvent) -> Delivery:
     return Delivery(
         queue=service.name,
         body=told.record.body,
@@ -172,6 +174,6 @@ def _delivery(service: AnyService, told: Told) -> Delivery:
     )
 
 
-def _rows(found: Contents | None) -> str:
+def _rows(found: TableDigest | None) -> str:
     number = found.rows if found else 0
     return f"{number:,} {'row' if number == 1 else 'rows'}"

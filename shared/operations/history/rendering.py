@@ -12,16 +12,16 @@ from datetime import datetime
 from rich.console import Console
 from rich.markup import escape
 
-from shared.history.reading import Told, topic_of
-from shared.operations.console import harmless, local
+from shared.history.reading import HistoryEvent, topic_of
+from shared.operations.console import escape_control_characters, local
 from shared.operations.history import timeline
-from shared.operations.history.timeline import Happening, Reaction, Timeline
+from shared.operations.history.timeline import Reaction, Timeline, TimelineEntry
 
 _MARKS = {
     timeline.HANDLED: ("✓", "green"),
     timeline.DISCARDED: ("–", "dim"),
     timeline.DEAD: ("✗", "red"),
-    timeline.SENT_AGAIN: ("↻", "yellow"),
+    timeline.REDRIVEN: ("↻", "yellow"),
     timeline.RETRYING: ("↻", "yellow"),
     timeline.WAITING: ("…", "yellow"),
     timeline.UNKNOWN: ("·", "dim"),
@@ -37,13 +37,13 @@ _PLAINLY = {
 }
 
 
-def as_cloud_event(told: Told) -> str:
+def as_cloud_event(told: HistoryEvent) -> str:
     """The message as it was sent, on one line."""
     # JSON has line breaks and tabs between its tokens only.
-    return harmless(told.record.body.decode().translate(_BETWEEN_TOKENS))
+    return escape_control_characters(told.record.body.decode().translate(_BETWEEN_TOKENS))
 
 
-def as_line(told: Told) -> str:
+def as_line(told: HistoryEvent) -> str:
     """When, what, which order, and by which ids it can be followed."""
     event = told.event
     caused = f"  ← {event.causation_id}" if event.causation_id else ""
@@ -56,14 +56,14 @@ def print_timeline(told: Timeline) -> None:
     """Print an order's story for a terminal of 100 columns."""
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 100
     console = Console(width=width, highlight=False)
-    first, last = told.happenings[0].envelope, told.happenings[-1].envelope
+    first, last = told.entries[0].envelope, told.entries[-1].envelope
     took = _seconds((last.occurred_at - first.occurred_at).total_seconds())
-    number = len(told.happenings)
+    number = len(told.entries)
     length = "1 event, at" if number == 1 else f"{number} events in {took}, from"
     began = f"{local(first.occurred_at):%Y-%m-%d %H:%M:%S %Z}"
     console.print(f"[bold]{told.order_id}[/]: {length} {began}")
     day = local(first.occurred_at).date()
-    for each in told.happenings:
+    for each in told.entries:
         console.print()
         before, day = day, local(each.envelope.occurred_at).date()
         if day != before:
@@ -72,14 +72,14 @@ def print_timeline(told: Timeline) -> None:
             console.print(line, soft_wrap=True)
 
 
-def _lines(happening: Happening) -> Iterator[str]:
-    envelope, indent = happening.envelope, "   " * happening.depth
+def _lines(entry: TimelineEntry) -> Iterator[str]:
+    envelope, indent = entry.envelope, "   " * entry.depth
     when = _clock(local(envelope.occurred_at))
-    because = f"  [dim]← {escape(topic_of(happening.cause.type))}[/]" if happening.cause else ""
-    branch = f"{'   ' * (happening.depth - 1)}└─ " if happening.depth else ""
-    unsent = "" if happening.is_sent else "  [yellow]not sent yet[/]"
+    because = f"  [dim]← {escape(topic_of(entry.cause.type))}[/]" if entry.cause else ""
+    branch = f"{'   ' * (entry.depth - 1)}└─ " if entry.depth else ""
+    unsent = "" if entry.is_sent else "  [yellow]not sent yet[/]"
     yield f"[dim]{when}[/]  {branch}[bold]{escape(envelope.type)}[/]{because}{unsent}"
-    for each in happening.reactions:
+    for each in entry.reactions:
         mark, colour = _MARKS[each.outcome]
         yield f"{' ' * 14}{indent}[{colour}]{mark}[/] {each.service:<10} {escape(_did(each))}"
 
@@ -95,7 +95,7 @@ def _did(reaction: Reaction) -> str:
             return f"discarded by a person, {after}" + (f" ({why})" if why else "")
         case timeline.DEAD:
             return f"dead {after}: {why}; {reaction.attempts[-1].message}"
-        case timeline.SENT_AGAIN:
+        case timeline.REDRIVEN:
             return f"was dead, is sent again by a person: {why}; died {after}"
         case timeline.RETRYING:
             return f"failed, comes again: {why}; last {after}"

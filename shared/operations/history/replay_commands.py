@@ -8,16 +8,16 @@ import typer
 
 from shared.operations.console import (
     AsJson,
+    confirm,
     database_of,
-    must_be_confirmed,
     print_json,
     service_named,
 )
 from shared.operations.history.options import Since, Type
 
 if TYPE_CHECKING:
-    from shared.history.reading import Wanted
-    from shared.operations.history.rebuild import Rebuilt
+    from shared.history.reading import EventFilter
+    from shared.operations.history.rebuild import RebuildResult
     from shared.runtime.service import AnyService
 
 
@@ -83,22 +83,22 @@ def rebuild(
     discarded stays discarded.
     """
     from shared.operations.history import queries
-    from shared.operations.history.rebuild import Rebuilding, must_be_allowed
-    from shared.runtime.service_settings import tuning_of
+    from shared.operations.history.rebuild import Rebuild, require_rebuildable
+    from shared.runtime.service_settings import service_settings_of
 
     service = service_named(context, name)
     with queries.broker_of(service.name) as broker, database_of(service) as database:
-        must_be_allowed(service, broker)
+        require_rebuildable(service, broker)
         queries.say_what_is_lost(broker.history(), service)
         if not yes:
             question = f"Empty the tables of {service.name} and make them anew from the history?"
-            must_be_confirmed(question)
+            confirm(question)
         with _progress(f"rebuilding {service.name}") as watch:
-            rebuilt = Rebuilding(
+            rebuilt = Rebuild(
                 service=service,
                 database=database,
                 broker=broker,
-                batch_size=tuning_of(service).batch_size,
+                batch_size=service_settings_of(service).batch_size,
                 watch=watch,
                 tell=queries.complain,
             ).run()
@@ -108,7 +108,7 @@ def rebuild(
         _print_rebuilt(service.name, rebuilt)
 
 
-def _record(name: str, rebuilt: "Rebuilt") -> dict[str, object]:
+def _record(name: str, rebuilt: "RebuildResult") -> dict[str, object]:
     return {
         "service": name,
         "handled": rebuilt.handled,
@@ -127,7 +127,7 @@ def _record(name: str, rebuilt: "Rebuilt") -> dict[str, object]:
     }
 
 
-def _print_rebuilt(name: str, rebuilt: "Rebuilt") -> None:
+def _print_rebuilt(name: str, rebuilt: "RebuildResult") -> None:
     from shared.operations.history.queries import skipped
 
     typer.echo(f"{name} is rebuilt from {_events(rebuilt.handled)}.")
@@ -146,29 +146,29 @@ def _print_rebuilt(name: str, rebuilt: "Rebuilt") -> None:
         typer.echo(f"It differs: {each}.")
 
 
-def _must_subscribe(service: "AnyService", wanted: "Wanted", of_type: str | None) -> None:
-    from shared.errors import WrongInput
+def _must_subscribe(service: "AnyService", wanted: "EventFilter", of_type: str | None) -> None:
+    from shared.errors import InvalidInput
     from shared.messaging.topology import topics_matched
 
     topics = {each.rpartition(".v")[0] for each in wanted.types}
     if not all(topics_matched(service.topics, topic) for topic in topics):
         there_are = ", ".join(sorted(service.topics))
-        raise WrongInput(
+        raise InvalidInput(
             f"{service.name} did not subscribe to {of_type}; it subscribes to {there_are}"
         )
 
 
 def _ask_what_is_meant(service: "AnyService") -> None:
     """Ask, where a service would do more than keep what it hears."""
-    from shared.runtime.service import why_not_again
+    from shared.runtime.service import replay_side_effects
 
-    does = why_not_again(service)
+    does = replay_side_effects(service)
     if does is not None:
         question = (
             f"{service.name} {does}, and will do so for every old event that it has not handled, "
             "as if each happened now. Bring them?"
         )
-        must_be_confirmed(question)
+        confirm(question)
 
 
 def _events(number: int) -> str:

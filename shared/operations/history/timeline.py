@@ -10,7 +10,7 @@ from shared.storage.event_audit import Attempt, Envelope
 HANDLED = "handled"
 DISCARDED = "discarded"
 DEAD = "dead"
-SENT_AGAIN = "sent again"
+REDRIVEN = "sent again"
 RETRYING = "retrying"
 WAITING = "waiting"
 UNKNOWN = "unknown"
@@ -53,7 +53,7 @@ class Reaction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Happening:
+class TimelineEntry:
     """An event of the story.
 
     Attributes:
@@ -91,6 +91,6 @@ class Timeline:
     """
 
     order_id: str
-    happenings: Sequence[Happening]
+    entries: Sequence[TimelineEntry]
     notes: Sequence[str]
     is_certain: bool = True

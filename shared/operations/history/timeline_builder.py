@@ -13,29 +13,29 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from shared.errors import CouldNotBeDone, ShopError
-from shared.history.reading import Reading, Unreadable, Wanted, topic_of
+from shared.errors import OperationFailed, ShopError
+from shared.history.reading import EventFilter, EventReader, Unreadable, topic_of
 from shared.messaging.ports.history import HistoryReader
 from shared.messaging.topology import topics_matched
 from shared.operations.history.timeline import (
     DEAD,
     DISCARDED,
     HANDLED,
+    REDRIVEN,
     RETRYING,
-    SENT_AGAIN,
     UNKNOWN,
     UNSEEN,
     WAITING,
-    Happening,
     Reaction,
     Timeline,
+    TimelineEntry,
 )
 from shared.runtime.service import AnyService
 from shared.storage import event_audit, failures, inbox
 from shared.storage.database import Database
 from shared.storage.event_audit import Attempt, Entry, Envelope, Mention
 
-_AFTER_FAILING = {failures.DEAD: DEAD, failures.SENT_AGAIN: SENT_AGAIN}
+_AFTER_FAILING = {failures.DEAD: DEAD, failures.REDRIVEN: REDRIVEN}
 
 Opening = Callable[[AnyService], AbstractContextManager[Database]]
 Asking = Callable[[AnyService], bool]
@@ -44,14 +44,14 @@ Reacted = tuple[Mapping[UUID, Entry], Mapping[UUID, Sequence[Attempt]]]
 
 
 @dataclass(slots=True)
-class Teller:
+class TimelineBuilder:
     """Tells stories.
 
     Attributes:
         services: all there are.
-        opening: opens a service's database; raises CouldNotBeDone where it cannot be seen.
+        opening: opens a service's database; raises OperationFailed where it cannot be seen.
         history: read when it has to be.
-        holding: says whether a service's queues hold anything; raises CouldNotBeDone where they
+        holding: says whether a service's queues hold anything; raises OperationFailed where they
             cannot be asked.
     """
 
@@ -64,18 +64,18 @@ class Teller:
     _unseen: set[str] = field(default_factory=set)
     _is_certain: bool = True
 
-    def story(self, order: str) -> Timeline:
-        """The story of an order; without a happening, if nobody has heard of it."""
+    def build(self, order: str) -> Timeline:
+        """The story of an order; without a entry, if nobody has heard of it."""
         mentions = self._mentions(order)
         envelopes = self._envelopes(order, mentions)
         reacted = self._reactions(list(envelopes))
-        happenings = [
+        entries = [
             self._happening(each, envelopes, mentions, reacted)
             for each in sorted(envelopes.values(), key=lambda e: (e.occurred_at, e.event_id))
         ]
         return Timeline(
             order_id=order,
-            happenings=happenings,
+            entries=entries,
             notes=self._notes,
             is_certain=self._is_certain,
         )
@@ -117,11 +117,11 @@ class Teller:
     def _read(self, order: str, why: str) -> dict[UUID, Envelope]:
         try:
             history = self.history()
-            reading = Reading(
-                history, Wanted(order=order), end=history.end(), tell=self._note_unreadable
+            reading = EventReader(
+                history, EventFilter(order=order), end=history.end(), tell=self._note_unreadable
             )
             found = [told.event for told in reading]
-        except CouldNotBeDone as error:
+        except OperationFailed as error:
             self._notes.append(f"{why}, and the history cannot be read: {error}")
             self._is_certain = False
             return {}
@@ -149,11 +149,11 @@ class Teller:
         envelopes: Mapping[UUID, Envelope],
         mentions: Mapping[UUID, Mention],
         reacted: Mapping[str, Reacted],
-    ) -> Happening:
+    ) -> TimelineEntry:
         topic = topic_of(envelope.type)
         mention = mentions.get(envelope.event_id)
         is_sent = mention is None or mention.is_sent
-        return Happening(
+        return TimelineEntry(
             envelope=envelope,
             depth=_depth(envelope, envelopes),
             cause=envelopes.get(envelope.causation_id) if envelope.causation_id else None,
@@ -190,7 +190,7 @@ class Teller:
         if service.name not in self._held:
             try:
                 self._held[service.name] = self.holding(service)
-            except CouldNotBeDone as error:
+            except OperationFailed as error:
                 self._notes.append(f"whether anything waits for {service.name} is unknown: {error}")
                 self._held[service.name] = True
         return self._held[service.name]
@@ -206,7 +206,7 @@ def _why_not_kept(keeper: str, missing: int) -> str:
 def _is_young(service: AnyService, envelope: Envelope) -> bool:
     """Whether an event may be in the service's hands, or held back, since it happened."""
     queue = service.queue()
-    held = timedelta(seconds=queue.retry.longest + queue.deadline)
+    held = timedelta(seconds=queue.retry.max_delay + queue.deadline)
     return datetime.now(UTC) - envelope.occurred_at < held
 
 

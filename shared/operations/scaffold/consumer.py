@@ -18,7 +18,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from shared.errors import CouldNotBeDone, WrongInput
+from shared.errors import InvalidInput, OperationFailed
 from shared.events.domain_event import DomainEvent, Kind
 from shared.events.schemas import published_contracts
 
@@ -67,7 +67,9 @@ class NewConsumer:
     user: int
 
 
-def must_be_free(name: str, root: Path, *, commands: Iterable[str], users: Sequence[str]) -> None:
+def require_free_name(
+    name: str, root: Path, *, commands: Iterable[str], users: Sequence[str]
+) -> None:
     """Refuse a name that cannot be a service's here.
 
     Args:
@@ -76,40 +78,42 @@ def must_be_free(name: str, root: Path, *, commands: Iterable[str], users: Seque
         users: the services that run as the user that the name gives, none as a rule.
 
     Raises:
-        WrongInput: the sentence says why.
+        InvalidInput: the sentence says why.
     """
     if not re.fullmatch(rf"[a-z][a-z0-9_]{{0,{_LONGEST_NAME - 1}}}", name) or keyword.iskeyword(
         name
     ):
-        raise WrongInput(
+        raise InvalidInput(
             f"{name!r} cannot be a service's name: a letter, then up to {_LONGEST_NAME - 1} small "
             "letters, digits and _, and no word of Python"
         )
     folder = root / "services" / name
     if folder.is_dir() and not any(folder.glob("*.py")):
-        raise WrongInput(f"there is a folder {folder.relative_to(root)} already: remove it first")
+        raise InvalidInput(f"there is a folder {folder.relative_to(root)} already: remove it first")
     if folder.is_dir() or (root / TESTS / name).exists():
-        raise WrongInput(f"there is a service {name} already")
+        raise InvalidInput(f"there is a service {name} already")
     if name in sys.stdlib_module_names or hasattr(builtins, name):
-        raise WrongInput(f"{name} would shadow Python's own {name}: choose another name")
+        raise InvalidInput(f"{name} would shadow Python's own {name}: choose another name")
     if name in _RESERVED | _ours(root) | set(commands) or name.startswith("pg_"):
-        raise WrongInput(f"{name} has a meaning here already: choose another name")
+        raise InvalidInput(f"{name} has a meaning here already: choose another name")
     if find_spec(name) is not None:
-        raise WrongInput(f"{name} would shadow the installed {name}: choose another name")
+        raise InvalidInput(f"{name} would shadow the installed {name}: choose another name")
     if users:
-        raise WrongInput(f"{name} would run as the same user as {users[0]}: choose another name")
+        raise InvalidInput(f"{name} would run as the same user as {users[0]}: choose another name")
 
 
 def contracts_of(topics: Sequence[str]) -> list[Kind]:
     """The newest contract of each topic; all events where none is named.
 
     Raises:
-        WrongInput: there is no such topic.
+        InvalidInput: there is no such topic.
     """
     newest = {each.topic: each for each in sorted(published_contracts(), key=lambda c: c.version)}
     for topic in topics:
         if topic not in newest:
-            raise WrongInput(f"there is no event {topic!r}; there are {', '.join(sorted(newest))}")
+            raise InvalidInput(
+                f"there is no event {topic!r}; there are {', '.join(sorted(newest))}"
+            )
     return [newest[topic] for topic in dict.fromkeys(topics)] or [DomainEvent]
 
 
@@ -120,11 +124,11 @@ def make(consumer: NewConsumer, root: Path) -> list[Path]:
         What was made or changed, relative to the checkout.
 
     Raises:
-        WrongInput: its handler would have the same name.
-        CouldNotBeDone: this is no checkout, or it cannot be written; nothing has changed.
+        InvalidInput: its handler would have the same name.
+        OperationFailed: this is no checkout, or it cannot be written; nothing has changed.
     """
     if any(consumer.name == _event(each)["handler"] for each in consumer.subscribed):
-        raise WrongInput(f"{consumer.name} would be its own handler's name: choose another name")
+        raise InvalidInput(f"{consumer.name} would be its own handler's name: choose another name")
     compose = _compose(root)
     service, test = Path("services", consumer.name), TESTS / consumer.name
     try:
@@ -138,7 +142,7 @@ def make(consumer: NewConsumer, root: Path) -> list[Path]:
             Path(aside, "service").rename(root / service)
             undo.pop_all()
     except OSError as error:
-        raise CouldNotBeDone(f"the checkout {root} cannot be written: {error.strerror}") from error
+        raise OperationFailed(f"the checkout {root} cannot be written: {error.strerror}") from error
     return [service, test / f"test_{consumer.name}.py", Path(COMPOSE)]
 
 
@@ -148,7 +152,7 @@ def _compose(root: Path) -> str:
     except FileNotFoundError:
         text = ""
     if MARKER not in text or not (root / TESTS).is_dir() or not (root / PAGE).is_file():
-        raise CouldNotBeDone(
+        raise OperationFailed(
             "shop new writes into the project's checkout, and this is none: it needs services/, "
             f"{TESTS}/, {PAGE} and {COMPOSE} with its line {MARKER.strip()!r}"
         )

@@ -10,9 +10,9 @@ from benchmarks.comparing import (
     Comparison,
     Contestant,
     Figure,
+    HistoryEvent,
     NotThere,
     Role,
-    Told,
     WentWrong,
     rate_between,
 )
@@ -138,9 +138,9 @@ def test_a_peer_whose_effects_are_wrong_has_no_figure(bench: Bench) -> None:
 def test_what_belongs_to_a_figure_stands_beside_it(bench: Bench) -> None:
     turns = iter([2.0, 4.0, 3.0])
 
-    def measure() -> Told:
+    def measure() -> HistoryEvent:
         value = next(turns)
-        return Told(value, {"at most": Figure(10 * value, "m")})
+        return HistoryEvent(value, {"at most": Figure(10 * value, "m")})
 
     bench.compare(comparison(Contestant("half", Role.OURS, measure)))
 

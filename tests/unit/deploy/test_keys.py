@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from deploy.keys import SETUP_GROUP, make_keys
-from shared.errors import CouldNotBeDone
+from shared.errors import OperationFailed
 from shop import registry
 
 SERVICES = ("orders", "email")
@@ -121,7 +121,7 @@ def test_what_a_newer_release_writes_otherwise_is_written_anew(tmp_path: Path) -
 def test_two_services_never_share_a_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "user_id", lambda _: 20_000)
 
-    with pytest.raises(CouldNotBeDone, match="rename"):
+    with pytest.raises(OperationFailed, match="rename"):
         make(tmp_path)
 
     assert contents(tmp_path) == {}

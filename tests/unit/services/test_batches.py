@@ -68,8 +68,8 @@ def test_a_batch_ends_as_the_same_events_one_by_one(
     batch, singly = stages[service.name]
     events = events_of(story)
 
-    told_at_once = play(batch, events, at_once=True)
-    told_singly = play(singly, events, at_once=False)
+    told_at_once = play(batch, events, concurrency=True)
+    told_singly = play(singly, events, concurrency=False)
 
     assert kept(batch, service, metadata) == kept(singly, service, metadata)
     assert [content(each) for each in told_at_once] == [content(each) for each in told_singly]

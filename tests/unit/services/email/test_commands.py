@@ -27,7 +27,7 @@ def run(*args: str) -> Result:
 
 
 def confirm(home: Path, *order_ids: str) -> None:
-    stage = Stage(home, [email], outside={"email": Mailer.opened(Settings(home=home))})
+    stage = Stage(home, [email], gateway={"email": Mailer.opened(Settings(home=home))})
     for order_id in order_ids:
         stage.publish(
             OrderPlaced(

@@ -11,7 +11,7 @@ from services.email.refusals import MailRefused, MailRefusedForNow
 from services.email.service import email
 from shared.events import DomainEvent, OrderCancelled, OrderPlaced, OrderShipped
 from shared.messaging.ports.consumer import Outcome
-from shared.runtime.reactor import Reacted
+from shared.runtime.reactor import DeliveryResult
 from shared.storage import tables
 from shared.testing import Stage
 
@@ -48,7 +48,7 @@ def outbasket() -> Outbasket:
 @pytest.fixture
 def stage(tmp_path: Path, outbasket: Outbasket) -> Iterator[Stage]:
     mailer = Mailer(outbasket, sender=Address("Past Tense", "orders", "shop.example"))
-    stage = Stage(tmp_path, [email], outside={"email": mailer})
+    stage = Stage(tmp_path, [email], gateway={"email": mailer})
     yield stage
     stage.close()
 
@@ -77,18 +77,18 @@ def kinds(stage: Stage) -> list[str]:
         return [each["kind"] for each in store.sent()]
 
 
-def play(stage: Stage, *events: DomainEvent) -> list[Reacted]:
+def play(stage: Stage, *events: DomainEvent) -> list[DeliveryResult]:
     stage.publish(*events)
     return stage.play()
 
 
-def play_to_the_end(stage: Stage) -> list[Reacted]:
+def play_to_the_end(stage: Stage) -> list[DeliveryResult]:
     """Turn the clock past every delay until nothing is delivered any more."""
     reacted = stage.play()
-    stage.clock.now += email.retry.longest + 1
+    stage.clock.now += email.retry.max_delay + 1
     while more := stage.play():
         reacted += more
-        stage.clock.now += email.retry.longest + 1
+        stage.clock.now += email.retry.max_delay + 1
     return reacted
 
 
@@ -206,7 +206,7 @@ def test_a_second_copy_of_a_mail_has_the_same_message_id_and_one_record(
 def test_who_watches_the_log_reads_what_was_mailed(stage: Stage) -> None:
     reacted = play(stage, placed("A"), placed("B")) + play(stage, shipped("A"), cancelled("B"))
 
-    assert [each.deeds for each in reacted[2:]] == [
+    assert [each.notes for each in reacted[2:]] == [
         ("shipping notice mailed",),
         ("cancellation notice mailed",),
     ]
@@ -230,7 +230,7 @@ def test_neither_deeds_nor_failures_hold_an_address(stage: Stage, outbasket: Out
         kept = connection.execute(tables.failures.select()).all()
     assert len(kept) >= 3
     assert "canary" not in repr(kept)
-    assert "canary" not in repr([each.deeds for each in reacted])
+    assert "canary" not in repr([each.notes for each in reacted])
 
 
 def test_the_last_mails_are_listed_oldest_first(stage: Stage) -> None:

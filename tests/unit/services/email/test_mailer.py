@@ -9,7 +9,7 @@ import pytest
 from services.email.maildir import Maildir
 from services.email.mailer import Mailer
 from services.email.smtp import Server
-from shared.errors import EnvironmentFailed, WrongInput
+from shared.errors import DependencyUnavailable, InvalidInput
 from shared.runtime.settings import Settings
 
 
@@ -65,9 +65,9 @@ def test_a_folder_that_cannot_be_written_is_the_environment_s_failure(tmp_path: 
     (tmp_path / "mail").write_text("a file, where the folder should be")
     mailer = Mailer.opened(Settings(home=tmp_path))
 
-    with pytest.raises(EnvironmentFailed, match="cannot be written"):
+    with pytest.raises(DependencyUnavailable, match="cannot be written"):
         mailer.probe()
-    with pytest.raises(EnvironmentFailed, match="cannot be written"):
+    with pytest.raises(DependencyUnavailable, match="cannot be written"):
         mailer.send(mail())
 
 
@@ -115,7 +115,7 @@ def test_a_url_says_where_the_mail_server_is(  # noqa: PLR0913, PLR0917 - a tabl
 def test_another_url_is_refused_with_a_sentence_that_repeats_none_of_it(
     url: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(WrongInput, match=r"^SHOP_SMTP_URL should be smtp://HOST:PORT") as refused:
+    with pytest.raises(InvalidInput, match=r"^SHOP_SMTP_URL should be smtp://HOST:PORT") as refused:
         Mailer.opened(Settings(home=tmp_path, smtp_url=url))
 
     assert "secret" not in str(refused.value)
@@ -145,5 +145,5 @@ def test_mails_come_from_the_sender_that_the_settings_name(
     "mail_from", ["", "orders", "orders@", "a@b.example\r\nBcc: c@d.example", "A\nB <a@b.example>"]
 )
 def test_a_sender_that_is_no_address_is_refused(mail_from: str, tmp_path: Path) -> None:
-    with pytest.raises(WrongInput, match="SHOP_MAIL_FROM"):
+    with pytest.raises(InvalidInput, match="SHOP_MAIL_FROM"):
         Mailer.opened(Settings(home=tmp_path, mail_from=mail_from))

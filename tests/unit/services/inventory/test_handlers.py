@@ -35,7 +35,7 @@ def stock(stage: Stage) -> dict[str, tuple[int, int]]:
 
 
 def hear(stage: Stage, *events: Any) -> list[Any]:
-    return play(stage, events, at_once=True)
+    return play(stage, events, concurrency=True)
 
 
 def test_stock_is_there_to_begin_with(stage: Stage) -> None:
@@ -103,11 +103,11 @@ def test_what_was_given_back_is_there_for_the_next_order_of_the_batch(stage: Sta
     assert stock(stage)["product-3"] == (0, 5)
 
 
-@pytest.mark.parametrize("at_once", [True, False], ids=["one batch", "one by one"])
+@pytest.mark.parametrize("concurrency", [True, False], ids=["one batch", "one by one"])
 def test_an_order_that_was_cancelled_before_it_came_holds_nothing(
-    stage: Stage, *, at_once: bool
+    stage: Stage, *, concurrency: bool
 ) -> None:
-    told = play(stage, [cancelled(), placed()], at_once=at_once)
+    told = play(stage, [cancelled(), placed()], concurrency=concurrency)
 
     assert told == []
     assert stock(stage) == TO_BEGIN_WITH
@@ -125,9 +125,9 @@ def test_what_was_done_is_said_in_a_few_words(stage: Stage) -> None:
     many = {f"product-{number}": 1 for number in range(10, 110)}
     stage.publish(placed("ORD-1"), placed("ORD-2", items=many), cancelled("ORD-1"))
 
-    deeds = [deed for each in stage.play() for deed in each.deeds]
+    notes = [note for each in stage.play() for note in each.notes]
 
-    assert deeds == [
+    assert notes == [
         "2 × product-1, 1 × product-2 put aside",
         "1 × product-10, 1 × product-11, 1 × product-12 and 97 more missing",
         "2 × product-1, 1 × product-2 given back",

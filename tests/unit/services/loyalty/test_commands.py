@@ -15,7 +15,7 @@ LONG_AGO = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 def awards(tmp_path: Path) -> None:
     stage = Stage(tmp_path, [loyalty])
     orders = [placed("ORD-1", occurred_at=LONG_AGO), placed("ORD-2")]
-    play(stage, [*orders, cancelled("ORD-2")], at_once=True)
+    play(stage, [*orders, cancelled("ORD-2")], concurrency=True)
     stage.close()
 
 

@@ -10,7 +10,7 @@ from services.orders.service import orders
 from shared.events import DomainEvent, OrderShipped, StockRanShort, StockReserved
 from shared.messaging.codec import encode
 from shared.messaging.ports.consumer import Delivery
-from shared.runtime.reactor import Reacted, Reactor
+from shared.runtime.reactor import DeliveryResult, Reactor
 from shared.storage.database import Database
 
 CONTENT = {
@@ -48,7 +48,7 @@ def found(database: Database, order_id: str = "ORD-123") -> Order:
     return order
 
 
-def react_at_once(database: Database, events: Sequence[DomainEvent]) -> list[Reacted]:
+def react_at_once(database: Database, events: Sequence[DomainEvent]) -> list[DeliveryResult]:
     """All in one batch, as under heavy load; a stage takes one at a time."""
     deliveries = [
         Delivery(

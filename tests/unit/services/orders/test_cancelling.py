@@ -4,7 +4,7 @@ import pytest
 
 from services.orders.order import OrderRefuses
 from services.orders.service import orders
-from shared.errors import WrongInput
+from shared.errors import InvalidInput
 from shared.events import OrderCancelled, OrderShipped
 from shared.storage.database import Database
 from shared.testing import Stage, recording
@@ -58,7 +58,7 @@ def test_cancelling_twice_is_refused(database: Database) -> None:
 
 
 def test_an_unknown_order_cannot_be_cancelled(database: Database) -> None:
-    with pytest.raises(WrongInput, match="no order ORD-9"):
+    with pytest.raises(InvalidInput, match="no order ORD-9"):
         cancel(database, "ORD-9")
 
 

@@ -14,8 +14,8 @@ from services.orders.asking import items_of
 from services.orders.commands import app
 from services.orders.order import OrderRefuses
 from services.orders.service import orders
-from shared.errors import CouldNotBeDone, ShopError, WrongInput
-from shared.storage.database import Database, OutcomeUnknown
+from shared.errors import InvalidInput, OperationFailed, ShopError
+from shared.storage.database import CommitOutcomeUnknown, Database
 from tests.unit.services.orders import samples
 
 PLACE = ("place", "--email", "customer@example.com", "--address", "123 Main St, Springfield")
@@ -122,7 +122,7 @@ def test_placing_other_content_under_the_same_id_could_not_be_done() -> None:
 def test_what_cannot_be_ordered_is_refused_and_nothing_is_written(items: list[str]) -> None:
     typed = [word for item in items for word in ("--item", item)]
 
-    assert isinstance(refused(*PLACE, *typed), WrongInput)
+    assert isinstance(refused(*PLACE, *typed), InvalidInput)
 
     assert answered("list") == []
 
@@ -145,7 +145,7 @@ def test_what_cannot_be_ordered_is_refused_and_nothing_is_written(items: list[st
 def test_a_wrong_option_is_named_in_one_sentence(option: str, value: str, sentence: str) -> None:
     error = refused(*CLASSIC, option, value)
 
-    assert isinstance(error, WrongInput)
+    assert isinstance(error, InvalidInput)
     assert str(error).startswith(sentence)
     assert not value.strip() or value not in str(error)
     assert answered("list") == []
@@ -179,7 +179,7 @@ def test_a_wrong_amount_is_refused(amount: str) -> None:
 
     error = refused("pay", "ORD-123", "--amount", amount)
 
-    assert isinstance(error, WrongInput)
+    assert isinstance(error, InvalidInput)
     assert answered("show", "ORD-123")["status"] == "placed"
 
 
@@ -195,7 +195,7 @@ def test_a_wrong_amount_is_refused(amount: str) -> None:
 def test_an_unknown_order_is_wrong_input(arguments: tuple[str, ...]) -> None:
     error = refused(*arguments)
 
-    assert isinstance(error, WrongInput)
+    assert isinstance(error, InvalidInput)
     assert "there is no order ORD-9" in str(error)
 
 
@@ -212,7 +212,7 @@ def test_an_unknown_order_is_wrong_input(arguments: tuple[str, ...]) -> None:
     ids=" ".join,
 )
 def test_other_wrong_input_is_refused(arguments: tuple[str, ...]) -> None:
-    assert isinstance(refused(*arguments), WrongInput)
+    assert isinstance(refused(*arguments), InvalidInput)
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_what_the_state_refuses_could_not_be_done() -> None:
         ("pay", "ORD-123", "--amount", "99.99"),
         ("cancel", "ORD-123", "--reason", "x"),
     ):
-        assert isinstance(refused(*arguments), CouldNotBeDone)
+        assert isinstance(refused(*arguments), OperationFailed)
 
 
 def test_the_newest_order_is_listed_first_and_a_status_selects() -> None:
@@ -304,13 +304,13 @@ def test_an_unknown_outcome_is_said_so_and_how_to_find_out(
 
     def lose_the_connection(store: Any) -> None:
         write(store)
-        raise OutcomeUnknown
+        raise CommitOutcomeUnknown
 
     monkeypatch.setattr(orders.store, "flush", lose_the_connection)
 
     error = refused(*arguments)
 
-    assert isinstance(error, CouldNotBeDone)
+    assert isinstance(error, OperationFailed)
     assert sentence in str(error)
     assert f"look with shop orders show {sentence.split()[1]}" in str(error)
 
@@ -326,7 +326,7 @@ def test_help_is_there_for_every_command() -> None:
 @settings(deadline=None)
 @given(lines=st.lists(st.text(max_size=12), max_size=3))
 def test_whatever_is_typed_as_items_is_understood_or_wrong_input(lines: list[str]) -> None:
-    with suppress(WrongInput):
+    with suppress(InvalidInput):
         items = items_of(lines)
 
         assert all(1 <= quantity <= 10_000 for quantity in items.values())

@@ -15,7 +15,7 @@ from shared.events import (
     StockReserved,
 )
 from shared.messaging.ports.consumer import Outcome
-from shared.runtime.reactor import Reacted
+from shared.runtime.reactor import DeliveryResult
 from shared.storage.database import Database
 from shared.testing import Stage, recording
 from tests.unit.services.orders.samples import (
@@ -32,12 +32,12 @@ SHORT = StockRanShort(order_id="ORD-123", missing={"product-1": 1})
 SHIPPED = OrderShipped(order_id="ORD-123", tracking_number="TRACK-1", carrier="Post")
 
 
-def happen(stage: Stage, *events: DomainEvent) -> list[Reacted]:
+def happen(stage: Stage, *events: DomainEvent) -> list[DeliveryResult]:
     stage.publish(*events)
     return stage.play()
 
 
-def outcomes(reacted: Sequence[Reacted]) -> list[Outcome]:
+def outcomes(reacted: Sequence[DeliveryResult]) -> list[Outcome]:
     return [each.outcome for each in reacted]
 
 
@@ -219,4 +219,4 @@ def test_what_the_log_is_told_names_no_customer(stage: Stage, database: Database
 
     reacted = happen(stage, SHORT)
 
-    assert reacted[0].deeds == ("cancelled, 99.99 EUR given back",)
+    assert reacted[0].notes == ("cancelled, 99.99 EUR given back",)

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from services.orders.order import OrderRefuses
 from services.orders.paying import Payment
-from shared.errors import WrongInput
+from shared.errors import InvalidInput
 from shared.events import PaymentReceived
 from shared.storage.database import Database
 from shared.testing import recording
@@ -31,7 +31,7 @@ def test_a_payment_of_the_total_is_kept_and_announced(database: Database) -> Non
 def test_only_the_total_is_taken(database: Database, amount: str) -> None:
     place(database)
 
-    with recording() as published, pytest.raises(WrongInput, match=r"costs 99\.99 EUR"):
+    with recording() as published, pytest.raises(InvalidInput, match=r"costs 99\.99 EUR"):
         pay(database, amount=amount)
 
     assert published == []
@@ -61,7 +61,7 @@ def test_a_cancelled_order_cannot_be_paid(database: Database) -> None:
 
 
 def test_an_unknown_order_cannot_be_paid(database: Database) -> None:
-    with pytest.raises(WrongInput, match="no order ORD-9"):
+    with pytest.raises(InvalidInput, match="no order ORD-9"):
         pay(database, "ORD-9")
 
 

@@ -11,7 +11,7 @@ from services.orders.order import OrderRefuses
 from services.orders.placing import new_order_id
 from services.orders.service import orders
 from services.orders.tables import order_lines
-from shared.errors import WrongInput
+from shared.errors import InvalidInput
 from shared.events import OrderPlaced
 from shared.storage.database import Database
 from shared.storage.migrating import migrate
@@ -78,7 +78,7 @@ def test_an_id_that_another_order_has_is_refused(
 
 
 def test_a_product_that_is_not_sold_is_refused_and_nothing_is_kept(database: Database) -> None:
-    with recording() as published, pytest.raises(WrongInput, match="no product product-9"):
+    with recording() as published, pytest.raises(InvalidInput, match="no product product-9"):
         place(database, items={"product-1": 1, "product-9": 1})
 
     assert published == []

@@ -20,7 +20,7 @@ def shipments(tmp_path: Path) -> None:
         placed(f"ORD-{number}", occurred_at=LONG_AGO + timedelta(days=number))
         for number in (1, 2, 3)
     ]
-    play(stage, [*orders, paid("ORD-1"), reserved("ORD-1"), cancelled("ORD-2")], at_once=True)
+    play(stage, [*orders, paid("ORD-1"), reserved("ORD-1"), cancelled("ORD-2")], concurrency=True)
     stage.close()
 
 

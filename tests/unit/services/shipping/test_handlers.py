@@ -51,16 +51,16 @@ def status(stage: Stage) -> str:
         return str(only["status"])
 
 
-@pytest.mark.parametrize("at_once", [True, False], ids=["one batch", "one by one"])
+@pytest.mark.parametrize("concurrency", [True, False], ids=["one batch", "one by one"])
 @pytest.mark.parametrize(
     "events",
     list(permutations([placed(), paid(), reserved()])),
     ids=lambda events: ", ".join(event.topic for event in events),
 )
 def test_an_order_is_shipped_once_whichever_fact_comes_last(
-    stage: Stage, events: tuple[DomainEvent, ...], *, at_once: bool
+    stage: Stage, events: tuple[DomainEvent, ...], *, concurrency: bool
 ) -> None:
-    (told,) = play(stage, events, at_once=at_once)
+    (told,) = play(stage, events, concurrency=concurrency)
 
     assert isinstance(told, OrderShipped)
     assert told.order_id == "ORD-1"
@@ -80,12 +80,12 @@ def test_an_order_is_shipped_once_whichever_fact_comes_last(
 def test_an_order_that_lacks_something_is_not_shipped(
     stage: Stage, events: tuple[DomainEvent, ...]
 ) -> None:
-    assert play(stage, events, at_once=True) == []
+    assert play(stage, events, concurrency=True) == []
     assert status(stage) == "open"
 
 
 def test_a_cancelled_order_is_never_shipped_and_its_address_forgotten(stage: Stage) -> None:
-    told = play(stage, [placed(), paid(), cancelled(), reserved()], at_once=False)
+    told = play(stage, [placed(), paid(), cancelled(), reserved()], concurrency=False)
 
     assert told == []
     assert status(stage) == "void"
@@ -93,15 +93,15 @@ def test_a_cancelled_order_is_never_shipped_and_its_address_forgotten(stage: Sta
 
 
 def test_the_address_of_an_order_that_was_cancelled_first_is_not_kept(stage: Stage) -> None:
-    play(stage, [cancelled(), placed()], at_once=False)
+    play(stage, [cancelled(), placed()], concurrency=False)
 
     assert shipment(stage)["address"] is None
 
 
 def test_what_was_shipped_stays_shipped(stage: Stage) -> None:
-    play(stage, [placed(), paid(), reserved()], at_once=True)
+    play(stage, [placed(), paid(), reserved()], concurrency=True)
 
-    play(stage, [cancelled(), paid()], at_once=True)
+    play(stage, [cancelled(), paid()], concurrency=True)
 
     assert status(stage) == "shipped"
     assert shipment(stage)["tracking_number"] == hand_over("ORD-1").tracking_number
@@ -110,9 +110,9 @@ def test_what_was_shipped_stays_shipped(stage: Stage) -> None:
 def test_what_was_done_is_said_without_the_address(stage: Stage) -> None:
     stage.publish(placed(), paid(), reserved(), cancelled("ORD-2"), placed("ORD-2"))
 
-    deeds = [deed for each in stage.play() for deed in each.deeds]
+    notes = [note for each in stage.play() for note in each.notes]
 
-    assert deeds == [
+    assert notes == [
         "shipment opened",
         "payment noted",
         "reservation noted",

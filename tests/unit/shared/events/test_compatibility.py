@@ -18,14 +18,14 @@ class Size(enum.StrEnum):
     LARGE = "large"
 
 
-class Place(BaseModel):
+class Checkpoint(BaseModel):
     """Where a lamp is."""
 
     street: str
     floor: int | None = None
 
 
-MAYBE_TOWN = create_model("P", __base__=Place, town=(str, "?"))
+MAYBE_TOWN = create_model("P", __base__=Checkpoint, town=(str, "?"))
 
 
 class Base(DomainEvent):
@@ -39,7 +39,7 @@ FIELDS: dict[str, Any] = {
     "state": (Literal["lit", "out"], ...),
     "price": (Money, ...),
     "note": (str | None, None),
-    "places": (list[Place], ...),
+    "places": (list[Checkpoint], ...),
     "items": (Items, ...),
     "notes": (Mapping[str, int], ...),
 }
@@ -80,7 +80,7 @@ def test_what_everybody_can_ignore_is_safe(changed: dict[str, Any]) -> None:
     assert [*breaks(schema(), schema(**changed))] == []
 
 
-NEEDS_TOWN = create_model("P", __base__=Place, town=(str, ...))
+NEEDS_TOWN = create_model("P", __base__=Checkpoint, town=(str, ...))
 NO_FLOOR = create_model("P", street=(str, ...))
 SMALL = enum.StrEnum("SMALL", {"SMALL": "small"})
 HUGE = enum.StrEnum("HUGE", {"SMALL": "small", "LARGE": "large", "HUGE": "huge"})
@@ -110,7 +110,7 @@ def text(**limits: Any) -> Any:
         ("size", str, "allows more values"),
         ("price", float, "changes its type from string to number"),
         ("items", Mapping[str, DOZENS], "changes which names it may hold"),
-        ("places", Place, "changes its type from array to object"),
+        ("places", Checkpoint, "changes its type from array to object"),
         ("places.*.floor", list[NO_FLOOR], "is removed"),
         ("notes.*", Mapping[str, str], "changes its type from integer to string"),
     ],

@@ -20,7 +20,7 @@ from shared.events.fields import (
     ShippingAddress,
     Sku,
     Word,
-    what_is_wrong,
+    first_error,
 )
 
 KINDS: dict[str, Any] = {
@@ -151,7 +151,7 @@ def test_what_is_wrong_is_said_by_field_without_the_value(
     with pytest.raises(ValidationError) as refused:
         OrderPlaced.model_validate(PLACED | {field: value})
 
-    sentence = what_is_wrong(refused.value, OrderPlaced)
+    sentence = first_error(refused.value, OrderPlaced)
     assert sentence.startswith(said)
     assert "canary" not in sentence
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import WrongInput
+from shared.errors import InvalidInput
 from shared.messaging.connect import broker_at
 from shared.messaging.embedded import EmbeddedBroker
 
@@ -14,7 +14,7 @@ from shared.messaging.embedded import EmbeddedBroker
     ["", "embedded:", "embedded", "http://host", "amqp", "amqp+ssl://x", "user:secret@host:5672"],
 )
 def test_what_is_no_broker_url_is_told_without_repeating_it(url: str) -> None:
-    with pytest.raises(WrongInput, match=r"should (be|look like) amqp://") as refused:
+    with pytest.raises(InvalidInput, match=r"should (be|look like) amqp://") as refused:
         broker_at(url)
 
     assert "secret" not in str(refused.value)

@@ -55,9 +55,9 @@ def test_one_matching_pattern_of_several_is_enough() -> None:
 
 
 def test_each_failure_waits_a_step_longer_up_to_the_longest() -> None:
-    retry = Retry(step=10, longest=25)
+    retry = Retry(delay=10, max_delay=25)
 
-    assert [retry.delay(failures) for failures in (1, 2, 3, 4)] == [10, 20, 25, 25]
+    assert [retry.delay_after(failures) for failures in (1, 2, 3, 4)] == [10, 20, 25, 25]
 
 
 def test_the_dead_queue_stands_beside_its_queue() -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from shared import sqlite_locking
-from shared.errors import CouldNotBeDone
+from shared.errors import OperationFailed
 from shared.operations.console import database_of, print_json, show
 from shared.runtime.settings import only
 from tests.support.counting import counting
@@ -106,7 +106,7 @@ def test_a_database_that_fails_meanwhile_is_said_so_without_what_was_written(
     service = counting()
     with (
         only(home=tmp_path),
-        pytest.raises(CouldNotBeDone) as failed,
+        pytest.raises(OperationFailed) as failed,
         database_of(service) as database,
         database.begin() as connection,
     ):
@@ -124,7 +124,7 @@ def test_a_file_that_another_holds_is_called_locked(
     with (
         only(home=tmp_path),
         database_of(counting()) as database,
-        pytest.raises(CouldNotBeDone, match=r"counting\.db cannot be used: database is locked"),
+        pytest.raises(OperationFailed, match=r"counting\.db cannot be used: database is locked"),
         database_of(counting()) as other,
         database.begin(),
         other.begin(),

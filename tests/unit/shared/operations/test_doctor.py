@@ -158,6 +158,6 @@ def test_in_a_services_container_the_others_are_named_and_not_wrong(
         "dead letters of email",
         "database of email",
         "outbox of email",
-        "email's way outside",
+        "email's gateway",
     }
     assert "not visible from here: orders, analytics" in said.err

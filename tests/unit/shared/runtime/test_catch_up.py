@@ -10,22 +10,22 @@ import pytest
 from services.inventory.service import inventory
 from services.loyalty.service import loyalty
 from services.orders.service import orders
-from shared.errors import BrokerUnavailable, CouldNotBeDone, WrongInput
+from shared.errors import BrokerUnavailable, InvalidInput, OperationFailed
 from shared.events import OrderPlaced
 from shared.history import copying
 from shared.history.copying import copy
-from shared.history.reading import Reading, Wanted
+from shared.history.reading import EventFilter, EventReader
 from shared.messaging.embedded import EmbeddedBroker
 from shared.messaging.ports.history import HistoryReader
 from shared.messaging.ports.publisher import Message, Publisher
 from shared.messaging.topology import Queue
 from shared.runtime.catch_up import CatchUp
 from shared.runtime.logs import log_to
-from shared.runtime.service import must_be_meant
+from shared.runtime.service import require_consent
 from shared.runtime.settings import Settings
 from shared.storage import checkpoints
-from shared.storage.checkpoints import Place
-from shared.storage.database import OutcomeUnknown
+from shared.storage.checkpoints import Checkpoint
+from shared.storage.database import CommitOutcomeUnknown
 from shared.testing import Stage
 from tests.support.histories import paid, placed
 from tests.support.tape import Tape, garbage
@@ -94,7 +94,7 @@ class World:
         )
 
     @property
-    def place(self) -> Place | None:
+    def place(self) -> Checkpoint | None:
         with self._stage.databases["loyalty"].read() as connection:
             return checkpoints.find(connection)
 
@@ -106,7 +106,7 @@ class World:
 def test_what_is_copied_goes_to_one_queue_behind_what_waits_there() -> None:
     event, publisher = placed("ORD-1"), Noted()
 
-    copied = list(copy(Reading(Tape([event]), Wanted(), end=1), publisher, to="loyalty"))
+    copied = list(copy(EventReader(Tape([event]), EventFilter(), end=1), publisher, to="loyalty"))
 
     assert copied == [(1, 1)]
     [[message]] = publisher.calls
@@ -116,9 +116,9 @@ def test_what_is_copied_goes_to_one_queue_behind_what_waits_there() -> None:
 
 
 def test_a_broker_that_refuses_for_good_ends_the_copying() -> None:
-    reading = Reading(Tape([placed("ORD-1")]), Wanted(), end=1)
+    reading = EventReader(Tape([placed("ORD-1")]), EventFilter(), end=1)
 
-    with pytest.raises(CouldNotBeDone, match="cannot be replayed: no queue"):
+    with pytest.raises(OperationFailed, match="cannot be replayed: no queue"):
         list(copy(reading, Noted(refusal="no queue"), to="loyalty"))
 
 
@@ -132,7 +132,7 @@ def test_a_catch_up_brings_what_was_before_its_queue_and_then_nothing_more(stage
 
     assert publisher.sent == [str(first.event_id), str(second.event_id)]
     assert world.bound == ["loyalty"]
-    assert world.place == Place(4, 4, is_done=True)
+    assert world.place == Checkpoint(4, 4, is_done=True)
     assert [each["event"] for each in world.lines] == [
         "catching up",
         "unreadable, skipped",
@@ -149,7 +149,7 @@ def test_a_catch_up_brings_what_was_before_its_queue_and_then_nothing_more(stage
         ([placed("ORD-9", occurred_at=NOON)], "the history begins at 2026-11-20 12:00:00 UTC"),
         ([], "the history was dropped: no event is kept any more"),
     ],
-    ids=["shortened", "nothing-left"],
+    ids=["truncated_history", "nothing-left"],
 )
 def test_a_catch_up_from_a_shortened_history_says_since_when_it_is_kept(
     stage: Stage, kept: list[OrderPlaced], reason: str
@@ -196,7 +196,7 @@ def test_ended_in_the_middle_it_goes_on_where_it_was(
     monkeypatch.setattr(ended, "_pause", lambda _: ended.stop())
     ended.run()
     world = World(stage, tape, second)
-    assert world.place == Place(30, 95, is_done=False)
+    assert world.place == Checkpoint(30, 95, is_done=False)
 
     world.catch_up(is_wanted=False).run()
 
@@ -237,7 +237,7 @@ def test_a_database_lost_in_a_commit_is_waited_for_and_nothing_is_left_out(
     def losing(place: int) -> None:
         keep(place)
         if next(lost, False):
-            raise OutcomeUnknown
+            raise CommitOutcomeUnknown
 
     monkeypatch.setattr(catching, "_keep", losing)
     catching.run()
@@ -254,14 +254,14 @@ def test_what_is_brought_twice_is_handled_once(stage: Stage) -> None:
     broker: EmbeddedBroker = stage.broker
     history = broker.history()
 
-    reading = Reading(history, Wanted(), end=history.end())
+    reading = EventReader(history, EventFilter(), end=history.end())
     list(copy(reading, broker.publisher(), to="loyalty"))
 
     assert [each.duplicate for each in stage.play()] == [True, True]
 
 
 def test_a_service_that_only_keeps_what_it_hears_may_begin_with_the_history() -> None:
-    must_be_meant(loyalty)
+    require_consent(loyalty)
 
 
 @pytest.mark.parametrize(
@@ -273,12 +273,12 @@ def test_a_service_that_only_keeps_what_it_hears_may_begin_with_the_history() ->
     ids=["orders", "inventory"],
 )
 def test_a_service_that_publishes_must_be_meant(service: Any, does: str) -> None:
-    with pytest.raises(WrongInput, match=f"{does}.*--from-history --yes"):
-        must_be_meant(service)
+    with pytest.raises(InvalidInput, match=f"{does}.*--from-history --yes"):
+        require_consent(service)
 
 
 def test_a_service_that_sends_mails_must_be_meant() -> None:
     from services.email.service import email  # noqa: PLC0415 - beside the standard library's
 
-    with pytest.raises(WrongInput, match="email acts outside its database"):
-        must_be_meant(email)
+    with pytest.raises(InvalidInput, match="email acts outside its database"):
+        require_consent(email)

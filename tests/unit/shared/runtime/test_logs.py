@@ -12,7 +12,7 @@ import pytest
 from shared.errors import TransientFailure
 from shared.messaging.ports.consumer import Delivery, Outcome
 from shared.runtime.logs import log_reaction, log_to, standard_log
-from shared.runtime.reactor import Reacted
+from shared.runtime.reactor import DeliveryResult
 from shared.runtime.settings import Settings
 from tests.support.counting import ThingHappened
 
@@ -39,20 +39,20 @@ def delivery(attempt: int = 1, *, replays: int = 0) -> Delivery:
     )
 
 
-def said(reacted: Reacted, *, dies: bool = False, log_format: Any = "json") -> str:
+def said(reacted: DeliveryResult, *, dies: bool = False, log_format: Any = "json") -> str:
     stream = io.StringIO()
     log = log_to(stream, Settings(log_format=log_format)).bind(service="counting")
     log_reaction(log, reacted, dies=dies)
     return stream.getvalue()
 
 
-def reacted(**parts: Any) -> Reacted:
+def reacted(**parts: Any) -> DeliveryResult:
     usual: dict[str, Any] = {
         "delivery": delivery(),
         "outcome": Outcome.DONE,
         "event": ThingHappened(name="ORD-1", secret=CANARY),
     }
-    return Reacted(**(usual | parts))
+    return DeliveryResult(**(usual | parts))
 
 
 def failed() -> TransientFailure:
@@ -129,7 +129,7 @@ def test_the_log_loads_no_rich_and_leaves_it_to_others() -> None:
 
 
 def test_a_reaction_says_who_what_which_and_the_attempt() -> None:
-    line = json.loads(said(reacted(deeds=("counted it",), published=("thing.counted.v1",))))
+    line = json.loads(said(reacted(notes=("counted it",), published=("thing.counted.v1",))))
 
     assert line.pop("event_id")
     assert line.pop("timestamp")
@@ -149,7 +149,7 @@ def test_a_reaction_says_who_what_which_and_the_attempt() -> None:
     ("parts", "dies", "event", "level"),
     [
         pytest.param({"duplicate": True}, False, "duplicate", "info", id="a copy"),
-        pytest.param({"outcome": Outcome.HAND_BACK}, False, "handed back", "info", id="handed"),
+        pytest.param({"outcome": Outcome.REQUEUE}, False, "handed back", "info", id="handed"),
         pytest.param(
             {"outcome": Outcome.RETRY, "error": failed()},
             False,

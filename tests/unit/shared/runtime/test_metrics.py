@@ -7,7 +7,7 @@ from shared.errors import TransientFailure
 from shared.events import UnknownEvent
 from shared.messaging.ports.consumer import Delivery, Outcome
 from shared.runtime.metrics import Metrics
-from shared.runtime.reactor import Reacted, Reaction
+from shared.runtime.reactor import BatchResult, DeliveryResult
 from shared.storage.database import Database
 from tests.support.counting import ThingHappened
 
@@ -20,13 +20,13 @@ def counted(metrics: Metrics, name: str, **labels: str) -> float | None:
     return metrics.registry.get_sample_value(name, {"service": "counting"} | labels)
 
 
-def reacted(**parts: Any) -> Reacted:
+def reacted(**parts: Any) -> DeliveryResult:
     usual: dict[str, Any] = {
         "delivery": DELIVERY,
         "outcome": Outcome.DONE,
         "event": ThingHappened(name="a"),
     }
-    return Reacted(**(usual | parts))
+    return DeliveryResult(**(usual | parts))
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def reacted(**parts: Any) -> Reacted:
         pytest.param({"outcome": Outcome.RETRY}, False, "retried", id="failed"),
         pytest.param({"outcome": Outcome.RETRY}, True, "dead", id="failed for the last time"),
         pytest.param({"outcome": Outcome.DEAD}, False, "dead", id="hopeless"),
-        pytest.param({"outcome": Outcome.HAND_BACK}, False, None, id="handed back"),
+        pytest.param({"outcome": Outcome.REQUEUE}, False, None, id="handed back"),
     ],
 )
 def test_each_outcome_counts_once_and_under_one_name(
@@ -68,7 +68,7 @@ def test_types_that_strangers_make_up_share_one_label() -> None:
 def test_batches_are_counted_and_timed() -> None:
     metrics = Metrics()
 
-    metrics.reaction("counting", Reaction([reacted()] * 3, 0.02))
+    metrics.reaction("counting", BatchResult([reacted()] * 3, 0.02))
 
     assert counted(metrics, "shop_batch_size_sum") == 3
     assert counted(metrics, "shop_handling_seconds_bucket", le="0.01") == 0

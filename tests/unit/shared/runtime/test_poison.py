@@ -19,7 +19,7 @@ from tests.support.counting import ThingHappened, counting
 def reactor(tmp_path: Path) -> Iterator[Reactor]:
     database = Database(f"sqlite:///{tmp_path / 'counting.db'}")
     migrate(database, counting().migrations)
-    yield Reactor(service=counting(), database=database, retry=Retry(limit=5))
+    yield Reactor(service=counting(), database=database, retry=Retry(max_retries=5))
     database.close()
 
 
@@ -43,22 +43,22 @@ def recorded(reactor: Reactor) -> list[tuple[str, int, str]]:
 
 
 def test_what_comes_for_the_first_time_is_no_suspect(reactor: Reactor) -> None:
-    assert reactor.suspects([delivered("lamp", attempt=1)]) == []
+    assert reactor.possible_poison([delivered("lamp", attempt=1)]) == []
 
 
 def test_what_was_held_by_a_process_that_ended_is_one(reactor: Reactor) -> None:
     lamp = delivered("lamp", attempt=2)
 
-    assert reactor.suspects([delivered("chair", attempt=1), lamp]) == [lamp]
+    assert reactor.possible_poison([delivered("chair", attempt=1), lamp]) == [lamp]
 
 
 def test_a_suspect_stays_one_until_it_is_handled_alone(reactor: Reactor) -> None:
     lamp, chair = (delivered(name, attempt=2) for name in ("lamp", "chair"))
-    assert reactor.suspects([lamp, chair]) == [lamp, chair]
+    assert reactor.possible_poison([lamp, chair]) == [lamp, chair]
 
     reactor.react_alone(lamp)
 
-    assert reactor.suspects([replace(lamp, attempt=3), chair]) == [chair]
+    assert reactor.possible_poison([replace(lamp, attempt=3), chair]) == [chair]
 
 
 def test_what_came_of_attempts_unknown_so_far_goes_on_record(reactor: Reactor) -> None:
@@ -79,7 +79,7 @@ def test_what_is_on_record_is_so_under_its_own_id_whatever_its_properties_say(
 
     reactor.react_alone(lamp)
 
-    assert reactor.suspects([chair]) == [chair]
+    assert reactor.possible_poison([chair]) == [chair]
     assert [error for _, _, error in recorded(reactor)] == ["ProcessEnded"]
     assert recorded(reactor)[0][0] in lamp.body.decode()
 
@@ -94,4 +94,4 @@ def test_a_failure_on_record_is_no_reason_for_suspicion(reactor: Reactor) -> Non
     broken = replace(delivered("lamp", attempt=1), body=b"no event")
     reactor.react([broken])
 
-    assert reactor.suspects([replace(broken, attempt=2)]) == []
+    assert reactor.possible_poison([replace(broken, attempt=2)]) == []

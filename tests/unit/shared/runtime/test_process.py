@@ -63,7 +63,7 @@ def test_afterwards_signals_are_whose_they_were() -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_on_files_a_service_that_acts_outside_holds_more_than_it_handles_at_a_time(
+def test_on_files_a_service_that_acts_gateway_holds_more_than_it_handles_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prefetches = []
@@ -74,11 +74,11 @@ def test_on_files_a_service_that_acts_outside_holds_more_than_it_handles_at_a_ti
         return consumer(broker, name, prefetch=prefetch, **more)
 
     monkeypatch.setattr(EmbeddedBroker, "consumer", noting)
-    service = counting(acts_outside=object, at_once=3)
+    service = counting(gateway=object, concurrency=3)
     with only(home=tmp_path):
         set_up_embedded([service], settings_for())
         group = ServiceGroup(
-            [service], log_to(io.StringIO(), settings_for()), outside={service.name: None}
+            [service], log_to(io.StringIO(), settings_for()), gateway={service.name: None}
         )
         group.start()
         eventually(lambda: prefetches)

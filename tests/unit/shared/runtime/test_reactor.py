@@ -9,19 +9,19 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-from shared.errors import EnvironmentFailed, PermanentFailure, TransientFailure
+from shared.errors import DependencyUnavailable, PermanentFailure, TransientFailure
 from shared.events import DomainEvent
 from shared.messaging.codec import Contracts, decode, encode
 from shared.messaging.ports.consumer import Delivery, Outcome
 from shared.messaging.topology import Retry
 from shared.runtime.hands import Hands
-from shared.runtime.reactor import Reaction, Reactor
-from shared.storage.database import Database, OutcomeUnknown
+from shared.runtime.reactor import BatchResult, Reactor
+from shared.storage.database import CommitOutcomeUnknown, Database
 from shared.storage.migrating import migrate
 from shared.storage.tables import failures, inbox, outbox
 from tests.support.counting import CountStore, ThingCounted, ThingHappened, Work, count, counting
 
-DONE, RETRY, DEAD, BACK = Outcome.DONE, Outcome.RETRY, Outcome.DEAD, Outcome.HAND_BACK
+DONE, RETRY, DEAD, BACK = Outcome.DONE, Outcome.RETRY, Outcome.DEAD, Outcome.REQUEUE
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 def reactor(database: Database, handler: Any = count, **parts: Any) -> Reactor:
     service = counting(handler)
-    return Reactor(service=service, database=database, retry=Retry(limit=2), **parts)
+    return Reactor(service=service, database=database, retry=Retry(max_retries=2), **parts)
 
 
 def delivered(event: ThingHappened, *, attempt: int = 1) -> Delivery:
@@ -59,7 +59,7 @@ def rows(database: Database, table: Any) -> list[Any]:
         return list(connection.execute(select(table)).mappings())
 
 
-def outcomes(reaction: Reaction) -> list[Outcome]:
+def outcomes(reaction: BatchResult) -> list[Outcome]:
     return [each.outcome for each in reaction.reacted]
 
 
@@ -269,7 +269,7 @@ def lost_in_commit(database: Database, monkeypatch: pytest.MonkeyPatch) -> Itera
     def begin() -> Iterator[Any]:
         with Database.begin(database) as connection:
             yield connection
-        raise OutcomeUnknown
+        raise CommitOutcomeUnknown
 
     with monkeypatch.context() as going:
         going.setattr(database, "begin", begin)
@@ -300,27 +300,27 @@ def test_a_database_lost_while_a_suspect_is_put_on_record_is_an_environment_that
 
 
 class Away:
-    """Something outside that is away."""
+    """A gateway that is away."""
 
     def probe(self) -> None:
-        raise EnvironmentFailed("it is away")
+        raise DependencyUnavailable("it is away")
 
     def close(self) -> None:
         """Nothing to let go of."""
 
 
 class There(Away):
-    """Something outside that answers."""
+    """A gateway that answers."""
 
     def probe(self) -> None:
         """Answer."""
 
 
 def test_when_the_environment_fails_all_is_handed_back_uncounted(database: Database) -> None:
-    handler = refusing("bad", EnvironmentFailed("it is away"))
+    handler = refusing("bad", DependencyUnavailable("it is away"))
     events = [ThingHappened(name=name) for name in ("a", "bad", "b")]
 
-    reaction = reactor(database, handler, outside=Away()).react([delivered(e) for e in events])
+    reaction = reactor(database, handler, gateway=Away()).react([delivered(e) for e in events])
 
     assert outcomes(reaction) == [BACK] * 3
     assert str(reaction.environment) == "it is away"
@@ -329,9 +329,9 @@ def test_when_the_environment_fails_all_is_handed_back_uncounted(database: Datab
 
 
 def test_when_the_environment_answers_the_failure_was_the_messages(database: Database) -> None:
-    handler = refusing("bad", EnvironmentFailed("it was away"))
+    handler = refusing("bad", DependencyUnavailable("it was away"))
 
-    reaction = reactor(database, handler, outside=There()).react(
+    reaction = reactor(database, handler, gateway=There()).react(
         [delivered(ThingHappened(name="bad"))]
     )
 
@@ -369,10 +369,10 @@ def test_what_is_about_one_subject_is_handled_in_its_order(database: Database) -
 
 
 def test_what_hands_have_done_stays_done_when_the_environment_fails(database: Database) -> None:
-    handler = refusing("bad", EnvironmentFailed("it is away"))
+    handler = refusing("bad", DependencyUnavailable("it is away"))
     events = [ThingHappened(name=name) for name in ("a", "bad", "bad", "b")]
 
-    reaction = reactor(database, handler, outside=Away(), hands=Hands(3, name="test")).react(
+    reaction = reactor(database, handler, gateway=Away(), hands=Hands(3, name="test")).react(
         [delivered(each) for each in events]
     )
 
@@ -389,7 +389,7 @@ def test_a_service_cannot_publish_what_it_did_not_declare(database: Database) ->
     reaction = reactor(database, forge).react([delivered(ThingHappened(name="a"))])
 
     assert outcomes(reaction) == [RETRY]
-    assert rows(database, failures)[0]["error"] == "Undeclared"
+    assert rows(database, failures)[0]["error"] == "UndeclaredEvent"
 
 
 def test_an_event_above_the_limit_rolls_back_what_would_publish_it(database: Database) -> None:

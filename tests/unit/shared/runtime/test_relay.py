@@ -14,7 +14,7 @@ from shared.runtime.logs import log_to
 from shared.runtime.relay import WINDOW, Relay, send_some
 from shared.runtime.settings import Settings
 from shared.storage import inbox, outbox
-from shared.storage.database import Database, OutcomeUnknown
+from shared.storage.database import CommitOutcomeUnknown, Database
 from shared.storage.tables import inbox as inbox_table
 from shared.storage.tables import outbox as outbox_table
 from tests.support.counting import ThingHappened
@@ -213,7 +213,7 @@ def test_a_database_that_goes_away_in_the_commit_is_tried_again(
     def lose_the_first(connection: Connection, claimed: outbox.Claim) -> None:
         marked.append(len(claimed.sent))
         if len(marked) == 1:
-            raise OutcomeUnknown
+            raise CommitOutcomeUnknown
         mark(connection, claimed)
 
     monkeypatch.setattr(outbox, "_mark", lose_the_first)

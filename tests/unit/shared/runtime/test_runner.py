@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from shared.errors import EnvironmentFailed, PermanentFailure, TransientFailure, WrongInput
-from shared.messaging.ports.consumer import PROVEN_AFTER, Outcome
+from shared.errors import DependencyUnavailable, InvalidInput, PermanentFailure, TransientFailure
+from shared.messaging.ports.consumer import SLOW_START_AFTER, Outcome
 from shared.messaging.topology import Topology
 from shared.runtime import health
 from tests.support.counting import ThingHappened, Work, count, counting
@@ -23,8 +23,8 @@ from tests.support.waiting import eventually
 def play(tmp_path: Path) -> Iterator[Callable[..., Play]]:
     plays: list[Play] = []
 
-    def begin(handler: Any = count, outside: Any = None) -> Play:
-        plays.append(Play(tmp_path, handler, outside))
+    def begin(handler: Any = count, gateway: Any = None) -> Play:
+        plays.append(Play(tmp_path, handler, gateway))
         plays[-1].running.start()
         return plays[-1]
 
@@ -78,14 +78,14 @@ def test_a_message_that_keeps_failing_ends_dead_and_each_attempt_is_told(
 
 
 class Line:
-    """Something outside that can be cut."""
+    """A gateway that can be cut."""
 
     def __init__(self) -> None:
         self.is_cut = True
 
     def probe(self) -> None:
         if self.is_cut:
-            raise EnvironmentFailed("the line is cut")
+            raise DependencyUnavailable("the line is cut")
 
     def close(self) -> None:
         """Nothing to let go of."""
@@ -100,7 +100,7 @@ def test_it_stops_consuming_while_its_environment_is_away_and_then_resumes(
         line.probe()
         count(event, work)
 
-    at = play(call, outside=line)
+    at = play(call, gateway=line)
     at.send(ThingHappened(name="a"))
     eventually(lambda: any(each["event"] == "stopped consuming" for each in at.lines()))
     assert not at.running.is_consuming
@@ -144,15 +144,15 @@ def test_a_handler_past_its_deadline_costs_only_its_own_message_an_attempt(
         count(event, work)
 
     at = play(hang)
-    at.send(*(ThingHappened(name="proof") for _ in range(PROVEN_AFTER)))
-    eventually(lambda: at.counted() == {"proof": PROVEN_AFTER})
+    at.send(*(ThingHappened(name="proof") for _ in range(SLOW_START_AFTER)))
+    eventually(lambda: at.counted() == {"proof": SLOW_START_AFTER})
     at.send(*(ThingHappened(name=name) for name in ("a", "hangs", "b")))
     assert begun.wait(20)
 
     at.running.stop()
     at.running.abandon()
 
-    consumer = at.broker.consumer("counting", prefetch=10, cautious=False)
+    consumer = at.broker.consumer("counting", prefetch=10, slow_start=False)
     deliveries: list[Any] = []
 
     def take() -> bool:
@@ -161,7 +161,7 @@ def test_a_handler_past_its_deadline_costs_only_its_own_message_an_attempt(
 
     eventually(take)
     attempts = {json.loads(each.body)["subject"]: each.attempt for each in deliveries}
-    consumer.settle([(each, Outcome.HAND_BACK) for each in deliveries])
+    consumer.settle([(each, Outcome.REQUEUE) for each in deliveries])
     consumer.close()
     go_on.set()
     assert attempts == {"a": 1, "hangs": 2, "b": 1}
@@ -200,7 +200,7 @@ CANARY = "jane.canary@example.com, 12 Canary Row"
 
 @pytest.mark.parametrize(
     "error",
-    [TransientFailure(), PermanentFailure(), ValueError(CANARY), EnvironmentFailed()],
+    [TransientFailure(), PermanentFailure(), ValueError(CANARY), DependencyUnavailable()],
     ids=lambda error: type(error).__name__,
 )
 def test_no_line_and_no_metric_holds_what_the_event_held(
@@ -255,5 +255,5 @@ def test_a_port_in_use_is_said_in_a_sentence(play: Callable[..., Play]) -> None:
     at = play()
     port = int(_served(at).rpartition(":")[2])
 
-    with pytest.raises(WrongInput, match="SHOP_HTTP_PORT"):
+    with pytest.raises(InvalidInput, match="SHOP_HTTP_PORT"):
         health.serve("127.0.0.1", port, health=list, readiness=list, registry=at.metrics.registry)

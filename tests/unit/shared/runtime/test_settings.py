@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import CouldNotBeDone, WrongInput
+from shared.errors import InvalidInput, OperationFailed
 from shared.runtime.settings import only, settings_for
 from shared.storage.database import Database
 
@@ -44,7 +44,7 @@ def test_with_none_set_everything_is_embedded_under_var() -> None:
 
 @pytest.mark.parametrize(("name", "value"), WRONG)
 def test_a_wrong_value_is_told_by_its_variable_and_not_repeated(name: str, value: str) -> None:
-    with only(**{name: value}), pytest.raises(WrongInput) as refused:
+    with only(**{name: value}), pytest.raises(InvalidInput) as refused:
         settings_for()
 
     sentence = str(refused.value)
@@ -54,7 +54,7 @@ def test_a_wrong_value_is_told_by_its_variable_and_not_repeated(name: str, value
 
 
 def test_an_inbox_must_not_forget_before_the_history_does() -> None:
-    with only(inbox_keep=29), pytest.raises(WrongInput, match=r"SHOP_INBOX_KEEP.*HISTORY_DAYS"):
+    with only(inbox_keep=29), pytest.raises(InvalidInput, match=r"SHOP_INBOX_KEEP.*HISTORY_DAYS"):
         settings_for()
     with only(inbox_keep=29, history_days=29):
         assert settings_for().inbox_horizon() == timedelta(days=29)
@@ -124,7 +124,7 @@ def test_a_wrong_value_in_a_file_is_told_by_its_variable(tmp_path: Path) -> None
     (tmp_path / "orders").mkdir()
     (tmp_path / "orders" / "shop_http_port").write_text(NOT_TO_BE_TOLD)
 
-    with only(keys=tmp_path), pytest.raises(WrongInput) as refused:
+    with only(keys=tmp_path), pytest.raises(InvalidInput) as refused:
         settings_for("orders")
 
     assert str(refused.value).startswith("SHOP_HTTP_PORT: ")
@@ -153,7 +153,7 @@ def test_secrets_that_cannot_be_read_could_not_be_done(tmp_path: Path, make: obj
     assert callable(make)
     make(tmp_path / "orders")
 
-    with only(keys=tmp_path), pytest.raises(CouldNotBeDone, match=r"secrets? of orders"):
+    with only(keys=tmp_path), pytest.raises(OperationFailed, match=r"secrets? of orders"):
         settings_for("orders")
 
 

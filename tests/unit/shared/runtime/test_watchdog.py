@@ -1,7 +1,7 @@
 import threading
 
 from shared.messaging.ports.consumer import Delivery
-from shared.runtime.watchdog import Watch
+from shared.runtime.watchdog import Watchdog
 
 
 def delivery(event_id: str) -> Delivery:
@@ -17,7 +17,7 @@ def delivery(event_id: str) -> Delivery:
 
 
 def test_the_longest_step_of_all_threads_is_told() -> None:
-    watch = Watch()
+    watch = Watchdog()
     watch.step(delivery("first"))
     other = threading.Thread(target=lambda: watch.step(delivery("second")))
     other.start()
@@ -36,7 +36,7 @@ def test_the_longest_step_of_all_threads_is_told() -> None:
 
 
 def test_who_is_idle_takes_no_time() -> None:
-    watch = Watch()
+    watch = Watchdog()
     watch.step()
 
     watch.idle()

@@ -26,7 +26,7 @@ from shared.storage import bulk
 from shared.storage.columns import MoneyAmount, UtcTime
 from shared.storage.compiled import execute
 from shared.storage.database import Database
-from shared.storage.locked_rows import Rows
+from shared.storage.locked_rows import LockedRows
 from shared.storage.unit_of_work import Store
 
 metadata = MetaData()
@@ -79,7 +79,7 @@ def test_what_is_written_and_read_is_what_sqlalchemy_reads(database: Database) -
     with database.begin() as connection:
         bulk.insert_many(connection, jars, [FULL])
         bulk.insert_many(connection, jars, [EMPTY])
-        found = Rows(Store(connection, database), jars, Jar)
+        found = LockedRows(Store(connection, database), jars, Jar)
         found.lock(["b", "a", "c"])
 
     with database.read() as connection:

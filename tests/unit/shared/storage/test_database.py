@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import Connection, select, text, update
 from sqlalchemy.exc import OperationalError
 
-from shared.errors import CouldNotBeDone, EnvironmentFailed, WrongInput
-from shared.storage.database import Database, OutcomeUnknown, is_environmental
+from shared.errors import DependencyUnavailable, InvalidInput, OperationFailed
+from shared.storage.database import CommitOutcomeUnknown, Database, is_environmental
 from tests.support.counting import counts
 
 WRITERS = 8
@@ -103,7 +103,7 @@ def test_an_interrupted_block_leaves_nothing_behind(counted: Database) -> None:
     ],
 )
 def test_a_wrong_url_is_refused_in_a_sentence_without_its_password(url: str) -> None:
-    with pytest.raises(WrongInput) as refused:
+    with pytest.raises(InvalidInput) as refused:
         Database(url)
 
     sentence = str(refused.value)
@@ -122,7 +122,7 @@ def test_a_database_is_named_without_its_password() -> None:
 def test_the_probe_says_which_database_is_away(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path}/nowhere/shop.db")
 
-    with pytest.raises(EnvironmentFailed, match=r"nowhere/shop\.db does not answer"):
+    with pytest.raises(DependencyUnavailable, match=r"nowhere/shop\.db does not answer"):
         database.probe()
 
 
@@ -137,9 +137,9 @@ def test_no_error_shows_what_was_to_be_written(counted: Database) -> None:
     ("error", "expected"),
     [
         pytest.param(OperationalError("", {}, Exception()), True, id="the driver's"),
-        pytest.param(EnvironmentFailed(), True, id="a probe's"),
-        pytest.param(OutcomeUnknown(), True, id="a lost commit's"),
-        pytest.param(CouldNotBeDone(), False, id="a refusal"),
+        pytest.param(DependencyUnavailable(), True, id="a probe's"),
+        pytest.param(CommitOutcomeUnknown(), True, id="a lost commit's"),
+        pytest.param(OperationFailed(), False, id="a refusal"),
         pytest.param(ZeroDivisionError(), False, id="a programming error"),
     ],
 )

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, Text, event, select
 
 from shared.storage.database import Database
-from shared.storage.locked_rows import Rows
+from shared.storage.locked_rows import LockedRows
 from shared.storage.unit_of_work import Store
 
 metadata = MetaData()
@@ -39,8 +39,8 @@ def kept(database: Database) -> dict[str, int]:
         return {row.label: row.coins for row in connection.execute(select(jars))}
 
 
-def rows(connection: Connection, database: Database) -> Rows[Jar]:
-    return Rows(Store(connection, database), jars, Jar)
+def rows(connection: Connection, database: Database) -> LockedRows[Jar]:
+    return LockedRows(Store(connection, database), jars, Jar)
 
 
 def test_only_rows_that_are_there_are_locked_and_read(database: Database) -> None:

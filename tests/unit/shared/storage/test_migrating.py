@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import inspect, text
 
-from shared.errors import CouldNotBeDone
+from shared.errors import OperationFailed
 from shared.storage.database import Database
 from shared.storage.migrating import RUNTIME, Chain, is_current, migrate
 from shared.storage.tables import metadata
@@ -128,7 +128,7 @@ def test_a_migration_that_fails_leaves_nothing_behind(empty: Database, tmp_path:
         "    op.execute('no SQL')\n"
     )
 
-    with pytest.raises(CouldNotBeDone, match="cannot be migrated: "):
+    with pytest.raises(OperationFailed, match="cannot be migrated: "):
         migrate(empty, broken)
 
     assert tables(empty) == set()
@@ -139,7 +139,7 @@ def test_a_database_of_a_newer_program_is_refused_in_a_sentence(empty: Database)
     with empty.begin() as connection:
         connection.execute(text("UPDATE service_version SET version_num = '0999'"))
 
-    with pytest.raises(CouldNotBeDone, match=r"service_version .* is at 0999, .* knows 0001"):
+    with pytest.raises(OperationFailed, match=r"service_version .* is at 0999, .* knows 0001"):
         migrate(empty, MIGRATIONS)
 
 
@@ -147,7 +147,7 @@ def test_a_folder_that_cannot_be_made_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     database = Database(f"sqlite:///{tmp_path / 'file' / 'counting.db'}")
 
-    with pytest.raises(CouldNotBeDone, match="/file cannot be written: "):
+    with pytest.raises(OperationFailed, match="/file cannot be written: "):
         migrate(database, MIGRATIONS)
 
 
@@ -155,7 +155,7 @@ def test_a_file_that_is_no_database_is_said_so_and_kept(tmp_path: Path) -> None:
     diary = tmp_path / "diary.txt"
     diary.write_text("Dear diary" * 100)
 
-    with pytest.raises(CouldNotBeDone, match=r"diary\.txt cannot be migrated: file is not a da"):
+    with pytest.raises(OperationFailed, match=r"diary\.txt cannot be migrated: file is not a da"):
         migrate(Database(f"sqlite:///{diary}"), MIGRATIONS)
 
     assert diary.read_text().startswith("Dear diary")

@@ -1,6 +1,6 @@
 import pytest
 
-from shared.errors import CouldNotBeDone, WrongInput
+from shared.errors import InvalidInput, OperationFailed
 from shared.storage.roles import grant
 
 ADMIN = "postgresql://postgres:hunter2@127.0.0.1:1/postgres"
@@ -27,7 +27,7 @@ SERVICE = "postgresql://orders:hunter3@127.0.0.1:1/orders"
     ],
 )
 def test_a_wrong_url_is_refused_by_its_variables_name(admin: str, service: str, wrong: str) -> None:
-    with pytest.raises(WrongInput) as refused:
+    with pytest.raises(InvalidInput) as refused:
         grant(admin, service)
 
     assert str(refused.value).startswith(f"{wrong} ")
@@ -35,7 +35,7 @@ def test_a_wrong_url_is_refused_by_its_variables_name(admin: str, service: str, 
 
 
 def test_a_server_that_is_away_is_said_so_without_a_password() -> None:
-    with pytest.raises(CouldNotBeDone) as failed:
+    with pytest.raises(OperationFailed) as failed:
         grant(ADMIN, SERVICE)
 
     assert str(failed.value) == "database orders cannot be set up: the server cannot be reached"

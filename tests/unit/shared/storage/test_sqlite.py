@@ -6,7 +6,7 @@ from sqlalchemy.exc import IntegrityError, InvalidRequestError
 
 from shared.storage import outbox
 from shared.storage.database import Database
-from shared.storage.sqlite import GLANCE_EVERY, STREAM_EVERY, Glances
+from shared.storage.sqlite import GLANCE_EVERY, STREAM_EVERY, DataVersionPoller
 from tests.support.counting import ThingHappened, counts
 
 
@@ -74,16 +74,16 @@ def test_a_closed_database_can_be_used_again(database: Database) -> None:
 
 
 def test_where_much_is_committed_it_looks_less_often(database: Database) -> None:
-    glances = Glances(database.path, outbox.SOMETHING_WAITS)
-    glances.heard()
+    glances = DataVersionPoller(database.path, outbox.SOMETHING_WAITS)
+    glances.poll()
     assert glances.every == GLANCE_EVERY
 
     for every in (GLANCE_EVERY, STREAM_EVERY, STREAM_EVERY):
         with database.begin() as connection:
             outbox.write(connection, [outbox.Outgoing(ThingHappened(name="a"), b"{}")])
-        assert glances.heard()
+        assert glances.poll()
         assert glances.every == every
 
-    assert not glances.heard()
+    assert not glances.poll()
     assert glances.every == GLANCE_EVERY
     glances.close()

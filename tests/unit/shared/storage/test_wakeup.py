@@ -8,7 +8,7 @@ import pytest
 from shared.storage import outbox
 from shared.storage.database import Database
 from shared.storage.sqlite import GLANCE_EVERY
-from shared.storage.wakeup import Bell
+from shared.storage.wakeup import Wakeup
 from tests.support.counting import ThingHappened, counts
 
 LONG = 30.0
@@ -18,18 +18,20 @@ EVENT = ThingHappened(name="a")
 
 
 @pytest.fixture
-def bell() -> Iterator[Bell]:
-    bell = Bell()
-    yield bell
-    bell.close()
+def wakeup() -> Iterator[Wakeup]:
+    wakeup = Wakeup()
+    yield wakeup
+    wakeup.close()
 
 
-def rang(bell: Bell, *, within: float = LONG, done: Callable[[], object] = lambda: None) -> bool:
+def rang(
+    wakeup: Wakeup, *, within: float = LONG, done: Callable[[], object] = lambda: None
+) -> bool:
     """Whether it rang in that time, with something done meanwhile in another thread."""
     began = time.monotonic()
     doing = Thread(target=done)
     doing.start()
-    bell.wait(within)
+    wakeup.wait(within)
     doing.join()
     return time.monotonic() - began < within
 
@@ -39,67 +41,71 @@ def commit(database: Database) -> None:
         outbox.write(connection, [outbox.Outgoing(EVENT, b"{}")])
 
 
-def test_it_wakes_who_waits(bell: Bell) -> None:
-    assert rang(bell, done=bell.ring)
+def test_it_wakes_who_waits(wakeup: Wakeup) -> None:
+    assert rang(wakeup, done=wakeup.notify)
 
 
-def test_it_wakes_who_waits_next(bell: Bell) -> None:
-    bell.ring()
+def test_it_wakes_who_waits_next(wakeup: Wakeup) -> None:
+    wakeup.notify()
 
-    assert rang(bell)
+    assert rang(wakeup)
 
 
-def test_many_rings_are_one(bell: Bell) -> None:
+def test_many_rings_are_one(wakeup: Wakeup) -> None:
     for _ in range(10_000):
-        bell.ring()
+        wakeup.notify()
 
-    assert rang(bell)
-    assert not rang(bell, within=0.01)
-
-
-def test_it_does_not_ring_by_itself(bell: Bell) -> None:
-    assert not rang(bell, within=0.01)
+    assert rang(wakeup)
+    assert not rang(wakeup, within=0.01)
 
 
-def test_the_commit_of_another_connection_rings_it_once(bell: Bell, database: Database) -> None:
-    bell.listen(database)
-    bell.wait(GLANCE_EVERY)  # the first look tells it where the file stands
-
-    assert rang(bell, done=lambda: commit(database))
-
-    assert not rang(bell, within=3 * GLANCE_EVERY)
+def test_it_does_not_ring_by_itself(wakeup: Wakeup) -> None:
+    assert not rang(wakeup, within=0.01)
 
 
-def test_a_commit_while_nobody_waits_is_heard_afterwards(bell: Bell, database: Database) -> None:
-    bell.listen(database)
-    bell.wait(GLANCE_EVERY)
+def test_the_commit_of_another_connection_rings_it_once(wakeup: Wakeup, database: Database) -> None:
+    wakeup.listen(database)
+    wakeup.wait(GLANCE_EVERY)  # the first look tells it where the file stands
+
+    assert rang(wakeup, done=lambda: commit(database))
+
+    assert not rang(wakeup, within=3 * GLANCE_EVERY)
+
+
+def test_a_commit_while_nobody_waits_is_heard_afterwards(
+    wakeup: Wakeup, database: Database
+) -> None:
+    wakeup.listen(database)
+    wakeup.wait(GLANCE_EVERY)
     commit(database)
 
-    assert rang(bell)
+    assert rang(wakeup)
 
 
-def test_a_commit_that_leaves_nothing_to_send_does_not_ring(bell: Bell, database: Database) -> None:
-    bell.listen(database)
-    bell.wait(GLANCE_EVERY)
+def test_a_commit_that_leaves_nothing_to_send_does_not_ring(
+    wakeup: Wakeup, database: Database
+) -> None:
+    wakeup.listen(database)
+    wakeup.wait(GLANCE_EVERY)
     with database.begin() as connection:
         connection.execute(counts.insert(), [{"name": "a", "times": 1}])
 
-    assert not rang(bell, within=3 * GLANCE_EVERY)
+    assert not rang(wakeup, within=3 * GLANCE_EVERY)
 
 
-def test_what_is_rolled_back_does_not_ring(bell: Bell, database: Database) -> None:
-    bell.listen(database)
-    bell.wait(GLANCE_EVERY)
+def test_what_is_rolled_back_does_not_ring(wakeup: Wakeup, database: Database) -> None:
+    wakeup.listen(database)
+    wakeup.wait(GLANCE_EVERY)
     with suppress(ZeroDivisionError), database.begin() as connection:
         outbox.write(connection, [outbox.Outgoing(EVENT, b"{}")])
         raise ZeroDivisionError
 
-    assert not rang(bell, within=3 * GLANCE_EVERY)
+    assert not rang(wakeup, within=3 * GLANCE_EVERY)
 
 
-def test_listening_again_changes_nothing(bell: Bell, database: Database) -> None:
+def test_listening_again_changes_nothing(wakeup: Wakeup, database: Database) -> None:
     for _ in range(3):
-        bell.listen(database)
-    bell.wait(GLANCE_EVERY)
+        wakeup.listen(database)
+    wakeup.wait(GLANCE_EVERY)
 
-    assert not rang(bell, within=3 * GLANCE_EVERY)
+    assert not rang(wakeup, within=3 * GLANCE_EVERY)

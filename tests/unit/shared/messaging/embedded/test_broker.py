@@ -31,7 +31,7 @@ from tests.contract.places import (
 INVENTORY = Queue(
     name="inventory",
     topics=frozenset({"order.placed"}),
-    retry=Retry(step=10, longest=25, limit=2),
+    retry=Retry(delay=10, max_delay=25, max_retries=2),
 )
 ANALYTICS = Queue(name="analytics", topics=frozenset({"#"}))
 TOPOLOGY = Topology(queues=(INVENTORY, ANALYTICS))
@@ -124,7 +124,7 @@ def test_a_dead_message_keeps_its_reason_and_attempts(
         clock.added += 100
 
     looking = broker.consumer("inventory.dead", prefetch=10)
-    for outcome in (Outcome.HAND_BACK, Outcome.RETRY, Outcome.DEAD):
+    for outcome in (Outcome.REQUEUE, Outcome.RETRY, Outcome.DEAD):
         [dead] = receive(looking)
         assert dead.attempt == len(outcomes)
         settle_all(looking, [dead], outcome)
@@ -191,7 +191,7 @@ def test_a_consumer_that_vanished_without_closing_fails_what_it_held(
 
     other = broker.consumer("inventory", prefetch=10)
     assert other.take(1, wait=0) == []
-    clock.added += INVENTORY.retry.step
+    clock.added += INVENTORY.retry.delay
 
     assert [each.attempt for each in receive(other)] == [2]
     settle_all(lost, stale, Outcome.DONE)
@@ -213,7 +213,7 @@ def test_settling_holds_what_comes_next_as_a_prefetch_does(broker: EmbeddedBroke
 def test_what_is_done_is_forgotten_with_the_last_that_is_held(
     broker: EmbeddedBroker, file: Path
 ) -> None:
-    consumer = broker.consumer("inventory", prefetch=2, cautious=False)
+    consumer = broker.consumer("inventory", prefetch=2, slow_start=False)
     send(broker, order_placed(), order_placed())
     kept = "SELECT count(*) FROM messages WHERE queue = 'inventory'"
 
@@ -228,7 +228,7 @@ def test_what_is_done_is_forgotten_with_the_last_that_is_held(
 def test_what_is_done_is_forgotten_at_the_latest_with(
     broker: EmbeddedBroker, file: Path, how: str
 ) -> None:
-    consumer = broker.consumer("inventory", prefetch=3, cautious=False)
+    consumer = broker.consumer("inventory", prefetch=3, slow_start=False)
     send(broker, *[order_placed() for _ in range(3)])
     settle_all(consumer, consumer.take(1, wait=5), Outcome.DONE)
     other = consumer.take(1, wait=5)
@@ -248,7 +248,7 @@ def test_what_is_handed_back_is_not_held_again_by_that(broker: EmbeddedBroker) -
     consumer = proven_consumer(broker, "inventory", prefetch=1)
     send(broker, order_placed())
 
-    settle_all(consumer, receive(consumer), Outcome.HAND_BACK)
+    settle_all(consumer, receive(consumer), Outcome.REQUEUE)
 
     assert broker.depth("inventory").ready == 1
 
@@ -263,14 +263,14 @@ def test_what_was_held_ahead_is_not_delivered_after_isolating_another(
     consumer.isolate(suspect)
 
     assert consumer.take(1, wait=0) == []
-    others = receive(broker.consumer("inventory", prefetch=3, cautious=False), 2)
+    others = receive(broker.consumer("inventory", prefetch=3, slow_start=False), 2)
     assert suspect.event_id not in {each.event_id for each in others}
 
 
 def test_what_could_not_be_settled_can_be_settled_again(
     broker: EmbeddedBroker, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    consumer = broker.consumer("inventory", prefetch=2, cautious=False)
+    consumer = broker.consumer("inventory", prefetch=2, slow_start=False)
     send(broker, order_placed(), order_placed(), order_placed())
     taken = receive(consumer, 2)
     connection = broker._file.open()
@@ -292,7 +292,7 @@ def test_new_retry_numbers_hold_for_messages_that_wait_already(
     send(broker, order_placed())
     consumer = broker.consumer("inventory", prefetch=10)
     settle_all(consumer, receive(consumer), Outcome.RETRY)
-    patient = replace(INVENTORY, retry=Retry(step=100, longest=500, limit=9))
+    patient = replace(INVENTORY, retry=Retry(delay=100, max_delay=500, max_retries=9))
     assert broker.check(Topology(queues=(patient,)))[0].startswith("the queue inventory has other")
 
     broker.set_up(Topology(queues=(patient, ANALYTICS)))
@@ -324,7 +324,7 @@ def test_set_up_drops_history_that_is_too_old_but_nothing_that_still_waits(
 ) -> None:
     handled, waiting, young = order_placed("a.b"), order_placed("a.b"), order_placed("a.b")
     send(broker, waiting, handled)
-    consumer = broker.consumer("analytics", prefetch=2, cautious=False)
+    consumer = broker.consumer("analytics", prefetch=2, slow_start=False)
     first, second = receive(consumer, 2)
     consumer.settle([(first, Outcome.DEAD), (second, Outcome.DONE)])
     clock.added += 31 * 86_400
@@ -335,7 +335,7 @@ def test_set_up_drops_history_that_is_too_old_but_nothing_that_still_waits(
     assert _rows(file, "SELECT event_id FROM history") == [(young.event_id,)]
     assert _rows(file, "SELECT event FROM messages ORDER BY number") == [(None,), (3,)]
     assert receive(consumer)[0].body == young.body
-    [letter] = receive(broker.consumer("analytics.dead", prefetch=1, cautious=False))
+    [letter] = receive(broker.consumer("analytics.dead", prefetch=1, slow_start=False))
     assert letter.body == waiting.body
 
 
@@ -348,7 +348,7 @@ def test_what_waits_with_a_body_of_its_own_keeps_it_when_history_is_dropped(
 
     broker.set_up(replace(TOPOLOGY, history=History(days=30)))
 
-    waits = receive(broker.consumer("analytics", prefetch=2, cautious=False), 2)
+    waits = receive(broker.consumer("analytics", prefetch=2, slow_start=False), 2)
     assert [each.body for each in waits] == [message.body, b"another"]
 
 
@@ -498,7 +498,7 @@ assert broker.publisher().publish([message]) == [None]
 
 _SET_UP = """
 queue = Queue(name="inventory", topics=frozenset({"order.placed"}),
-              retry=Retry(step=10, longest=25, limit=2))
+              retry=Retry(delay=10, max_delay=25, max_retries=2))
 broker.set_up(Topology(queues=(queue,)))
 broker.bind(queue)
 broker.consumer("inventory", prefetch=1).take(1, wait=0)

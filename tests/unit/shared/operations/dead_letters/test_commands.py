@@ -37,7 +37,7 @@ def mailer(tmp_path: Path) -> RefusingMailer:
 
 @pytest.fixture
 def stage(tmp_path: Path, mailer: RefusingMailer) -> Iterator[Stage]:
-    stage = Stage(tmp_path, registry.all_services(), outside={"email": mailer})
+    stage = Stage(tmp_path, registry.all_services(), gateway={"email": mailer})
     yield stage
     stage.close()
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from shared.errors import BrokerUnavailable, CouldNotBeDone
+from shared.errors import BrokerUnavailable, OperationFailed
 from shared.events import uuid7
 from shared.messaging.codec import encode
 from shared.messaging.embedded import EmbeddedBroker
@@ -22,7 +22,7 @@ from shared.messaging.topology import Topology
 from shared.operations.dead_letters import retry as retrying
 from shared.operations.dead_letters.dead_queue import DeadQueue
 from shared.operations.dead_letters.letter import Held, Letter
-from shared.operations.dead_letters.listing import examined, grouped
+from shared.operations.dead_letters.listing import grouped, letter_details
 from shared.operations.dead_letters.retry import Retried, discard, retry
 from shared.storage import failures, inbox, table_digests
 from shared.storage.database import Database
@@ -50,7 +50,7 @@ def bury(dead: DeadQueue, messages: Sequence[Message]) -> None:
     for start in range(0, len(messages), 1000):
         publisher.publish(messages[start : start + 1000])
     publisher.close()
-    consumer = dead.broker.consumer("counting", prefetch=len(messages), cautious=False)
+    consumer = dead.broker.consumer("counting", prefetch=len(messages), slow_start=False)
     while taken := consumer.take(1000, wait=0):
         consumer.settle([(each, Outcome.DEAD) for each in taken])
     consumer.close()
@@ -73,7 +73,7 @@ def things(count: int) -> list[ThingHappened]:
 
 def waiting(dead: DeadQueue) -> list[UUID]:
     """What waits for the service, in the order of delivery."""
-    consumer = dead.broker.consumer("counting", prefetch=20_000, cautious=False)
+    consumer = dead.broker.consumer("counting", prefetch=20_000, slow_start=False)
     ids = []
     while taken := consumer.take(1000, wait=0):
         ids += [UUID(each.event_id) for each in taken]
@@ -202,7 +202,7 @@ def test_a_discard_that_ends_before_it_settles_can_be_done_again(
     discard(dead, str(event.event_id), reason="second", who="al")
 
     assert grouped(dead) == []
-    found = examined(dead, str(event.event_id))
+    found = letter_details(dead, str(event.event_id))
     assert (found["reason"], found["discarded_by"]) == ("first", "jo")
 
 
@@ -213,7 +213,7 @@ def test_letters_that_somebody_takes_while_one_begins_to_look_are_missed(
     monkeypatch.setattr("shared.operations.dead_letters.dead_queue.SILENCE", 0.01)
     monkeypatch.setattr(dead.broker, "depth", lambda _: Depth(ready=5, consumers=0))
 
-    with pytest.raises(CouldNotBeDone, match="somebody else looks"):
+    with pytest.raises(OperationFailed, match="somebody else looks"):
         grouped(dead)
 
 
@@ -308,7 +308,7 @@ def test_a_letter_of_a_type_unknown_here_is_an_event_all_the_same(dead: DeadQueu
     bury(dead, [letter(event, body=body, event_id="a lie")])
 
     [group] = grouped(dead)
-    found = examined(dead, name)
+    found = letter_details(dead, name)
 
     assert (group.event_type, group.example) == ("moon.risen.v9", name)
     assert found["data"]["name"] == "thing-0"

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from pydantic_core import from_json
 
-from shared.history.reading import Told
+from shared.history.reading import HistoryEvent
 from shared.messaging.embedded import EmbeddedBroker
 from shared.messaging.embedded.history import EmbeddedHistory
 from shared.messaging.ports.consumer import Outcome
-from shared.messaging.ports.history import Recorded
+from shared.messaging.ports.history import HistoryRecord
 from shared.operations.history.rendering import as_cloud_event, as_line
 from shared.runtime.settings import only
 from tests.support.commanding import Shop
@@ -88,7 +88,7 @@ def test_an_unreadable_event_in_the_middle_is_named_skipped_and_counted(
 def test_the_end_of_a_tail_says_how_many_messages_were_unreadable(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def read(*_: object, **__: object) -> Iterator[Recorded]:
+    def read(*_: object, **__: object) -> Iterator[HistoryRecord]:
         yield garbage("7f")
         yield recorded(placed("ORD-1"))
         raise KeyboardInterrupt
@@ -207,7 +207,7 @@ def test_the_timeline_of_an_old_event_says_who_has_no_longer_anything_to_handle(
 
 def test_a_line_holds_no_personal_data_and_a_cloud_event_is_what_was_sent() -> None:
     event = placed("ORD-1")
-    told = Told(recorded(event), event)
+    told = HistoryEvent(recorded(event), event)
 
     assert CUSTOMER not in as_line(told)
     assert ADDRESS not in as_line(told)
@@ -217,7 +217,7 @@ def test_a_line_holds_no_personal_data_and_a_cloud_event_is_what_was_sent() -> N
 def test_a_cloud_event_that_was_sent_over_several_lines_is_printed_on_one() -> None:
     event = placed("ORD-1")
     record = recorded(event)
-    told = Told(replace(record, body=record.body.replace(b',"', b',\r\n"')), event)
+    told = HistoryEvent(replace(record, body=record.body.replace(b',"', b',\r\n"')), event)
 
     assert len(as_cloud_event(told).splitlines()) == 1
     assert from_json(as_cloud_event(told)) == from_json(record.body)
@@ -228,7 +228,7 @@ def test_a_cloud_event_moves_no_cursor() -> None:
     record = recorded(event)
     body = record.body.replace(ADDRESS.encode(), "\x9b2J\u202e".encode()).replace(b",", b",\t")
 
-    line = as_cloud_event(Told(replace(record, body=body), event))
+    line = as_cloud_event(HistoryEvent(replace(record, body=body), event))
 
     assert line.isprintable()
     assert from_json(line) == from_json(body)

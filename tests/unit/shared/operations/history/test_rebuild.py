@@ -10,13 +10,13 @@ from services.loyalty.handlers import award_points, take_points_back
 from services.loyalty.service import loyalty
 from services.loyalty.store import LoyaltyStore
 from services.loyalty.tables import awards
-from shared.errors import CouldNotBeDone, Impossible, TransientFailure, WrongInput
+from shared.errors import Impossible, InvalidInput, OperationFailed, TransientFailure
 from shared.events import OrderCancelled, OrderPlaced
 from shared.history.reading import Unreadable
 from shared.messaging.ports.consumer import Outcome
 from shared.operations.dead_letters.dead_queue import DeadQueue
 from shared.operations.dead_letters.retry import retry
-from shared.operations.history.rebuild import Rebuilding, Rebuilt, must_be_allowed
+from shared.operations.history.rebuild import Rebuild, RebuildResult, require_rebuildable
 from shared.runtime.service import Service
 from shared.storage import checkpoints, inbox, table_digests
 from shared.storage.tables import inbox as inbox_table
@@ -52,7 +52,7 @@ def stage(tmp_path: Path, mood: Mood) -> Iterator[Stage]:
     stage.close()
 
 
-def rebuild(stage: Stage, **differing: Any) -> Rebuilt:
+def rebuild(stage: Stage, **differing: Any) -> RebuildResult:
     parts: dict[str, Any] = {
         "service": stage.services["moody"],
         "database": stage.databases["moody"],
@@ -61,12 +61,12 @@ def rebuild(stage: Stage, **differing: Any) -> Rebuilt:
         "watch": lambda _place, _end: None,
         "tell": lambda _: None,
     }
-    return Rebuilding(**parts | differing).run()
+    return Rebuild(**parts | differing).run()
 
 
 def state(stage: Stage) -> Any:
     with stage.databases["moody"].read() as connection:
-        return table_digests.of(connection)
+        return table_digests.digests(connection)
 
 
 def handled(stage: Stage) -> dict[str, str]:
@@ -209,35 +209,35 @@ def test_ended_in_the_middle_its_place_says_where_to_go_on(stage: Stage) -> None
 
     with stage.databases["moody"].read() as connection:
         place = checkpoints.find(connection)
-    assert place == checkpoints.Place(6, 10, is_done=False)
+    assert place == checkpoints.Checkpoint(6, 10, is_done=False)
     assert len(handled(stage)) == 6
 
 
 def test_a_service_that_publishes_is_refused(stage: Stage) -> None:
-    with pytest.raises(WrongInput, match=r"inventory publishes stock\.ran_short"):
-        must_be_allowed(inventory, stage.broker)
+    with pytest.raises(InvalidInput, match=r"inventory publishes stock\.ran_short"):
+        require_rebuildable(inventory, stage.broker)
 
 
 def test_a_running_service_is_refused(stage: Stage) -> None:
     service = stage.services["moody"]
     stage.publish(placed("ORD-1"))
-    must_be_allowed(service, stage.broker)
+    require_rebuildable(service, stage.broker)
     consumer = stage.broker.consumer("moody", prefetch=1)
     consumer.take(1, wait=0)
 
-    with pytest.raises(CouldNotBeDone, match="moody is running"):
-        must_be_allowed(service, stage.broker)
+    with pytest.raises(OperationFailed, match="moody is running"):
+        require_rebuildable(service, stage.broker)
 
 
 def test_a_history_without_an_event_is_refused(stage: Stage) -> None:
-    with pytest.raises(CouldNotBeDone, match="moody would be emptied and stay empty"):
-        must_be_allowed(stage.services["moody"], stage.broker)
+    with pytest.raises(OperationFailed, match="moody would be emptied and stay empty"):
+        require_rebuildable(stage.services["moody"], stage.broker)
 
 
 def test_loyalty_and_analytics_may_be_rebuilt(tmp_path: Path) -> None:
     stage = Stage(tmp_path, [loyalty])
     stage.publish(placed("ORD-1"))
 
-    must_be_allowed(loyalty, stage.broker)
+    require_rebuildable(loyalty, stage.broker)
 
     stage.close()

@@ -3,10 +3,10 @@ from uuid import UUID
 
 import pytest
 
-from shared.history.reading import Told
+from shared.history.reading import HistoryEvent
 from shared.operations.console import local, show
 from shared.operations.history.rendering import as_line, print_timeline
-from shared.operations.history.timeline import Happening, Reaction, Timeline
+from shared.operations.history.timeline import Reaction, Timeline, TimelineEntry
 from shared.storage.event_audit import Attempt, Envelope
 from tests.support.histories import placed
 from tests.support.tape import recorded
@@ -28,8 +28,8 @@ def _at_a_width(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
 
 
-def told(*happenings: Happening) -> Timeline:
-    return Timeline(order_id="ORD-1", happenings=happenings, notes=())
+def told(*entries: TimelineEntry) -> Timeline:
+    return Timeline(order_id="ORD-1", entries=entries, notes=())
 
 
 @pytest.mark.usefixtures("far_east")
@@ -40,20 +40,24 @@ def test_the_last_moment_of_the_calendar_is_shown_in_utc_where_the_day_is_over(
     event = placed("ORD-1", occurred_at=last)
     end = Envelope(event.event_id, event.type, last)
 
-    print_timeline(told(Happening(envelope=end, depth=0, cause=None, is_sent=True, reactions=())))
+    print_timeline(
+        told(TimelineEntry(envelope=end, depth=0, cause=None, is_sent=True, reactions=()))
+    )
     show([{"at": last}], as_json=False)
 
     shown = capsys.readouterr().out
     assert "ORD-1: 1 event, at 9999-12-31 23:59:59 UTC" in shown
     assert shown.rstrip().splitlines()[-1].strip() == "9999-12-31 23:59:59"
-    assert as_line(Told(recorded(event), event)).startswith("9999-12-31 23:59:59.000  order.placed")
+    assert as_line(HistoryEvent(recorded(event), event)).startswith(
+        "9999-12-31 23:59:59.000  order.placed"
+    )
 
 
 def test_an_order_of_one_event_has_a_time_and_no_length(capsys: pytest.CaptureFixture[str]) -> None:
     placed = envelope(1, "order.placed.v1", 0)
 
     print_timeline(
-        told(Happening(envelope=placed, depth=0, cause=None, is_sent=False, reactions=()))
+        told(TimelineEntry(envelope=placed, depth=0, cause=None, is_sent=False, reactions=()))
     )
 
     said = capsys.readouterr().out.splitlines()
@@ -65,8 +69,8 @@ def test_a_story_of_several_days_says_the_date_whenever_the_day_changes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     days = (0, 0, 1, 1, 9)
-    happenings = [
-        Happening(
+    entries = [
+        TimelineEntry(
             envelope=envelope(number, "order.placed.v1", 86_400 * day),
             depth=0,
             cause=None,
@@ -76,7 +80,7 @@ def test_a_story_of_several_days_says_the_date_whenever_the_day_changes(
         for number, day in enumerate(days)
     ]
 
-    print_timeline(told(*happenings))
+    print_timeline(told(*entries))
 
     heading, *lines = capsys.readouterr().out.splitlines()
     assert local(NOON).strftime("from %Y-%m-%d") in heading
@@ -87,7 +91,9 @@ def test_a_story_of_several_days_says_the_date_whenever_the_day_changes(
 def test_ids_of_the_shops_own_making_stand_in_a_column() -> None:
     events = placed("ORD-2GCCD-YA3KB"), placed("ORD-1")
 
-    columns = [as_line(Told(recorded(each), each)).index(str(each.event_id)) for each in events]
+    columns = [
+        as_line(HistoryEvent(recorded(each), each)).index(str(each.event_id)) for each in events
+    ]
 
     assert columns[0] == columns[1]
 
@@ -110,8 +116,8 @@ def test_what_each_service_did_is_said_in_a_line_with_how_often_it_failed_and_wh
 
     print_timeline(
         told(
-            Happening(envelope=placed, depth=0, cause=None, is_sent=True, reactions=did),
-            Happening(envelope=short, depth=1, cause=placed, is_sent=True, reactions=did[:1]),
+            TimelineEntry(envelope=placed, depth=0, cause=None, is_sent=True, reactions=did),
+            TimelineEntry(envelope=short, depth=1, cause=placed, is_sent=True, reactions=did[:1]),
         )
     )
 

@@ -60,13 +60,13 @@ def test_every_event_is_told_in_order_of_time_with_its_cause(stage: Stage) -> No
         "payment.received.v1",
         "order.shipped.v1",
     ]
-    assert [each.cause and each.cause.type for each in told.happenings] == [
+    assert [each.cause and each.cause.type for each in told.entries] == [
         None,
         "order.placed.v1",
         None,
         "payment.received.v1",
     ]
-    assert [each.depth for each in told.happenings] == [0, 1, 0, 1]
+    assert [each.depth for each in told.entries] == [0, 1, 0, 1]
     assert told.notes == []
 
 
@@ -76,11 +76,11 @@ def test_each_service_that_subscribed_is_told_and_no_other(stage: Stage) -> None
 
     told = story(stage)
 
-    names = {each.service for each in told.happenings[0].reactions}
+    names = {each.service for each in told.entries[0].reactions}
     assert names >= {"inventory", "shipping", "loyalty", "analytics", "odd"}
     assert "orders" not in names
-    assert {each.outcome for each in told.happenings[0].reactions} == {"handled"}
-    assert all((each.after or 0) >= 0 for each in told.happenings[0].reactions)
+    assert {each.outcome for each in told.entries[0].reactions} == {"handled"}
+    assert all((each.after or 0) >= 0 for each in told.entries[0].reactions)
 
 
 def test_another_orders_events_are_not_told(stage: Stage) -> None:
@@ -88,7 +88,7 @@ def test_another_orders_events_are_not_told(stage: Stage) -> None:
     place(stage, "ORD-2")
     stage.play()
 
-    assert len(story(stage, "ORD-2").happenings) == 2
+    assert len(story(stage, "ORD-2").entries) == 2
 
 
 def test_what_was_not_sent_yet_is_told_as_such(stage: Stage) -> None:
@@ -97,8 +97,8 @@ def test_what_was_not_sent_yet_is_told_as_such(stage: Stage) -> None:
     told = story(stage)
 
     assert types(told) == ["order.placed.v1"]
-    assert not told.happenings[0].is_sent
-    assert {each.outcome for each in told.happenings[0].reactions} == {"waiting"}
+    assert not told.entries[0].is_sent
+    assert {each.outcome for each in told.entries[0].reactions} == {"waiting"}
 
 
 def test_what_lies_in_a_services_queue_waits_for_it(stage: Stage) -> None:
@@ -239,7 +239,7 @@ def test_without_analytics_the_history_is_read_and_it_is_said(stage: Stage) -> N
     told = story(stage, closed="analytics")
 
     assert types(told) == ["order.placed.v1", "stock.reserved.v1"]
-    assert told.happenings[1].depth == 1
+    assert told.entries[1].depth == 1
     assert told.notes[-1] == (
         "no service that keeps envelopes can be seen: the history was read instead"
     )
@@ -277,6 +277,6 @@ def test_with_neither_analytics_nor_broker_it_tells_what_the_services_know(stage
 def test_nobody_has_heard_of_an_order_that_there_is_not(stage: Stage) -> None:
     told = story(stage, "ORD-404")
 
-    assert told.happenings == []
+    assert told.entries == []
     assert told.is_certain
     assert told.notes == ["analytics knows no event of it: the history was read instead"]

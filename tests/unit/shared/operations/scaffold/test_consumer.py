@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.errors import CouldNotBeDone, WrongInput
+from shared.errors import InvalidInput, OperationFailed
 from shared.events import DomainEvent, OrderPlaced, StockRanShort
 from shared.operations.scaffold import consumer
 from shared.operations.scaffold.consumer import (
@@ -15,7 +15,7 @@ from shared.operations.scaffold.consumer import (
     NewConsumer,
     contracts_of,
     make,
-    must_be_free,
+    require_free_name,
 )
 
 ROOT = Path(__file__).parents[5]
@@ -45,7 +45,7 @@ def files(folder: Path) -> dict[str, str]:
 
 
 def free(name: str, checkout: Path, users: Sequence[str] = ()) -> None:
-    must_be_free(name, checkout, commands=["up", "dead"], users=users)
+    require_free_name(name, checkout, commands=["up", "dead"], users=users)
 
 
 def test_a_new_consumer_is_a_folder_a_test_and_a_stanza(checkout: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_second_consumer_comes_after_the_first(checkout: Path) -> None:
 
     text = (checkout / "docker-compose.yml").read_text()
     assert 0 < text.index("  gifts:\n") < text.index("  ribbons:\n") < text.index(MARKER)
-    assert text.index("SHOP_GIFTS_DEADLINE") < text.index("SHOP_RIBBONS_RETRY_STEP")
+    assert text.index("SHOP_GIFTS_DEADLINE") < text.index("SHOP_RIBBONS_RETRY_DELAY")
 
 
 @pytest.mark.parametrize("moment", ["test", "compose", "service"])
@@ -114,7 +114,7 @@ def test_what_cannot_be_finished_leaves_nothing(
     monkeypatch.setattr(Path, "rename", fail)
     monkeypatch.setattr(Path, "replace", fail)
 
-    with pytest.raises(CouldNotBeDone, match="cannot be written: No space left on device"):
+    with pytest.raises(OperationFailed, match="cannot be written: No space left on device"):
         make(GIFTS, checkout)
 
     assert files(checkout) == before
@@ -154,7 +154,7 @@ def test_what_cannot_be_finished_leaves_nothing(
 def test_a_name_that_cannot_be_is_refused_with_the_reason(
     checkout: Path, name: str, why: str
 ) -> None:
-    with pytest.raises(WrongInput) as refused:
+    with pytest.raises(InvalidInput) as refused:
         free(name, checkout)
 
     assert why in str(refused.value)
@@ -163,12 +163,12 @@ def test_a_name_that_cannot_be_is_refused_with_the_reason(
 def test_a_name_whose_test_folder_is_there_is_refused(checkout: Path) -> None:
     (checkout / "tests" / "unit" / "services" / "gifts").mkdir()
 
-    with pytest.raises(WrongInput, match="there is a service gifts already"):
+    with pytest.raises(InvalidInput, match="there is a service gifts already"):
         free("gifts", checkout)
 
 
 def test_a_name_that_gives_the_user_of_another_service_is_refused(checkout: Path) -> None:
-    with pytest.raises(WrongInput, match="gifts would run as the same user as orders"):
+    with pytest.raises(InvalidInput, match="gifts would run as the same user as orders"):
         free("gifts", checkout, users=["orders"])
 
 
@@ -187,14 +187,14 @@ def test_elsewhere_than_in_a_checkout_it_is_refused(checkout: Path, lacking: str
         case _:
             shutil.rmtree(checkout / "tests")
 
-    with pytest.raises(CouldNotBeDone, match="into the project's checkout, and this is none"):
+    with pytest.raises(OperationFailed, match="into the project's checkout, and this is none"):
         make(GIFTS, checkout)
 
 
 def test_a_consumer_may_not_be_named_like_its_own_handler(checkout: Path) -> None:
     before = files(checkout)
 
-    with pytest.raises(WrongInput, match="would be its own handler's name"):
+    with pytest.raises(InvalidInput, match="would be its own handler's name"):
         make(replace(GIFTS, name="note_order_placed"), checkout)
 
     assert files(checkout) == before
@@ -220,5 +220,5 @@ def test_a_topic_is_the_newest_version(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_unknown_topic_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(WrongInput, match=r"there is no event 'order\.eaten'; there are order\.c"):
+    with pytest.raises(InvalidInput, match=r"there is no event 'order\.eaten'; there are order\.c"):
         contracts_of(["order.eaten"])
