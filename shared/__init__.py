@@ -1,1 +1,3 @@
-"""What the services share: contracts, messaging, storage and the running of a process."""
+"""What all services share, from the contracts to the tools of the operator."""
+
+__version__ = "1.0.0"

@@ -3,9 +3,11 @@
 import gc
 import os
 import sys
+from typing import Annotated
 
 import typer
 
+from shared import __version__
 from shared.errors import InvalidInput, ShopError
 from shared.operations import commands as operations
 from shared.operations.catalog.commands import show_catalog
@@ -25,11 +27,31 @@ app = typer.Typer(
     name="shop",
     help="Past Tense: an order system of services that only tell each other what happened.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     # Handed to the commands of `shared`, which may not import the services.
     context_settings={"obj": registry},
 )
+
+
+def _show_version(*, wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"shop {__version__}")
+        raise typer.Exit
+
+
+@app.callback(no_args_is_help=True)
+def _options(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
 app.command()(commands.demo)
 app.command()(commands.up)
 app.command()(commands.run)
