@@ -187,7 +187,7 @@ def test_a_consumer_that_vanished_without_closing_fails_what_it_held(
     send(broker, order_placed())
     lost = broker.consumer("inventory", prefetch=10)
     stale = receive(lost)
-    lost._alive.release()  # as the operating system does when a process ends
+    lost._process_lock.release()  # as the operating system does when a process ends
 
     other = broker.consumer("inventory", prefetch=10)
     assert other.take(1, wait=0) == []
