@@ -1,8 +1,8 @@
-"""A turn at writing a SQLite file: who waits for another begins as soon as that one has ended.
+"""Begins write transactions on SQLite files that several processes share.
 
-SQLite's own waiting sleeps, up to 100 ms at a time, so that of a dozen writers most were asleep
-while nobody wrote. Here the threads of a process stand at a lock that goes with the file, and the
-one in front asks for the file again and again.
+SQLite's own busy handler sleeps up to 100 ms at a time, so most of a dozen writers would sleep
+while none writes. `begin_writing` polls more often. The threads of one process should share a lock
+for each file and call it one at a time.
 """
 
 import sqlite3
@@ -11,25 +11,26 @@ import time
 LONGEST_WAIT = 30.0
 """Seconds that a writer waits for other processes."""
 
-_FIRST_ASKED_AFTER, _ASKED_EVERY = 0.0002, 0.005
-"""Seconds; in between, each time twice as long. Most transactions end within a millisecond."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.0002, 0.005
+"""Seconds between two attempts, doubled each time. Most transactions end within a millisecond."""
 
 
 def begin_writing(connection: sqlite3.Connection) -> None:
-    """Begin a transaction that may write, once no other does.
+    """Execute BEGIN IMMEDIATE, and try again while another process writes.
 
     Raises:
-        sqlite3.OperationalError: another has been at it for longer than anybody should wait.
+        sqlite3.OperationalError: the file was locked for longer than `LONGEST_WAIT`, or there is
+            another error.
     """
-    until = time.monotonic() + LONGEST_WAIT
+    deadline = time.monotonic() + LONGEST_WAIT
     connection.execute("PRAGMA busy_timeout = 0")
-    pause = _FIRST_ASKED_AFTER
+    pause = _FIRST_PAUSE
     try:
-        while not _has_begun(connection, is_last_try=time.monotonic() > until):
+        while not _has_begun(connection, is_last_try=time.monotonic() > deadline):
             time.sleep(pause)
-            pause = min(2 * pause, _ASKED_EVERY)
+            pause = min(2 * pause, _LONGEST_PAUSE)
     finally:
-        # For what else may find the file in use: one that opens it, say, while another mends it.
+        # Other statements may find the file locked too, such as the first read during a recovery.
         connection.execute(f"PRAGMA busy_timeout = {LONGEST_WAIT * 1000:.0f}")
 
 
@@ -37,8 +38,8 @@ def _has_begun(connection: sqlite3.Connection, *, is_last_try: bool) -> bool:
     try:
         connection.execute("BEGIN IMMEDIATE")
     except sqlite3.OperationalError as error:
-        is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # extended codes lie above
-        if is_last_try or not is_busy:
+        # The low byte is the primary code; SQLITE_BUSY has several extended codes.
+        if is_last_try or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
             raise
         return False
     return True

@@ -205,7 +205,7 @@ def simulate(
 def _deciding(order_id: str, done: str, again: str) -> "Iterator[UnitOfWork[OrdersStore]]":
     """A unit of work on an order; when its outcome is unknown, a person is told what to do."""
     from services.orders.service import orders
-    from shared.storage.database import CommitOutcomeUnknown
+    from shared.errors import CommitOutcomeUnknown
 
     with database_of(orders) as database:
         try:

@@ -1,9 +1,8 @@
-"""The contracts: what happened, in the past tense, immutable; pydantic and nothing else."""
+"""The contracts: immutable domain events, named in the past tense. Needs nothing but pydantic."""
 
 from shared.events.domain_event import (
     ENVELOPE,
     DomainEvent,
-    EventIsImmutable,
     UnknownEvent,
     concrete_types,
     topics_of,
@@ -17,7 +16,6 @@ from shared.events.shipping import OrderShipped
 __all__ = [
     "ENVELOPE",
     "DomainEvent",
-    "EventIsImmutable",
     "OrderCancelled",
     "OrderEvent",
     "OrderPlaced",

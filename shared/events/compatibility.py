@@ -1,12 +1,11 @@
-"""Whether a changed contract still keeps what was promised to those who know it as it was.
+"""Finds the changes of a contract's schema that break its readers.
 
-Both directions count. What is sent from now on must fit the schema as it was, or a consumer that
-was written for it refuses the event. What was sent before must fit the schema as it is now, or
-history can no longer be read. So a field that is there may neither lose nor gain values; a new one
-may come if it is optional, since everybody ignores what they do not know.
+Both directions count. New events must fit the old schema, or a consumer written for it refuses
+them. Old events must fit the new schema, or the history can no longer be read. So an existing field
+may neither gain nor lose values. An optional field may be added: consumers ignore unknown fields.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -19,18 +18,18 @@ _ANNOTATIONS = {"$schema", "title", "description", "default", "examples"}
 _COMPARED = {"type", "anyOf", "enum", "const", "properties", "required", "items"}
 _COMPARED |= {"patternProperties", "additionalProperties", *LOWER_LIMITS, *UPPER_LIMITS}
 
-OF_CONSUMERS = "consumers of this version could not read what is sent from now on"
-OF_HISTORY = "what was sent before could no longer be read"
+BREAKS_CONSUMERS = "consumers of this version could not read new events"
+BREAKS_HISTORY = "old events could no longer be read"
 
 
 @dataclass(frozen=True, slots=True)
-class Break:
-    """A change that breaks somebody.
+class BreakingChange:
+    """A change that makes new or old events unreadable.
 
     Attributes:
-        field: such as `data.items`.
-        change: what became of it, a verb and its object.
-        harm: whom it breaks.
+        field: its path, such as `data.items`.
+        change: what happened to the field, a verb and its object.
+        harm: `BREAKS_CONSUMERS` or `BREAKS_HISTORY`.
     """
 
     field: str
@@ -38,88 +37,97 @@ class Break:
     harm: str
 
 
-def breaks(kept: Schema, now: Schema, field: str = "") -> Iterator[Break]:
-    """Every change from the one schema to the other that is not safe."""
-    was, is_ = _by_type(kept), _by_type(now)
-    gone, come = was.keys() - is_.keys(), is_.keys() - was.keys()
-    if gone and come:
-        change = f"changes its type from {_list(was)} to {_list(is_)}"
-        yield Break(field, change, OF_CONSUMERS)
-    elif gone:
-        yield Break(field, f"may no longer be {_list(gone)}", OF_HISTORY)
-    elif come:
-        yield Break(field, f"may now also be {_list(come)}", OF_CONSUMERS)
-    for each in was.keys() & is_.keys():
-        yield from _of_one_type(was[each], is_[each], field)
+def breaking_changes(old: Schema, new: Schema, field: str = "") -> Iterator[BreakingChange]:
+    """Iterate over the breaking changes from one schema to another.
+
+    Args:
+        field: path of the field that the schemas describe; empty for a whole event.
+    """
+    old_types, new_types = _by_type(old), _by_type(new)
+    removed, added = old_types.keys() - new_types.keys(), new_types.keys() - old_types.keys()
+    if removed and added:
+        change = f"changes its type from {_list(old_types)} to {_list(new_types)}"
+        yield BreakingChange(field, change, BREAKS_CONSUMERS)
+    elif removed:
+        yield BreakingChange(field, f"may no longer be {_list(removed)}", BREAKS_HISTORY)
+    elif added:
+        yield BreakingChange(field, f"may now also be {_list(added)}", BREAKS_CONSUMERS)
+    for name in old_types.keys() & new_types.keys():
+        yield from _of_one_type(old_types[name], new_types[name], field)
 
 
-def _of_one_type(kept: Schema, now: Schema, field: str) -> Iterator[Break]:
-    yield from _values(kept, now, field)
+def _of_one_type(old: Schema, new: Schema, field: str) -> Iterator[BreakingChange]:
+    yield from _values(old, new, field)
     for limit in LOWER_LIMITS:
-        yield from _limit(kept, now, limit, field, sign=1)
+        yield from _limit(old, new, limit, field, sign=1)
     for limit in UPPER_LIMITS:
-        yield from _limit(kept, now, limit, field, sign=-1)
-    for keyword in sorted((kept.keys() | now.keys()) - _ANNOTATIONS - _COMPARED):
-        if kept.get(keyword) != now.get(keyword):
-            change = f"changes its {keyword.removeprefix('x-')}"
-            yield Break(field, f"{change}{_from_to(kept, now, keyword)}", OF_CONSUMERS)
-    yield from _fields(kept, now, field)
-    yield from _contents(kept, now, field)
+        yield from _limit(old, new, limit, field, sign=-1)
+    for keyword in sorted((old.keys() | new.keys()) - _ANNOTATIONS - _COMPARED):
+        if old.get(keyword) != new.get(keyword):
+            change = f"changes its {keyword.removeprefix('x-')}{_from_to(old, new, keyword)}"
+            yield BreakingChange(field, change, BREAKS_CONSUMERS)
+    yield from _properties(old, new, field)
+    yield from _elements(old, new, field)
 
 
-def _values(kept: Schema, now: Schema, field: str) -> Iterator[Break]:
-    was, is_ = _allowed(kept), _allowed(now)
-    if was == is_:
+def _values(old: Schema, new: Schema, field: str) -> Iterator[BreakingChange]:
+    before, after = _allowed(old), _allowed(new)
+    if before == after:
         return
-    if is_ is not None and (was is None or was - is_):
-        gone = "" if was is None else f": no longer {_list(was - is_)}"
-        yield Break(field, f"allows fewer values{gone}", OF_HISTORY)
-    if was is not None and (is_ is None or is_ - was):
-        come = "" if is_ is None else f": now also {_list(is_ - was)}"
-        yield Break(field, f"allows more values{come}", OF_CONSUMERS)
+    if after is not None and (before is None or before - after):
+        removed = "" if before is None else f": no longer {_list(before - after)}"
+        yield BreakingChange(field, f"allows fewer values{removed}", BREAKS_HISTORY)
+    if before is not None and (after is None or after - before):
+        added = "" if after is None else f": now also {_list(after - before)}"
+        yield BreakingChange(field, f"allows more values{added}", BREAKS_CONSUMERS)
 
 
-def _limit(kept: Schema, now: Schema, limit: str, field: str, *, sign: int) -> Iterator[Break]:
-    was, is_ = kept.get(limit), now.get(limit)
-    if was == is_:
+def _limit(
+    old: Schema, new: Schema, limit: str, field: str, *, sign: int
+) -> Iterator[BreakingChange]:
+    before, after = old.get(limit), new.get(limit)
+    if before == after:
         return
-    is_tighter = was is None or (is_ is not None and (is_ - was) * sign > 0)
-    verb, harm = ("tightens", OF_HISTORY) if is_tighter else ("loosens", OF_CONSUMERS)
-    yield Break(field, f"{verb} its {limit}{_from_to(kept, now, limit)}", harm)
+    is_tighter = before is None or (after is not None and (after - before) * sign > 0)
+    verb, harm = ("tightens", BREAKS_HISTORY) if is_tighter else ("loosens", BREAKS_CONSUMERS)
+    yield BreakingChange(field, f"{verb} its {limit}{_from_to(old, new, limit)}", harm)
 
 
-def _fields(kept: Schema, now: Schema, field: str) -> Iterator[Break]:
-    was, is_ = kept.get("properties", {}), now.get("properties", {})
-    had_to, has_to = set(kept.get("required", ())), set(now.get("required", ()))
-    for name in (each for each in was if each not in is_):
-        yield Break(_below(field, name), "is removed", OF_CONSUMERS)
-    for name in sorted(has_to - had_to):
-        yield Break(_below(field, name), "is newly required", OF_HISTORY)
-    for name in sorted((had_to - has_to) & is_.keys()):
-        yield Break(_below(field, name), "is no longer required", OF_CONSUMERS)
-    for name in (each for each in was if each in is_):
-        yield from breaks(was[name], is_[name], _below(field, name))
+def _properties(old: Schema, new: Schema, field: str) -> Iterator[BreakingChange]:
+    before, after = old.get("properties", {}), new.get("properties", {})
+    required_before, required_after = set(old.get("required", ())), set(new.get("required", ()))
+    prefix = f"{field}." if field else ""
+    for name in before:
+        if name not in after:
+            yield BreakingChange(f"{prefix}{name}", "is removed", BREAKS_CONSUMERS)
+    for name in sorted(required_after - required_before):
+        yield BreakingChange(f"{prefix}{name}", "is newly required", BREAKS_HISTORY)
+    for name in sorted((required_before - required_after) & after.keys()):
+        yield BreakingChange(f"{prefix}{name}", "is no longer required", BREAKS_CONSUMERS)
+    for name in before:
+        if name in after:
+            yield from breaking_changes(before[name], after[name], f"{prefix}{name}")
 
 
-def _contents(kept: Schema, now: Schema, field: str) -> Iterator[Break]:
-    """Of lists and of mappings."""
-    was, is_ = kept.get("patternProperties", {}), now.get("patternProperties", {})
-    if was.keys() != is_.keys():
-        yield Break(field, "changes which names it may hold", OF_CONSUMERS)
-    pairs = [(was[name], is_[name]) for name in was if name in is_]
+def _elements(old: Schema, new: Schema, field: str) -> Iterator[BreakingChange]:
+    """Compare the elements of arrays and the values of mappings."""
+    before, after = old.get("patternProperties", {}), new.get("patternProperties", {})
+    if before.keys() != after.keys():
+        yield BreakingChange(field, "changes which names it may hold", BREAKS_CONSUMERS)
+    pairs = [(before[pattern], after[pattern]) for pattern in before if pattern in after]
     for keyword in ("items", "additionalProperties"):
-        old, new = kept.get(keyword, True), now.get(keyword, True)
-        if isinstance(old, dict) and isinstance(new, dict):
-            pairs.append((old, new))
-        elif old != new:
-            yield Break(field, f"changes its {keyword}", OF_CONSUMERS)
-    yield from chain.from_iterable(breaks(old, new, f"{field}.*") for old, new in pairs)
+        old_part, new_part = old.get(keyword, True), new.get(keyword, True)
+        if isinstance(old_part, dict) and isinstance(new_part, dict):
+            pairs.append((old_part, new_part))
+        elif old_part != new_part:
+            yield BreakingChange(field, f"changes its {keyword}", BREAKS_CONSUMERS)
+    yield from chain.from_iterable(breaking_changes(*pair, f"{field}.*") for pair in pairs)
 
 
 def _by_type(schema: Schema) -> dict[str, Schema]:
-    """What it may be, by its type; `int | None` may be two things."""
-    options = schema.get("anyOf", [schema])
-    return {str(each.get("type", "one of some values")): each for each in options}
+    """The alternatives of a schema by their type; `int | None` has two."""
+    alternatives = schema.get("anyOf", [schema])
+    return {str(each.get("type", "one of some values")): each for each in alternatives}
 
 
 def _allowed(schema: Schema) -> set[Any] | None:
@@ -128,14 +136,9 @@ def _allowed(schema: Schema) -> set[Any] | None:
     return set(schema["enum"]) if "enum" in schema else None
 
 
-def _below(field: str, name: str) -> str:
-    return f"{field}.{name}" if field else name
+def _from_to(old: Schema, new: Schema, keyword: str) -> str:
+    return f" from {old.get(keyword, 'none')} to {new.get(keyword, 'none')}"
 
 
-def _from_to(kept: Schema, now: Schema, keyword: str) -> str:
-    was, is_ = (schema.get(keyword, "none") for schema in (kept, now))
-    return f" from {was} to {is_}"
-
-
-def _list(values: Any) -> str:  # noqa: ANN401 - names of types, or values
-    return " or ".join(sorted(str(each) for each in values))
+def _list(values: Iterable[object]) -> str:
+    return " or ".join(sorted(map(str, values)))

@@ -1,7 +1,7 @@
-"""What every domain event is: an immutable fact, named in the past tense.
+"""The base class of all domain events: immutable facts, named in the past tense.
 
-Guarantees: an event cannot be changed after it was made, all the way down; its times are aware
-and in UTC; a type that this code does not know is still an event (`UnknownEvent`).
+Guarantees: an event, including nested values, cannot be changed after its creation; its times are
+timezone-aware and in UTC; an event of a type without a contract becomes an `UnknownEvent`.
 """
 
 import os
@@ -14,17 +14,14 @@ from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
 
+from shared.errors import EventIsImmutable
 from shared.events.fields import in_utc
 
 
-class EventIsImmutable(AttributeError):
-    """A domain event is a fact: it cannot be changed, only followed by another."""
-
-
 def uuid7() -> UUID:
-    """A UUID whose order is that of its making, to the millisecond (RFC 9562, section 5.7).
+    """A new UUID that sorts by its time of creation in milliseconds (RFC 9562, section 5.7).
 
-    The standard library has it from Python 3.14 on; this project runs from 3.11.
+    The standard library has `uuid.uuid7` since Python 3.14; this project supports 3.11.
     """
     milliseconds = time.time_ns() // 1_000_000
     random = int.from_bytes(os.urandom(10), "big")
@@ -38,20 +35,20 @@ def _now() -> datetime:
 
 
 Kind = type["DomainEvent"]
-"""A class of events; within them `type` is their type on the wire."""
+"""A class of events. Needed inside event classes, where `type` is the property."""
 
 
 class DomainEvent(BaseModel):
-    """The base of all events; subscribing to it means every event there will ever be.
+    """The base of all events; a subscription to it receives every event, also of future types.
 
     Attributes:
-        topic: what happened, and the routing key, such as `order.placed`; empty for a base class.
-        version: of the data's shape; a change that breaks a reader takes the next number.
-        previous: the version before, where `upcast`, and perhaps `downcast`, converts.
-        event_id: UUIDv7; the same fact has the same id, however often it is delivered.
-        occurred_at: aware, UTC.
-        correlation_id: the conversation it belongs to; filled in by the runtime.
-        causation_id: the event that caused this one, None for a person's act; likewise.
+        topic: the routing key, such as `order.placed`; empty for a base class.
+        version: version of the data; a breaking change takes the next number.
+        previous: the class of the version before, if `upcast` can convert from it.
+        event_id: UUIDv7; every copy of the event has the same.
+        occurred_at: timezone-aware, UTC.
+        correlation_id: the conversation that the event belongs to; set by the runtime.
+        causation_id: the event that caused this one, None if a command did; set by the runtime.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -72,77 +69,81 @@ class DomainEvent(BaseModel):
 
     @property
     def subject(self) -> str | None:
-        """What the event is about, an order's id as a rule."""
+        """The id of what the event is about, usually an order; None by default."""
         return None
 
     @classmethod
     def upcast(cls, older: Any) -> Self:  # noqa: ANN401 - the class that `previous` names
-        """What an event of the previous version says, in this one; see `versions.rewritten`."""
-        raise NotImplementedError(f"{cls.__name__} has a previous version, and no upcast")
+        """Convert an event of the previous version to this one; see `versions.rewritten`."""
+        raise NotImplementedError(f"{cls.__name__} has a previous version but no upcast")
 
     def downcast(self) -> "DomainEvent":
-        """What this event says, in the previous version; not defined where that has no words."""
+        """Convert this event to the previous version; optional.
+
+        Raises:
+            ValueError: the previous version cannot express this event.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no downcast")
 
     def __setattr__(self, name: str, value: object) -> Never:
-        raise EventIsImmutable(f"{type(self).__name__}.{name} cannot be set: an event is a fact")
+        raise EventIsImmutable(f"{type(self).__name__}.{name} cannot be set")
 
     def __delattr__(self, name: str) -> Never:
-        raise EventIsImmutable(f"{type(self).__name__}.{name} stays: an event is a fact")
+        raise EventIsImmutable(f"{type(self).__name__}.{name} cannot be deleted")
 
     def __hash__(self) -> int:
         return hash(self.event_id)
 
 
 ENVELOPE = frozenset(DomainEvent.model_fields)
-"""The fields that stand on the envelope; all others of an event are its data."""
+"""Fields on the CloudEvent's envelope; all other fields of an event are its `data`."""
 
 
-def _frozen(value: Any) -> Any:  # noqa: ANN401 - JSON of any shape
+def _freeze(value: Any) -> Any:  # noqa: ANN401 - JSON of any shape
     if isinstance(value, Mapping):
-        return MappingProxyType({key: _frozen(each) for key, each in value.items()})
-    return tuple(_frozen(each) for each in value) if isinstance(value, list | tuple) else value
+        return MappingProxyType({key: _freeze(item) for key, item in value.items()})
+    return tuple(_freeze(item) for item in value) if isinstance(value, list | tuple) else value
 
 
-def _thawed(value: Any) -> Any:  # noqa: ANN401 - JSON of any shape
+def _thaw(value: Any) -> Any:  # noqa: ANN401 - JSON of any shape
     if isinstance(value, Mapping):
-        return {key: _thawed(each) for key, each in value.items()}
-    return [_thawed(each) for each in value] if isinstance(value, tuple) else value
+        return {key: _thaw(item) for key, item in value.items()}
+    return [_thaw(item) for item in value] if isinstance(value, tuple) else value
 
 
 class UnknownEvent(DomainEvent):
-    """An event of a type or version that this code has no contract for: envelope and raw data."""
+    """An event whose type or version has no contract here: the envelope and the raw data."""
 
     unknown_type: str
     about: str | None = None
-    data: Annotated[Any, AfterValidator(_frozen), PlainSerializer(_thawed)] = None
+    data: Annotated[Any, AfterValidator(_freeze), PlainSerializer(_thaw)] = None
 
     @property
     def type(self) -> str:
-        """The type as it stood on the envelope."""
+        """The type from the envelope."""
         return self.unknown_type
 
     @property
     def subject(self) -> str | None:
-        """The subject as it stood on the envelope."""
+        """The subject from the envelope."""
         return self.about
 
 
 def wire_type(event_type: type[DomainEvent]) -> str:
-    """The type on the wire of a concrete class: `order.placed.v1`."""
+    """The type on the wire of a concrete class, such as `order.placed.v1`."""
     return f"{event_type.topic}.v{event_type.version}"
 
 
 def concrete_types(base: type[DomainEvent] = DomainEvent) -> Iterator[type[DomainEvent]]:
-    """All contracts that have been imported, at and below a class."""
+    """Iterate over all imported contracts: a class, if it has a topic, and its subclasses."""
     if base.topic:
         yield base
-    for below in base.__subclasses__():
-        yield from concrete_types(below)
+    for subclass in base.__subclasses__():
+        yield from concrete_types(subclass)
 
 
 def topics_of(subscribed: type[DomainEvent]) -> frozenset[str]:
-    """The routing keys that a subscription to a class needs; `#` for `DomainEvent` itself."""
+    """The binding keys that a subscription to a class needs; `#` for `DomainEvent` itself."""
     if subscribed is DomainEvent:
         return frozenset({"#"})
-    return frozenset(each.topic for each in concrete_types(subscribed))
+    return frozenset(contract.topic for contract in concrete_types(subscribed))

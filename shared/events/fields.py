@@ -1,6 +1,6 @@
-"""The kinds of value that contracts are made of, each with its limits.
+"""The field types of the contracts, each with its limits.
 
-The command line validates with the same kinds, so what it accepts can always be published.
+The command line validates its input with the same types, so accepted input can be published.
 """
 
 from collections.abc import Mapping
@@ -21,16 +21,20 @@ from pydantic import (
 
 
 def in_utc(moment: datetime) -> datetime:
-    """The same moment, in UTC."""
+    """Convert a time to UTC.
+
+    Raises:
+        ValueError: the time is outside the years 1 to 9999 in UTC.
+    """
     try:
         return moment.astimezone(UTC)
     except OverflowError:
         raise ValueError("should be within the years 1 to 9999 in UTC") from None
 
 
-def _no_float(value: Any) -> Any:  # noqa: ANN401 - whatever came, before it is validated
+def _no_float(value: Any) -> Any:  # noqa: ANN401 - not validated yet
     if isinstance(value, float):
-        # Pydantic reports a ValueError's text; it must not repeat the value.
+        # Pydantic reports the text of a ValueError, which must not contain the value.
         raise ValueError("money must be a decimal string, not a float")  # noqa: TRY004
     return value
 
@@ -47,18 +51,18 @@ def _printable(value: str) -> str:
 
 def _no_encoded_word(value: str) -> str:
     if "=?" in value:
-        # Mail programs decode it, and then the mail goes to somebody else (RFC 2047, section 5).
+        # Mail programs decode it to another address (RFC 2047, section 5).
         raise ValueError("should be one plain mail address, without =?")
     return value
 
 
-def _text(pattern: str, description: str, most: int | None = None) -> Any:  # noqa: ANN401 - a FieldInfo
-    """A string of that pattern; the description is what a person reads when it does not match."""
-    return Field(pattern=pattern, description=description, max_length=most)
+def _text(pattern: str, description: str, max_length: int | None = None) -> Any:  # noqa: ANN401 - a FieldInfo
+    """A string that matches a pattern; the description is the error message if it does not."""
+    return Field(pattern=pattern, description=description, max_length=max_length)
 
 
 def first_error(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first thing wrong, in one sentence that names the field and repeats no value."""
+    """Describe the first validation error in one sentence, which names the field but no value."""
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
     name = str(first["loc"][0]) if first["loc"] else model.__name__
     field = model.model_fields.get(name)
@@ -74,7 +78,7 @@ OrderId = Annotated[str, _text(r"^[A-Za-z0-9-]{1,64}$", "1 to 64 letters, digits
 Sku = Annotated[str, _text(r"^[A-Za-z0-9._-]{1,64}$", "1 to 64 letters, digits, . _ and -")]
 
 UNIT = "x-unit"
-"""The keyword of a JSON Schema that says what a number counts."""
+"""The keyword of a JSON Schema that holds the unit of a number."""
 
 Quantity = Annotated[
     int,
@@ -92,7 +96,7 @@ Items = Annotated[
     AfterValidator(MappingProxyType),
     PlainSerializer(dict),
 ]
-"""Pieces by product, 1 to 100 lines; a mapping that cannot be changed."""
+"""Pieces by product, 1 to 100 entries; an immutable mapping."""
 
 Money = Annotated[
     Decimal,
@@ -124,7 +128,7 @@ EmailAddress = Annotated[
         r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
         r"(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)+$",
         "one plain mail address, such as jane@example.com",
-        most=254,
+        max_length=254,
     ),
     AfterValidator(_no_encoded_word),
 ]
@@ -142,7 +146,7 @@ ShippingAddress = Annotated[
 Word = Annotated[
     str, _text(r"^[A-Za-z0-9 ._-]{1,64}$", "1 to 64 letters, digits, spaces, . _ and -")
 ]
-"""A short name or code, such as a carrier or a way to pay."""
+"""A short name or code, such as a carrier or a payment method."""
 
 Reason = Annotated[
     str,

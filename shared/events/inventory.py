@@ -1,4 +1,4 @@
-"""The facts that the inventory service publishes."""
+"""The events that the inventory service publishes."""
 
 from typing import ClassVar
 
@@ -7,7 +7,7 @@ from shared.events.orders import OrderEvent
 
 
 class StockReserved(OrderEvent):
-    """Every line of an order has been put aside for it."""
+    """All items of an order are reserved."""
 
     topic: ClassVar[str] = "stock.reserved"
 
@@ -15,7 +15,7 @@ class StockReserved(OrderEvent):
 
 
 class StockRanShort(OrderEvent):
-    """An order cannot be reserved: nothing was put aside, and these pieces are missing."""
+    """An order cannot be reserved: nothing is reserved, and these pieces are missing."""
 
     topic: ClassVar[str] = "stock.ran_short"
 

@@ -1,4 +1,4 @@
-"""The facts that the order service publishes."""
+"""The events that the order service publishes."""
 
 from typing import ClassVar
 
@@ -16,7 +16,7 @@ from shared.events.fields import (
 
 
 class OrderEvent(DomainEvent):
-    """Something happened to an order; subscribing to it means every such event known here."""
+    """The base of all events about an order; a subscription to it receives all known ones."""
 
     order_id: OrderId
 
@@ -27,7 +27,7 @@ class OrderEvent(DomainEvent):
 
 
 class OrderPlaced(OrderEvent):
-    """A customer has ordered, at a total that holds."""
+    """A customer has placed an order; its total is final."""
 
     topic: ClassVar[str] = "order.placed"
 
@@ -48,7 +48,7 @@ class PaymentReceived(OrderEvent):
 
 
 class OrderCancelled(OrderEvent):
-    """An order will not be fulfilled; what was paid is given back (0.00 if nothing was)."""
+    """An order will not be fulfilled; the amount paid is refunded (0.00 if unpaid)."""
 
     topic: ClassVar[str] = "order.cancelled"
 

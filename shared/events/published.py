@@ -1,6 +1,7 @@
-"""What is kept beside the contracts: the schema of each version, and every example ever given.
+"""The published files beside the contracts: a schema for each version, and examples of events.
 
-Both are files, so that a change of a contract shows as a change of what others rely on.
+Schemas are in `schemas/TYPE.json`, examples in `examples/TYPE/NAME.json`. Files make a change of a
+contract visible as a change of what consumers rely on.
 """
 
 import hashlib
@@ -9,70 +10,87 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from shared.errors import UnreadableContractFile
 from shared.events.schemas import Schema
 
 HERE = Path(__file__).parent
 
 
-class Unreadable(ValueError):
-    """A kept file is no JSON object."""
-
-
 def schemas(folder: Path = HERE) -> dict[str, Schema]:
-    """The kept schemas, by the type on the wire."""
+    """Read all published schemas, by type on the wire.
+
+    Raises:
+        UnreadableContractFile: a file is not a JSON object.
+    """
     return {path.stem: _read(path) for path in sorted((folder / "schemas").glob("*.json"))}
 
 
-def keep_schema(type_: str, schema: Mapping[str, Any], folder: Path = HERE) -> None:
-    """Keep a schema, in place of the one before."""
+def write_schema(type_: str, schema: Mapping[str, Any], folder: Path = HERE) -> None:
+    """Publish the schema of a type, in place of the one before."""
     text = json.dumps(schema, indent=2, ensure_ascii=False)
     (folder / "schemas").mkdir(exist_ok=True)
     (folder / "schemas" / f"{type_}.json").write_text(f"{text}\n", encoding="utf-8")
 
 
 def examples(type_: str, folder: Path = HERE) -> dict[str, dict[str, Any]]:
-    """CloudEvents of a type, by what is special about each."""
-    found = sorted((folder / "examples" / type_).glob("*.json"))
-    return {path.stem: _read(path) for path in found}
+    """Read the example CloudEvents of a type, by name.
+
+    Raises:
+        UnreadableContractFile: a file is not a JSON object.
+    """
+    paths = sorted((folder / "examples" / type_).glob("*.json"))
+    return {path.stem: _read(path) for path in paths}
 
 
 def types_with_examples(folder: Path = HERE) -> list[str]:
-    """The types on the wire that there are examples of."""
-    return sorted({path.parent.name for path in (folder / "examples").glob("*/*.json")})
+    """The types on the wire that have an example."""
+    return sorted({path.parent.name for path in _example_paths(folder)})
 
 
 def fingerprints(folder: Path = HERE) -> dict[str, str]:
-    """What each example is now, by type and name, such as `order.placed.v1/two-products`."""
-    found = sorted((folder / "examples").glob("*/*.json"))
+    """SHA-256 of each example file, by type and name, such as `order.placed.v1/two-products`."""
     return {
         f"{path.parent.name}/{path.stem}": hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in found
+        for path in _example_paths(folder)
     }
 
 
-def published(folder: Path = HERE) -> dict[str, str]:
-    """What each example was when it was published; none may change or go."""
-    path = _published(folder)
+def published_fingerprints(folder: Path = HERE) -> dict[str, str]:
+    """SHA-256 of each example when it was published; a published example must not change.
+
+    Raises:
+        UnreadableContractFile: the file is not a JSON object.
+    """
+    path = _fingerprints_path(folder)
     return _read(path) if path.exists() else {}
 
 
-def publish(names: Iterable[str], folder: Path = HERE) -> None:
-    """Keep what these examples are now; what others were stays."""
-    now = fingerprints(folder)
-    kept = {name: now[name] for name in names} | published(folder)
-    text = json.dumps(dict(sorted(kept.items())), indent=2)
-    _published(folder).write_text(f"{text}\n", encoding="utf-8")
+def publish_examples(names: Iterable[str], folder: Path = HERE) -> None:
+    """Record the current fingerprints of new examples; those published before stay unchanged.
+
+    Args:
+        names: type and name of each, such as `order.placed.v1/two-products`.
+    """
+    current = fingerprints(folder)
+    recorded = {name: current[name] for name in names} | published_fingerprints(folder)
+    text = json.dumps(dict(sorted(recorded.items())), indent=2)
+    _fingerprints_path(folder).write_text(f"{text}\n", encoding="utf-8")
 
 
-def _published(folder: Path) -> Path:
+def _example_paths(folder: Path) -> list[Path]:
+    return sorted((folder / "examples").glob("*/*.json"))
+
+
+def _fingerprints_path(folder: Path) -> Path:
     return folder / "examples" / "published.json"
 
 
 def _read(path: Path) -> dict[str, Any]:
+    name = f"{path.parent.name}/{path.name}"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise Unreadable(f"{path.parent.name}/{path.name} is no JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise Unreadable(f"{path.parent.name}/{path.name} is JSON, but no object")
-    return found
+        raise UnreadableContractFile(f"{name} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise UnreadableContractFile(f"{name} is JSON, but not an object")
+    return content

@@ -1,8 +1,8 @@
-"""The contracts as JSON Schemas (2020-12), for those who read events in another language.
+"""The contracts as JSON Schemas (2020-12), for consumers in other languages.
 
-A schema says what holds for every event of its version, from the first that was sent to the last:
-a field that was added later is optional. It is the whole CloudEvent, with the event's own fields
-under `data`; a reader ignores fields that it does not know.
+A schema describes the whole CloudEvent, with the event's own fields under `data`. Every event of
+its version is valid against it, from the first to the newest, so a field that was added later is
+optional. Readers must ignore unknown fields.
 """
 
 from typing import Any
@@ -18,35 +18,33 @@ Schema = dict[str, Any]
 
 
 def published_contracts() -> list[Kind]:
-    """Every version of every event that is a contract: what `shared.events` exports."""
+    """Every version of every contract that `shared.events` exports, sorted by type on the wire."""
     exported = (getattr(shared.events, name) for name in shared.events.__all__)
-    contracts = {
-        each for each in exported if isinstance(each, type) and issubclass(each, DomainEvent)
-    }
-    return sorted((each for each in contracts if each.topic), key=wire_type)
+    events = (each for each in exported if isinstance(each, type) and issubclass(each, DomainEvent))
+    return sorted((each for each in events if each.topic), key=wire_type)
 
 
 def event_schema(contract: Kind) -> Schema:
-    """The schema of an event as it is on the wire, a CloudEvent."""
+    """The JSON Schema of a contract's CloudEvent."""
     text = {"type": "string", "minLength": 1}
     uuid = {"type": "string", "format": "uuid"}
     type_ = wire_type(contract)
     properties: Schema = {
         "specversion": {"const": "1.0"},
-        "id": uuid | {"description": "the same fact has the same id, however often it comes"},
-        "source": text | {"description": "the service that says so, such as /orders"},
+        "id": uuid | {"description": "every copy of the event has the same id"},
+        "source": text | {"description": "the service that published it, such as /orders"},
         "type": {"const": type_},
-        "subject": text | {"description": "what it is about: the order's id"},
+        "subject": text | {"description": "the order's id"},
         "time": {"type": "string", "format": "date-time", "description": "when it happened"},
         "datacontenttype": {"const": "application/json"},
-        "correlationid": uuid | {"description": "the conversation that it belongs to"},
+        "correlationid": uuid | {"description": "the same for all events of one conversation"},
         "causationid": uuid | {"description": "the id of the event that caused this one"},
         "data": data_schema(contract),
     }
     return {
         "$schema": DIALECT,
         "title": type_,
-        "description": says(contract),
+        "description": summary(contract),
         "type": "object",
         "properties": properties,
         "required": ["specversion", "id", "source", "type", "time", "data"],
@@ -54,33 +52,33 @@ def event_schema(contract: Kind) -> Schema:
 
 
 def data_schema(contract: Kind) -> Schema:
-    """The schema of an event's own fields."""
-    made = contract.model_json_schema(schema_generator=_WithoutTitles)
-    own = {name: field for name, field in made["properties"].items() if name not in ENVELOPE}
-    required = [name for name in made.get("required", []) if name not in ENVELOPE]
+    """The JSON Schema of a contract's own fields, without `$ref`."""
+    whole = contract.model_json_schema(schema_generator=_WithoutTitles)
+    own = {name: field for name, field in whole["properties"].items() if name not in ENVELOPE}
+    required = [name for name in whole.get("required", []) if name not in ENVELOPE]
     schema = {"type": "object", "properties": own} | ({"required": required} if required else {})
-    inlined: Schema = _inlined(schema, made.get("$defs", {}))
+    inlined: Schema = _inlined(schema, whole.get("$defs", {}))
     return inlined
 
 
-def says(contract: Kind) -> str:
-    """What happened, in a sentence."""
+def summary(contract: Kind) -> str:
+    """The first paragraph of a contract's docstring: what happened."""
     return (contract.__doc__ or "").partition("\n\n")[0]
 
 
 class _WithoutTitles(GenerateJsonSchema):
-    """A title made from a field's name says nothing that the name does not."""
+    """Omits titles: pydantic derives them from the field names."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ANN401, ARG002 - pydantic's own shape
         return False
 
 
 def _inlined(schema: Any, definitions: Schema) -> Any:  # noqa: ANN401 - JSON of any shape
-    """Without references, which would point elsewhere once a schema is a part of another."""
+    """Replace references by their definitions: as part of another schema they would not resolve."""
     if isinstance(schema, list):
-        return [_inlined(each, definitions) for each in schema]
+        return [_inlined(item, definitions) for item in schema]
     if not isinstance(schema, dict):
         return schema
     name = str(schema.get("$ref", "")).removeprefix("#/$defs/")
-    found = definitions[name] | schema if name else schema
-    return {key: _inlined(each, definitions) for key, each in found.items() if key != "$ref"}
+    whole = definitions[name] | schema if name else schema
+    return {key: _inlined(item, definitions) for key, item in whole.items() if key != "$ref"}

@@ -1,4 +1,4 @@
-"""The facts that the shipping service publishes."""
+"""The events that the shipping service publishes."""
 
 from typing import ClassVar
 

@@ -1,11 +1,12 @@
-"""Which version of an event a reader gets, and how one becomes another.
+"""Chooses the version of an event that a reader gets, and converts between versions.
 
-Versions of an event travel through the same topic, side by side. A reader gets the version that it
-subscribed to; through a base class, the newest there is. A contract's `previous`, `upcast` and
-`downcast` lead from one to the next.
+All versions of an event have the same topic. A subscription to a version gets every event that can
+be converted to that version; one to a base class gets the newest version. Converters are `upcast`
+and `downcast` of the contracts that `previous` links.
 """
 
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import TypeVar
 
 from shared.events.domain_event import DomainEvent, Kind, concrete_types, wire_type
@@ -14,27 +15,35 @@ E = TypeVar("E", bound=DomainEvent)
 
 
 def readings(subscribed: Iterable[Kind]) -> dict[str, Kind]:
-    """What these subscriptions can read: the class that they get, by the type on the wire.
+    """The class that a reader gets for each type on the wire.
 
-    A version that no converter leads from is not among them.
+    Args:
+        subscribed: contracts and base classes.
+
+    Returns:
+        Only types that can be read: versions without a converter to a subscribed one are missing.
     """
     kinds = tuple(subscribed)
-    wanted = {wire_type(each): _wanted(each, kinds) for each in concrete_types()}
-    return {type_: kind for type_, kind in wanted.items() if kind is not None}
+    targets = {wire_type(written): _target(written, kinds) for written in concrete_types()}
+    return {type_: target for type_, target in targets.items() if target is not None}
 
 
 def written_as(type_: str, wanted: Kind) -> Kind:
-    """The contract that a type on the wire was written by, where a reader wants that version."""
+    """The contract of a type on the wire, to validate an event before its conversion.
+
+    Args:
+        wanted: the class that the reader gets; most often the contract itself.
+    """
     if wire_type(wanted) == type_:
         return wanted
     return next(each for each in concrete_types() if wire_type(each) == type_)
 
 
 def convert(event: DomainEvent, wanted: Kind) -> DomainEvent:
-    """The same fact as the version that is wanted; one that it is already stays as it is.
+    """Convert an event to another version, step by step; one of that version is returned as it is.
 
     Raises:
-        ValueError: a converter has no words for it.
+        ValueError: the version cannot express this event.
     """
     if isinstance(event, wanted):
         return event
@@ -44,37 +53,36 @@ def convert(event: DomainEvent, wanted: Kind) -> DomainEvent:
 
 
 def rewritten(event: DomainEvent, version: type[E], **data: object) -> E:
-    """The same fact in another version, for converters: the same envelope and the fields that stay.
+    """Build an event of another version, with the same envelope and equal fields; for converters.
 
     Args:
-        data: the fields that are different there.
+        data: the fields that differ.
     """
     return version.model_validate({**dict(event), **data})
 
 
-def _wanted(written: Kind, kinds: tuple[Kind, ...]) -> Kind | None:
-    named = tuple(each for each in kinds if each.topic)
-    if issubclass(written, named):
+def _target(written: Kind, subscribed: tuple[Kind, ...]) -> Kind | None:
+    contracts = tuple(each for each in subscribed if each.topic)
+    if issubclass(written, contracts):
         return written
-    bases = tuple(each for each in kinds if not each.topic)
-    below = [each for each in concrete_types() if issubclass(each, bases)]
-    found = _versions(written, named) or _versions(written, below)
-    return max(found, key=_version, default=None)
+    bases = tuple(each for each in subscribed if not each.topic)
+    below_bases = [each for each in concrete_types() if issubclass(each, bases)]
+    candidates = _reachable(written, contracts) or _reachable(written, below_bases)
+    return max(candidates, key=attrgetter("version"), default=None)
 
 
-def _versions(written: Kind, kinds: Iterable[Kind]) -> list[Kind]:
-    """Those that an event of this class is or can be converted to."""
-    return [each for each in kinds if each.topic == written.topic and _leads_to(written, each)]
+def _reachable(written: Kind, contracts: Iterable[Kind]) -> list[Kind]:
+    return [
+        each for each in contracts if each.topic == written.topic and _is_convertible(written, each)
+    ]
 
 
-def _version(kind: Kind) -> int:
-    return kind.version
-
-
-def _leads_to(written: Kind, wanted: Kind) -> bool:
+def _is_convertible(written: Kind, wanted: Kind) -> bool:
     if issubclass(written, wanted):
         return True
     if wanted.version > written.version:
-        return wanted.previous is not None and _leads_to(written, wanted.previous)
+        return wanted.previous is not None and _is_convertible(written, wanted.previous)
     has_downcast = written.downcast is not DomainEvent.downcast
-    return written.previous is not None and has_downcast and _leads_to(written.previous, wanted)
+    return (
+        written.previous is not None and has_downcast and _is_convertible(written.previous, wanted)
+    )

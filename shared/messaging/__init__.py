@@ -1,1 +1,1 @@
-"""Bytes across: the broker as a port, and the two adapters that fill it."""
+"""Messages between services: the broker as a port, and its two adapters."""

@@ -1,4 +1,4 @@
-"""Events as bytes: CloudEvents 1.0 in structured JSON mode.
+"""Encodes and decodes events: CloudEvents 1.0 in structured JSON mode. Needs no broker.
 
 Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
 """
@@ -18,16 +18,15 @@ CONTENT_TYPE = "application/cloudevents+json"
 LARGEST_EVENT_BYTES = 1024 * 1024
 
 Contracts = Mapping[str, type[DomainEvent]]
-"""The classes that a reader gets, by the type on the wire: another version is converted to it."""
-
+"""The class that a reader gets for each type on the wire; see `shared.events.versions`."""
 
 _PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+$"
-"""PostgreSQL keeps no NUL, a log line no line break; and a terminal obeys what it should show:
-control characters, and those that turn the direction of what follows."""
+"""PostgreSQL cannot store NUL, a log line must not contain a line break, and a terminal interprets
+control characters and those that change the direction of text."""
 
 
 class Envelope(BaseModel):
-    """What every event says of itself, whatever its type; and its data, not looked into."""
+    """The attributes that every CloudEvent has, whatever its type; `data` is not validated."""
 
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
 
@@ -44,13 +43,13 @@ class Envelope(BaseModel):
 
 
 def encode(event: DomainEvent, *, source: str) -> bytes:
-    """The event as a CloudEvent.
+    """Encode an event as a CloudEvent.
 
     Args:
-        source: the service that publishes it.
+        source: name of the service that publishes it.
 
     Raises:
-        EventTooLarge: above 1 MiB, which no broker of ours takes.
+        EventTooLarge: the result is larger than 1 MiB.
     """
     envelope = {
         "specversion": "1.0",
@@ -66,7 +65,8 @@ def encode(event: DomainEvent, *, source: str) -> bytes:
     }
     body = to_json({key: value for key, value in envelope.items() if value is not None})
     if len(body) > LARGEST_EVENT_BYTES:
-        raise EventTooLarge(f"{event.type} {event.event_id} has {len(body)} bytes; 1 MiB is most")
+        event_name = f"{event.type} {event.event_id}"
+        raise EventTooLarge(f"{event_name} has {len(body)} bytes; the limit is 1 MiB")
     return body
 
 
@@ -77,29 +77,28 @@ def _data(event: DomainEvent) -> Any:  # noqa: ANN401 - JSON of any shape
 
 
 def decode(body: bytes, contracts: Contracts) -> DomainEvent:
-    """The event in a message's body.
+    """Decode the body of a message to an event.
 
     Args:
         contracts: the types that the reader knows; any other becomes an `UnknownEvent`.
 
     Raises:
-        MalformedEvent: the sentence names the field and repeats no value.
-        EventTooLarge: the body is above 1 MiB; it is not even parsed.
-        UnsupportedVersion: the converter to the reader's version has no words for it.
+        MalformedEvent: the body is not a valid event; the message names the field but no value.
+        EventTooLarge: the body is larger than 1 MiB; it is not parsed.
+        UnsupportedVersion: the event cannot be converted to the reader's version.
     """
     envelope = read(body)
     wanted = contracts.get(envelope.type)
     if wanted is None:
-        about = {"unknown_type": envelope.type, "about": envelope.subject}
-        return _event(UnknownEvent, envelope, {**about, "data": envelope.data})
-    written = versions.written_as(envelope.type, wanted)
-    event = _event(written, envelope, envelope.data)
+        unknown = {"unknown_type": envelope.type, "about": envelope.subject, "data": envelope.data}
+        return _event(UnknownEvent, envelope, unknown)
+    event = _event(versions.written_as(envelope.type, wanted), envelope, envelope.data)
     try:
         return versions.convert(event, wanted)
     except ValueError:
         raise UnsupportedVersion(
             f"{envelope.type} {envelope.id} cannot be converted to v{wanted.version}"
-        ) from None  # the chained error could show what a field held
+        ) from None  # the original error could contain a value
 
 
 def _event(contract: type[DomainEvent], envelope: Envelope, data: dict[str, Any]) -> DomainEvent:
@@ -114,24 +113,24 @@ def _event(contract: type[DomainEvent], envelope: Envelope, data: dict[str, Any]
     except ValidationError as error:
         raise MalformedEvent(
             f"{envelope.type}: data.{first_error(error, contract)}"
-        ) from None  # the chained error could show what the field held
+        ) from None  # the original error could contain a value
 
 
 def read(body: bytes) -> Envelope:
-    """The envelope in a message's body.
+    """Decode the envelope in the body of a message.
 
     Raises:
-        MalformedEvent: there is none; the sentence repeats no value.
-        EventTooLarge: the body is above 1 MiB; it is not even parsed.
+        MalformedEvent: the body is not a CloudEvent; the message names the field but no value.
+        EventTooLarge: the body is larger than 1 MiB; it is not parsed.
     """
     if len(body) > LARGEST_EVENT_BYTES:
-        raise EventTooLarge(f"the message has {len(body)} bytes; 1 MiB is most")
+        raise EventTooLarge(f"the message has {len(body)} bytes; the limit is 1 MiB")
     try:
         parsed = from_json(body, allow_inf_nan=False)
     except ValueError:
         raise MalformedEvent("the message is not JSON") from None
     if not isinstance(parsed, dict):
-        raise MalformedEvent("the message is JSON, but no CloudEvent: it is not an object")
+        raise MalformedEvent("the message is JSON, but not an object")
     try:
         return Envelope.model_validate(parsed)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Which broker a URL means."""
+"""Chooses the broker adapter for a URL."""
 
 from pathlib import Path
 
@@ -7,19 +7,20 @@ from shared.messaging.ports.broker import Broker
 
 
 def broker_at(url: str, *, admin_url: str | None = None, app: str = "shop") -> Broker:
-    """The broker at a URL; it connects when it is used.
+    """Create the broker for a URL; it connects when it is used.
 
     Args:
         url: `amqp://…`, `amqps://…` or `embedded:PATH`.
-        admin_url: RabbitMQ's management API, for set-up and checks; None for those without.
-        app: how the connections are named where one looks at the broker.
+        admin_url: URL of RabbitMQ's management API, for set-up and checks; None without access.
+        app: name of the connections in RabbitMQ's listings.
 
     Raises:
-        InvalidInput: it is no such URL; the sentence repeats none of it: it may hold a password.
+        InvalidInput: the URL is none of these; the message does not repeat it, as it may contain a
+            password.
     """
     kind, _, rest = url.partition(":")
     if kind in ("amqp", "amqps"):
-        # Imported here alone, so that who uses the embedded broker never loads pika.
+        # Imported here so that a process with the embedded broker does not load pika.
         from shared.messaging.rabbitmq import RabbitBroker  # noqa: PLC0415 - see above
 
         return RabbitBroker(url, admin_url=admin_url, app=app)

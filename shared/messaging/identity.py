@@ -1,6 +1,7 @@
-"""Which event a delivery is, by its body; its properties are a stranger's word.
+"""The id and type by which records, logs and dead letters name a delivery.
 
-Records, logs and dead letters all call it by this, so what is kept under an id is found under it.
+They come from the body; the message's properties are untrusted and used only if the body is not an
+event.
 """
 
 import re
@@ -13,25 +14,25 @@ from shared.messaging.ports.consumer import Delivery
 
 UNREADABLE = "(unreadable)"
 
-_AN_ID = re.compile(r"[!-?A-~]{1,100}")
-_A_TYPE = re.compile(r"[a-z0-9_.-]{1,100}")
-"""What may be kept and shown of a stranger's properties: no words of a text, and no address."""
+_SAFE_ID = re.compile(r"[!-?A-~]{1,100}")
+_SAFE_TYPE = re.compile(r"[a-z0-9_.-]{1,100}")
+"""What untrusted properties may be recorded and shown: no spaces, no mail address."""
 
 
 def plain_id(text: str) -> str:
-    """What a stranger calls a message, if it can be an id; empty if not."""
-    return text if _AN_ID.fullmatch(text) else ""
+    """Return an untrusted id unchanged if it is safe to record and show, else an empty string."""
+    return text if _SAFE_ID.fullmatch(text) else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What to call a delivery, and what can be read of it.
+    """The name of a delivery, and its envelope.
 
     Attributes:
-        id: the event's; of what is no event, the message's, or else `sha256:…` of its body.
-        event_type: the event's; of what is no event, the message's, or else `UNREADABLE`.
-        envelope: None where it is no event.
-        flaw: why it is none.
+        id: the event's id; if the body is not an event, the message's id or `sha256:…` of the body.
+        event_type: the event's type; if the body is not an event, the message's or `UNREADABLE`.
+        envelope: None if the body is not an event.
+        flaw: why the body is not an event; None if it is one.
     """
 
     id: str
@@ -41,21 +42,16 @@ class Identity:
 
     @classmethod
     def of(cls, delivery: Delivery) -> "Identity":
-        """A delivery's, whatever it is."""
+        """Identify a delivery; never raises."""
         try:
             envelope = codec.read(delivery.body)
         except MalformedEvent as flaw:
-            by_body = f"sha256:{sha256(delivery.body).hexdigest()[:12]}"
-            is_type = _A_TYPE.fullmatch(delivery.type)
-            return cls(
-                plain_id(delivery.event_id) or by_body,
-                delivery.type if is_type else UNREADABLE,
-                None,
-                flaw,
-            )
+            digest = sha256(delivery.body).hexdigest()[:12]
+            event_type = delivery.type if _SAFE_TYPE.fullmatch(delivery.type) else UNREADABLE
+            return cls(plain_id(delivery.event_id) or f"sha256:{digest}", event_type, None, flaw)
         return cls(str(envelope.id), envelope.type, envelope)
 
     @property
     def subject(self) -> str | None:
-        """What the event is about, such as an order's id."""
+        """The event's subject, such as an order's id; None if it has none."""
         return self.envelope.subject if self.envelope else None

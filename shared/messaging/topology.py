@@ -1,4 +1,4 @@
-"""The exchanges, queues and bindings of the system, as data derived from its services."""
+"""The exchanges, queues and bindings of the system as data, derived from its services."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,12 +11,12 @@ HISTORY = "history"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """How a queue holds back what failed.
+    """How a queue delays failed messages.
 
     Attributes:
-        delay: seconds; the nth failure waits n times as long.
-        max_delay: seconds that it waits at most.
-        max_retries: attempts after the first; then the message is dead.
+        delay: seconds after the first failure; after the nth, n times as long.
+        max_delay: upper limit of the delay, in seconds.
+        max_retries: attempts after the first; when all have failed, the message is dead.
     """
 
     delay: float = 1.0
@@ -24,17 +24,17 @@ class Retry:
     max_retries: int = 20
 
     def delay_after(self, failures: int) -> float:
-        """Seconds to wait after that many failures."""
+        """Delay in seconds after a number of failures."""
         return min(self.delay * failures, self.max_delay)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queue:
-    """A service's queue, and beside it `NAME.dead`.
+    """A service's queue; its dead queue is `NAME.dead`.
 
     Attributes:
-        name: the service's.
-        topics: binding keys; `*` is one word, `#` any number of them.
+        name: the service's name.
+        topics: binding keys; `*` matches one word, `#` any number of words.
         publishes: routing keys that the service may publish.
         deadline: seconds that a handler may take.
     """
@@ -48,12 +48,12 @@ class Queue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """How long the record of all events is kept.
+    """The retention of the history.
 
     Attributes:
-        days: age of what is dropped.
-        max_bytes: size past which the oldest is dropped.
-        segment_bytes: it is dropped a segment at a time.
+        days: maximum age of a record.
+        max_bytes: maximum size of all records; RabbitMQ drops the oldest beyond it.
+        segment_bytes: RabbitMQ drops whole segments of this size.
     """
 
     days: int = 30
@@ -63,19 +63,19 @@ class History:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topology:
-    """All that the broker has to hold."""
+    """Everything that is set up on the broker."""
 
     queues: tuple[Queue, ...]
     history: History = field(default_factory=History)
 
 
 def dead_queue(name: str) -> str:
-    """The name of a service's dead queue."""
+    """The name of the dead queue of a service."""
     return f"{name}.dead"
 
 
 def matches(pattern: str, topic: str) -> bool:
-    """Whether a binding key lets a routing key through.
+    """Whether a binding key matches a routing key.
 
     Source: https://www.rabbitmq.com/tutorials/tutorial-five-python#topic-exchange
     """
@@ -91,5 +91,5 @@ def _matches(pattern: list[str], words: list[str]) -> bool:
 
 
 def topics_matched(patterns: Iterable[str], topic: str) -> bool:
-    """Whether any of the binding keys lets a routing key through."""
+    """Whether any of the binding keys matches a routing key."""
     return any(matches(pattern, topic) for pattern in patterns)

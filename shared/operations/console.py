@@ -31,9 +31,9 @@ def database_of(service: "AnyService", *, make: bool = True) -> Iterator["Databa
         OperationFailed: it cannot be reached, may not be seen from here, is missing and not to be
             made, or `shop setup` has not been run.
     """
-    from shared.errors import OperationFailed
+    from shared.errors import CommitOutcomeUnknown, OperationFailed
     from shared.runtime.settings import settings_for
-    from shared.storage.database import DATABASE_ERRORS, CommitOutcomeUnknown, Database
+    from shared.storage.database import DATABASE_ERRORS, Database
     from shared.storage.migrating import is_current, migrate
 
     database = Database(settings_for(service.name).database_url_of(service.name))

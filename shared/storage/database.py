@@ -9,15 +9,11 @@ from sqlalchemy import URL, Connection, Engine, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.schema import Table
 
-from shared.errors import DependencyUnavailable, InvalidInput, OperationFailed
+from shared.errors import CommitOutcomeUnknown, DependencyUnavailable, InvalidInput
 from shared.storage.bulk import Insert, insert_into
 
 if TYPE_CHECKING:
     from shared.storage.sqlite import Writer
-
-
-class CommitOutcomeUnknown(OperationFailed):
-    """The database went away while it committed: whether it did is not known."""
 
 
 DATABASE_ERRORS = (DBAPIError, CommitOutcomeUnknown)

@@ -7,15 +7,12 @@ from uuid import UUID
 from sqlalchemy import Connection, Table
 from typing_extensions import TypeVar
 
+from shared.errors import UndeclaredEvent
 from shared.events import DomainEvent
 from shared.messaging.codec import encode
 from shared.storage.bulk import Insert
 from shared.storage.database import Database
 from shared.storage.outbox import Outgoing
-
-
-class UndeclaredEvent(TypeError):
-    """A service publishes what its declaration does not name; the broker would refuse it."""
 
 
 class Store:

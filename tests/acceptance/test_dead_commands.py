@@ -1,7 +1,7 @@
 """What a person who looks after dead letters may meet, on both brokers."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from shared.messaging.ports.publisher import Message
 from shared.runtime.service_settings import topology
 from shared.runtime.settings import settings_for
 from shop import registry
-from tests.contract.places import receive, replaced, settle_all
+from tests.contract.brokers import receive, settle_all
 from tests.support.commanding import Said, Shop
 from tests.support.histories import placed
 from tests.support.tape import message
@@ -36,7 +36,7 @@ class Cemetery:
 
     def bury(self, *letters: Message) -> None:
         """Let email refuse these."""
-        to_email = [replaced(each, only_to="email") for each in letters]
+        to_email = [replace(each, only_to="email") for each in letters]
         assert self.broker.publisher().publish(to_email) == [None] * len(letters)
         self.let_die(len(letters))
 

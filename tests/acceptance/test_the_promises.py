@@ -8,10 +8,9 @@ import pytest
 from services.inventory.store import InventoryStore
 from services.loyalty.store import LoyaltyStore
 from services.orders.store import OrdersStore
-from shared.errors import TransientFailure
+from shared.errors import EventIsImmutable, TransientFailure
 from shared.events import (
     DomainEvent,
-    EventIsImmutable,
     OrderEvent,
     OrderPlaced,
     OrderShipped,

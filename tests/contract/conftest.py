@@ -1,4 +1,4 @@
-"""The place that every conformance test runs in, once per kind of broker."""
+"""The broker that each conformance test runs on, once for each adapter."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,20 +6,21 @@ from pathlib import Path
 import pytest
 
 from shared.messaging.ports.broker import Broker
-from tests.contract.places import EMBEDDED, RABBITMQ, Place, TurnedClock
+from tests.contract.brokers import EMBEDDED, RABBITMQ, AdjustableClock, BrokerUnderTest
 
 
 @pytest.fixture(params=["embedded", pytest.param("rabbitmq", marks=pytest.mark.docker)])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BrokerUnderTest]:
     if request.param == "embedded":
-        here = Place(url=f"embedded:{tmp_path / 'broker'}", traits=EMBEDDED, clock=TurnedClock())
+        url = f"embedded:{tmp_path / 'broker'}"
+        target = BrokerUnderTest(url=url, timing=EMBEDDED, clock=AdjustableClock())
     else:
         vhost = request.getfixturevalue("rabbitmq_vhost")
-        here = Place(url=vhost.amqp_url, traits=RABBITMQ, admin_url=vhost.admin_url)
-    with here.opened:
-        yield here
+        target = BrokerUnderTest(url=vhost.amqp_url, timing=RABBITMQ, admin_url=vhost.admin_url)
+    with target.opened:
+        yield target
 
 
 @pytest.fixture
-def broker(place: Place) -> Broker:
-    return place.broker()
+def broker(target: BrokerUnderTest) -> Broker:
+    return target.set_up()

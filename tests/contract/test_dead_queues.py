@@ -1,4 +1,4 @@
-"""What every broker lets a person do with a dead queue."""
+"""How every broker fills dead queues, and what operators can do with them."""
 
 import pytest
 
@@ -6,11 +6,11 @@ from shared.errors import BrokerUnavailable
 from shared.messaging.ports.broker import Broker, Depth
 from shared.messaging.ports.consumer import Outcome
 from shared.messaging.ports.publisher import Message
-from tests.contract.places import Place, order_placed, receive, send, settle_all
+from tests.contract.brokers import BrokerUnderTest, order_placed, receive, send, settle_all
 from tests.support.waiting import eventually
 
 
-def test_depth_tells_what_waits_and_who_takes_it(broker: Broker) -> None:
+def test_depth_counts_ready_messages_and_consumers(broker: Broker) -> None:
     assert broker.depth("inventory") == Depth(ready=0, consumers=0)
     send(broker, order_placed(), order_placed())
     assert broker.depth("inventory") == Depth(ready=2, consumers=0)
@@ -23,21 +23,23 @@ def test_depth_tells_what_waits_and_who_takes_it(broker: Broker) -> None:
     assert broker.depth("inventory") == Depth(ready=2, consumers=0)
 
 
-def test_what_a_process_that_died_held_counts_as_there(place: Place, broker: Broker) -> None:
+def test_a_dead_process_is_no_longer_counted_as_a_consumer(
+    target: BrokerUnderTest, broker: Broker
+) -> None:
     send(broker, order_placed())
-    with place.process_holding(1, queue="inventory"):
+    with target.process_holding(1, queue="inventory"):
         assert broker.depth("inventory") == Depth(ready=0, consumers=1)
 
     eventually(lambda: broker.depth("inventory").consumers == 0)
 
 
-def test_a_queue_that_is_not_there_has_no_depth(broker: Broker) -> None:
+def test_the_depth_of_a_missing_queue_is_an_error(broker: Broker) -> None:
     with pytest.raises(BrokerUnavailable, match="shop setup"):
         broker.depth("nobody")
 
 
-def test_a_dead_letter_tells_the_brokers_reason(place: Place) -> None:
-    broker = place.broker(limit=0)
+def test_a_dead_letter_has_the_reason_of_the_broker(target: BrokerUnderTest) -> None:
+    broker = target.set_up(max_retries=0)
     rejected, failed = order_placed(), order_placed()
     _die(broker, rejected, outcome=Outcome.DEAD)
     _die(broker, failed, outcome=Outcome.RETRY)
@@ -50,33 +52,33 @@ def test_a_dead_letter_tells_the_brokers_reason(place: Place) -> None:
     }
 
 
-def test_what_is_alive_has_no_reason(broker: Broker) -> None:
+def test_a_delivery_of_a_live_queue_has_no_reason(broker: Broker) -> None:
     send(broker, order_placed())
 
     assert receive(broker.consumer("inventory", prefetch=1))[0].reason == ""
 
 
-def test_a_look_hands_everything_back_however_much_there_is(broker: Broker) -> None:
+def test_browsing_requeues_all_dead_letters_however_many(broker: Broker) -> None:
     messages = [order_placed(body=b"%4d" % number * 50_000) for number in range(100)]
     _die(broker, *messages, outcome=Outcome.DEAD)
 
     for _ in range(2):
-        looking = broker.consumer("inventory.dead", prefetch=100, slow_start=False)
-        seen = receive(looking, 100)
-        assert {each.body for each in seen} == {each.body for each in messages}
-        looking.close()
+        browsing = broker.consumer("inventory.dead", prefetch=100, slow_start=False)
+        letters = receive(browsing, 100)
+        assert {each.body for each in letters} == {each.body for each in messages}
+        browsing.close()
 
         eventually(lambda: broker.depth("inventory.dead") == Depth(ready=100, consumers=0))
 
 
-def test_a_replay_of_a_dead_letter_counts_attempts_anew(broker: Broker) -> None:
+def test_a_redriven_dead_letter_starts_at_its_first_attempt(broker: Broker) -> None:
     message = order_placed()
     _die(broker, message, outcome=Outcome.DEAD)
 
     send(broker, order_placed(event_id=message.event_id, only_to="inventory", replays=1))
 
-    [replayed] = receive(broker.consumer("inventory", prefetch=1))
-    assert (replayed.attempt, replayed.replays, replayed.reason) == (1, 1, "")
+    [redriven] = receive(broker.consumer("inventory", prefetch=1))
+    assert (redriven.attempt, redriven.replays, redriven.reason) == (1, 1, "")
 
 
 def _die(broker: Broker, *messages: Message, outcome: Outcome) -> None:

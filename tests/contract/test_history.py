@@ -1,4 +1,4 @@
-"""How the record of all that was published is read, on every broker."""
+"""How every broker records the history and reads it."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,7 @@ from shared.messaging.ports.broker import Broker
 from shared.messaging.ports.consumer import Outcome
 from shared.messaging.ports.history import HistoryRecord
 from shared.messaging.ports.publisher import Message
-from tests.contract.places import PATIENCE, Place, order_placed, receive, send, settle_all
+from tests.contract.brokers import TIMEOUT, BrokerUnderTest, order_placed, receive, send, settle_all
 from tests.support.histories import placed
 
 
@@ -20,7 +20,7 @@ def bodies(recorded: Iterator[HistoryRecord]) -> list[bytes]:
     return [each.body for each in recorded]
 
 
-def test_an_empty_history_has_neither_first_nor_end(broker: Broker) -> None:
+def test_an_empty_history_has_no_first_record_and_ends_at_0(broker: Broker) -> None:
     history = broker.history()
 
     assert history.first() is None
@@ -28,7 +28,7 @@ def test_an_empty_history_has_neither_first_nor_end(broker: Broker) -> None:
     assert list(history.read(end=0)) == []
 
 
-def test_everything_is_read_once_in_its_order(broker: Broker) -> None:
+def test_all_messages_are_read_once_in_order(broker: Broker) -> None:
     messages = [order_placed(f"order.number{number % 7}") for number in range(2_500)]
     send(broker, *messages)
     history = broker.history()
@@ -42,7 +42,7 @@ def test_everything_is_read_once_in_its_order(broker: Broker) -> None:
     assert [each.offset for each in read] == sorted({each.offset for each in read})
 
 
-def test_a_message_of_any_size_is_read_whole(broker: Broker) -> None:
+def test_a_message_of_any_size_is_read_completely(broker: Broker) -> None:
     messages = [order_placed(body=bytes([size % 251]) * size) for size in (0, 1, 131_064, 2**20)]
     send(broker, *messages)
     history = broker.history()
@@ -50,7 +50,7 @@ def test_a_message_of_any_size_is_read_whole(broker: Broker) -> None:
     assert bodies(history.read(end=history.end())) == [each.body for each in messages]
 
 
-def test_the_first_stands_at_place_0_until_older_ones_are_dropped(broker: Broker) -> None:
+def test_the_first_record_has_offset_0(broker: Broker) -> None:
     messages = [order_placed() for _ in range(3)]
     send(broker, *messages)
 
@@ -61,19 +61,19 @@ def test_the_first_stands_at_place_0_until_older_ones_are_dropped(broker: Broker
     assert first.body == messages[0].body
 
 
-def test_a_reading_goes_on_after_the_place_it_had_come_to(broker: Broker) -> None:
+def test_reading_continues_after_an_offset(broker: Broker) -> None:
     messages = [order_placed() for _ in range(1_000)]
     send(broker, *messages)
     history = broker.history()
     with closing(history.read(end=history.end())) as reading:
-        place = list(islice(reading, 700))[-1].offset + 1
+        offset = list(islice(reading, 700))[-1].offset + 1
 
-    rest = bodies(history.read(start=place, end=history.end()))
+    rest = bodies(history.read(start=offset, end=history.end()))
 
     assert rest == [each.body for each in messages[700:]]
 
 
-def test_what_comes_after_the_noted_end_is_not_read(broker: Broker) -> None:
+def test_records_after_the_given_end_are_not_read(broker: Broker) -> None:
     messages = [order_placed() for _ in range(10)]
     send(broker, *messages)
     history = broker.history()
@@ -83,21 +83,23 @@ def test_what_comes_after_the_noted_end_is_not_read(broker: Broker) -> None:
     assert bodies(history.read(end=end)) == [each.body for each in messages]
 
 
-def test_a_reading_from_a_time_begins_with_what_arrived_then(place: Place, broker: Broker) -> None:
+def test_reading_from_a_time_begins_with_the_records_of_that_time(
+    target: BrokerUnderTest, broker: Broker
+) -> None:
     send(broker, *[order_placed() for _ in range(3)])
     history = broker.history()
-    if place.clock is not None:
-        place.clock.added += 3600
+    if target.clock is not None:
+        target.clock.offset += 3600
 
     later = datetime.now(UTC) + timedelta(minutes=30)
-    found = bodies(history.read(start=later, end=history.end()))
+    after = bodies(history.read(start=later, end=history.end()))
     since = bodies(history.read(start=later - timedelta(hours=1), end=history.end()))
 
-    assert found == []
+    assert after == []
     assert len(since) == 3
 
 
-def test_a_reading_without_an_end_waits_for_more(broker: Broker) -> None:
+def test_reading_without_an_end_waits_for_new_records(broker: Broker) -> None:
     send(broker, *[order_placed() for _ in range(3)])
     history = broker.history()
     following = history.read(start=history.end())
@@ -107,39 +109,39 @@ def test_a_reading_without_an_end_waits_for_more(broker: Broker) -> None:
         waiting = threads.submit(next, following)
         send(broker, message)
 
-        assert waiting.result(PATIENCE).body == message.body
+        assert waiting.result(TIMEOUT).body == message.body
     following.close()
 
 
-def test_closing_ends_a_reading_that_waits(broker: Broker) -> None:
+def test_closing_ends_a_waiting_read(broker: Broker) -> None:
     history = broker.history()
 
     with ThreadPoolExecutor() as threads:
         waiting = threads.submit(list, history.read())
         history.close()
 
-        assert waiting.result(PATIENCE) == []
+        assert waiting.result(TIMEOUT) == []
 
 
-def test_a_replay_to_one_queue_makes_no_history(broker: Broker) -> None:
+def test_a_message_to_one_queue_is_not_recorded(broker: Broker) -> None:
     send(broker, order_placed(only_to="inventory"), order_placed())
     history = broker.history()
 
     assert len(bodies(history.read(end=history.end()))) == 1
 
 
-def test_an_event_that_a_relay_sent_twice_is_told_once(broker: Broker) -> None:
+def test_an_event_that_was_published_twice_is_read_once(broker: Broker) -> None:
     event, other = placed("ORD-1"), placed("ORD-2")
     for each in (event, other, event):
         send(broker, order_placed(event_id=str(each.event_id), body=encode(each, source="orders")))
     history = broker.history()
 
-    told = [each.event for each in EventReader(history, EventFilter(), end=history.end())]
+    events = [each.event for each in EventReader(history, EventFilter(), end=history.end())]
 
-    assert told == [event, other]
+    assert events == [event, other]
 
 
-def test_what_was_handled_stays_in_the_history(broker: Broker) -> None:
+def test_a_handled_message_stays_in_the_history(broker: Broker) -> None:
     message: Message = order_placed()
     send(broker, message)
     consumer = broker.consumer("inventory", prefetch=1)

@@ -1,26 +1,26 @@
-"""What becomes of all others when one delivery is to be held alone."""
+"""How every broker isolates one delivery and requeues the others."""
 
 from shared.messaging.ports.broker import Broker
 from shared.messaging.ports.consumer import SLOW_START_AFTER, Outcome
-from tests.contract.places import (
-    Place,
+from tests.contract.brokers import (
+    BrokerUnderTest,
+    consumer_after_slow_start,
     order_placed,
-    proven_consumer,
     receive,
     send,
     settle_all,
 )
 
 
-def test_the_others_are_handed_back_uncounted(place: Place, broker: Broker) -> None:
+def test_isolating_requeues_the_others_uncounted(target: BrokerUnderTest, broker: Broker) -> None:
     messages = [order_placed() for _ in range(5)]
-    consumer = proven_consumer(broker, "inventory", prefetch=10)
+    consumer = consumer_after_slow_start(broker, "inventory", prefetch=10)
     send(broker, *messages)
     alone, *others = receive(consumer, 5)
 
     consumer.isolate(alone)
 
-    assert consumer.take(10, wait=place.traits.silence) == []
+    assert consumer.take(10, wait=target.timing.quiet_time) == []
     settle_all(consumer, [alone], Outcome.DONE)
     again = []
     for _ in others:
@@ -31,8 +31,8 @@ def test_the_others_are_handed_back_uncounted(place: Place, broker: Broker) -> N
     assert {each.attempt for each in again} == {1}
 
 
-def test_afterwards_it_must_prove_itself_again(broker: Broker) -> None:
-    consumer = proven_consumer(broker, "inventory", prefetch=10)
+def test_slow_start_begins_again_after_isolating(broker: Broker) -> None:
+    consumer = consumer_after_slow_start(broker, "inventory", prefetch=10)
     send(broker, *[order_placed() for _ in range(SLOW_START_AFTER + 5)])
     (alone, *_) = receive(consumer, 3)
 

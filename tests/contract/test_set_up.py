@@ -1,4 +1,4 @@
-"""How every broker is made as the topology says, checked and probed."""
+"""How every broker is set up, checked, bound and probed."""
 
 import time
 from dataclasses import replace
@@ -8,35 +8,42 @@ import pytest
 from shared.errors import BrokerUnavailable
 from shared.messaging.ports.broker import Broker
 from shared.messaging.topology import Queue, Topology
-from tests.contract.places import PATIENCE, Place, order_placed, proven_consumer, receive, send
+from tests.contract.brokers import (
+    TIMEOUT,
+    BrokerUnderTest,
+    consumer_after_slow_start,
+    order_placed,
+    receive,
+    send,
+)
 
 
-def test_setting_up_again_changes_nothing(place: Place, broker: Broker) -> None:
+def test_a_second_set_up_changes_nothing(target: BrokerUnderTest, broker: Broker) -> None:
     message = order_placed()
     send(broker, message)
 
-    assert broker.set_up(place.topology()) == []
+    assert broker.set_up(target.topology()) == []
 
-    assert _complaints(broker, place.topology()) == []
+    assert _problems(broker, target.topology()) == []
     assert receive(broker.consumer("inventory", prefetch=1))[0].body == message.body
 
 
-def test_check_tells_each_queue_that_is_missing(place: Place, broker: Broker) -> None:
-    topology = place.topology()
-    wanted = replace(
+def test_check_names_each_missing_queue(target: BrokerUnderTest, broker: Broker) -> None:
+    topology = target.topology()
+    larger = replace(
         topology, queues=(*topology.queues, Queue(name="loyalty", topics=frozenset({"order.*"})))
     )
 
-    complaints = broker.check(wanted)
+    problems = broker.check(larger)
 
-    assert any("loyalty" in each for each in complaints)
-    assert not any("inventory" in each for each in complaints)
+    assert any("loyalty" in each for each in problems)
+    assert not any("inventory" in each for each in problems)
 
 
-def test_a_topic_that_is_no_longer_subscribed_is_not_delivered(
-    place: Place, broker: Broker
+def test_a_topic_that_is_no_longer_bound_is_not_delivered(
+    target: BrokerUnderTest, broker: Broker
 ) -> None:
-    topology = place.topology()
+    topology = target.topology()
     fewer = tuple(
         replace(each, topics=frozenset({"order.cancelled"})) if each.name == "inventory" else each
         for each in topology.queues
@@ -47,29 +54,29 @@ def test_a_topic_that_is_no_longer_subscribed_is_not_delivered(
     send(broker, order_placed("order.placed"), order_placed("order.cancelled"))
     consumer = broker.consumer("inventory", prefetch=10)
     assert receive(consumer)[0].type == "order.cancelled.v1"
-    assert consumer.take(10, wait=place.traits.silence) == []
+    assert consumer.take(10, wait=target.timing.quiet_time) == []
 
 
-def test_a_service_that_is_no_more_keeps_its_queue_and_gets_nothing_new(
-    place: Place, broker: Broker
+def test_a_removed_service_keeps_its_queue_and_gets_nothing_new(
+    target: BrokerUnderTest, broker: Broker
 ) -> None:
-    topology = place.topology()
+    topology = target.topology()
     message = order_placed()
     send(broker, message)
-    left = tuple(each for each in topology.queues if each.name != "inventory")
+    remaining = tuple(each for each in topology.queues if each.name != "inventory")
 
-    broker.set_up(replace(topology, queues=left))
+    broker.set_up(replace(topology, queues=remaining))
 
     send(broker, order_placed())
-    assert _complaints(broker, replace(topology, queues=left)) == []
+    assert _problems(broker, replace(topology, queues=remaining)) == []
     consumer = broker.consumer("inventory", prefetch=10)
     assert [each.body for each in receive(consumer)] == [message.body]
-    assert consumer.take(10, wait=place.traits.silence) == []
+    assert consumer.take(10, wait=target.timing.quiet_time) == []
 
 
-def test_a_service_binds_its_own_queue(place: Place, broker: Broker) -> None:
-    inventory = next(each for each in place.topology().queues if each.name == "inventory")
-    consumer = proven_consumer(broker, "inventory", prefetch=10)
+def test_a_service_binds_its_own_queue(target: BrokerUnderTest, broker: Broker) -> None:
+    inventory = next(each for each in target.topology().queues if each.name == "inventory")
+    consumer = consumer_after_slow_start(broker, "inventory", prefetch=10)
 
     broker.bind(replace(inventory, topics=inventory.topics | {"stock.counted"}))
 
@@ -78,23 +85,23 @@ def test_a_service_binds_its_own_queue(place: Place, broker: Broker) -> None:
     assert {each.type for each in taken} == {"stock.counted.v1", "order.placed.v1"}
 
 
-def test_binding_a_queue_that_was_not_set_up_says_what_to_do(broker: Broker) -> None:
+def test_binding_a_missing_queue_names_the_command_that_sets_it_up(broker: Broker) -> None:
     with pytest.raises(BrokerUnavailable, match="shop setup"):
         broker.bind(Queue(name="nobody", topics=frozenset({"order.placed"})))
 
 
-def test_publishing_before_set_up_loses_nothing_in_silence(place: Place) -> None:
+def test_publishing_before_set_up_is_an_error(target: BrokerUnderTest) -> None:
     with pytest.raises(BrokerUnavailable, match="shop setup"):
-        place.connect().publisher().publish([order_placed()])
+        target.connect().publisher().publish([order_placed()])
 
 
-def test_probing_tells_name_and_version(broker: Broker) -> None:
+def test_probe_returns_name_and_version(broker: Broker) -> None:
     assert any(character.isdigit() for character in broker.probe())
 
 
-def _complaints(broker: Broker, topology: Topology) -> list[str]:
-    """What is wrong once statistics have had time to settle."""
-    deadline = time.monotonic() + PATIENCE
-    while (complaints := broker.check(topology)) and time.monotonic() < deadline:
+def _problems(broker: Broker, topology: Topology) -> list[str]:
+    """The result of `check` once it is empty, or after the timeout: statistics are delayed."""
+    deadline = time.monotonic() + TIMEOUT
+    while (problems := broker.check(topology)) and time.monotonic() < deadline:
         pass
-    return complaints
+    return problems

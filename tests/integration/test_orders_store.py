@@ -15,9 +15,9 @@ from services.orders.commands import app
 from services.orders.order import Order, OrderRefuses
 from services.orders.placing import place_order
 from services.orders.service import orders
-from shared.errors import OperationFailed
+from shared.errors import CommitOutcomeUnknown, OperationFailed
 from shared.messaging.ports.consumer import Outcome
-from shared.storage.database import CommitOutcomeUnknown, Database
+from shared.storage.database import Database
 from shared.storage.migrating import migrate
 from tests.unit.services.orders.samples import (
     cancel,

@@ -17,7 +17,7 @@ from shared.messaging.rabbitmq.batch import Batch
 from shared.messaging.rabbitmq.session import open_session
 from shared.messaging.topology import Queue, Retry, Topology
 from tests.containers import Vhost
-from tests.contract.places import PATIENCE, order_placed, receive, send, settle_all
+from tests.contract.brokers import TIMEOUT, order_placed, receive, send, settle_all
 from tests.support.waiting import eventually
 
 EMAIL = Queue(name="email", topics=frozenset({"order.placed"}), retry=Retry(delay=0.1))
@@ -92,7 +92,7 @@ def test_what_arrives_while_the_prefetch_is_raised_counts_no_attempt(broker: Rab
     others_are_there = threading.Event()
 
     def settle_unread() -> None:
-        others_are_there.wait(PATIENCE)
+        others_are_there.wait(TIMEOUT)
         consumer._settle([(taken[0], Outcome.DONE)])
 
     consumer.call(settle_unread)
@@ -121,7 +121,7 @@ def test_who_connects_when_the_broker_cannot_is_told_and_gets_through_later(
         assert not isinstance(raised.value, BrokerRefused)
         assert consumer.take(1, wait=0) == []
         consumer.address = sending.address = broker._address  # it is there after all
-        monkeypatch.setattr(publisher, "_PATIENCE", PATIENCE)
+        monkeypatch.setattr(publisher, "_PATIENCE", TIMEOUT)
 
         assert sending.publish([order_placed()]) == [None]
         assert len(receive(consumer)) == 1

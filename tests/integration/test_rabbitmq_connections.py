@@ -16,7 +16,7 @@ from shared.messaging.rabbitmq import RabbitBroker, errors, publisher
 from shared.messaging.rabbitmq.management import Management
 from shared.messaging.topology import Queue, Topology
 from tests.containers import Vhost
-from tests.contract.places import order_placed, receive, settle_all
+from tests.contract.brokers import order_placed, receive, settle_all
 
 _T = TypeVar("_T")
 TOPOLOGY = Topology(queues=(Queue(name="email", topics=frozenset({"order.placed"})),))

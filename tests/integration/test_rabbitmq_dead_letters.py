@@ -22,7 +22,7 @@ from shared.operations.dead_letters.retry import Retried, retry
 from shared.storage.database import Database
 from shared.storage.migrating import migrate
 from tests.containers import Vhost
-from tests.contract.places import order_placed, receive, settle_all
+from tests.contract.brokers import order_placed, receive, settle_all
 from tests.support.counting import ThingHappened, counting
 from tests.support.waiting import eventually
 

@@ -19,7 +19,7 @@ from shared.messaging.rabbitmq.management import Management
 from shared.messaging.rabbitmq.session import open_session
 from shared.messaging.topology import EVENTS, HISTORY, History, Queue, Topology
 from tests.containers import Vhost
-from tests.contract.places import order_placed
+from tests.contract.brokers import order_placed
 from tests.integration.test_rabbitmq_connections import close_connections, until
 from tests.support.histories import placed
 from tests.support.tape import message

@@ -12,7 +12,7 @@ from shared.messaging.rabbitmq import RabbitBroker, grant
 from shared.messaging.rabbitmq.management import Management
 from shared.messaging.topology import Queue, Topology
 from tests.containers import Vhost
-from tests.contract.places import order_placed, receive, settle_all
+from tests.contract.brokers import order_placed, receive, settle_all
 
 ORDERS = Queue(
     name="orders",

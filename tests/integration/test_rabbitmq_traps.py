@@ -14,7 +14,13 @@ from shared.messaging.rabbitmq.management import Management
 from shared.messaging.topology import Queue, Retry, Topology
 from tests.chaos import servers
 from tests.containers import Vhost, need_docker
-from tests.contract.places import order_placed, proven_consumer, receive, send, settle_all
+from tests.contract.brokers import (
+    consumer_after_slow_start,
+    order_placed,
+    receive,
+    send,
+    settle_all,
+)
 from tests.support.waiting import eventually
 
 DELAY = 12.0
@@ -133,7 +139,7 @@ def test_a_consumer_that_timed_out_goes_on_and_no_message_counts_an_attempt(
     broker = RabbitBroker(rabbitmq_vhost.amqp_url, admin_url=rabbitmq_vhost.admin_url)
     assert broker.set_up(Topology(queues=(short,))) == []
     messages = [order_placed() for _ in range(3)]
-    consumer = proven_consumer(broker, "email", prefetch=3)
+    consumer = consumer_after_slow_start(broker, "email", prefetch=3)
     send(broker, messages[0])
     before = receive(consumer)
     threading.Event().wait(0.5)

@@ -13,10 +13,10 @@ import pytest
 from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
-from shared.errors import DependencyUnavailable, OperationFailed
+from shared.errors import CommitOutcomeUnknown, DependencyUnavailable, OperationFailed
 from shared.messaging.codec import encode
 from shared.storage import failures, inbox, outbox, postgresql
-from shared.storage.database import CommitOutcomeUnknown, Database
+from shared.storage.database import Database
 from shared.storage.migrating import is_current, migrate
 from shared.storage.tables import DatabaseClock
 from shared.storage.tables import inbox as inbox_table

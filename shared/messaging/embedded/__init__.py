@@ -1,4 +1,4 @@
-"""The broker in a SQLite file: the same outcomes as RabbitMQ's, without a server."""
+"""The embedded broker: the guarantees of the port on a SQLite file, without a server."""
 
 from shared.messaging.embedded.broker import EmbeddedBroker
 

@@ -1,14 +1,12 @@
-"""The file that the embedded broker keeps everything in.
+"""The SQLite file of the embedded broker: its tables, connections and transactions.
 
-Guarantees: what a `writing` block wrote is on the disk when it ends, or nothing of it is; any
-number of processes may open a new file at once; whatever is wrong with the file is told in one
-sentence.
+Guarantees: a `writing` block is on the disk when it ends, or not at all; any number of processes
+may open a new file at once; every problem with the file is reported in one sentence.
 """
 
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from threading import RLock
 
@@ -34,7 +32,7 @@ _MIGRATIONS = (
         name TEXT PRIMARY KEY,
         step REAL NOT NULL,
         longest REAL NOT NULL,
-        attempt_limit INTEGER  -- NULL: a dead queue, where nothing is counted
+        attempt_limit INTEGER  -- NULL for a dead queue, which counts no attempts
     ) WITHOUT ROWID;
     CREATE TABLE bindings (
         queue TEXT NOT NULL,
@@ -46,8 +44,8 @@ _MIGRATIONS = (
         queue TEXT NOT NULL,
         event_id TEXT NOT NULL,
         type TEXT NOT NULL,
-        event INTEGER,  -- where in history its body stands
-        body BLOB,      -- its own, where history does not have the same
+        event INTEGER,  -- number of the history row that has its body
+        body BLOB,      -- its own body if the history has not the same
         replays INTEGER NOT NULL,
         low_priority INTEGER NOT NULL,
         attempts INTEGER NOT NULL DEFAULT 0,
@@ -55,7 +53,7 @@ _MIGRATIONS = (
         holder TEXT,
         reason TEXT     -- why it is dead
     );
-    -- Covers the claim, so that looking past what is delayed never leaves the index.
+    -- Covers the claim, so that skipping delayed messages reads the index alone.
     CREATE INDEX waiting ON messages (queue, low_priority, number, ready_at)
         WHERE holder IS NULL;
     CREATE TABLE consumers (
@@ -66,25 +64,26 @@ _MIGRATIONS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
 class BrokerFile:
-    """Where it is, and how it is opened.
+    """Opens connections to the file, and locks it for writing.
 
-    Attributes:
-        path: made when it is missing, with the folders above it.
+    Args:
+        path: created if it is missing, with its parent folders.
     """
 
-    path: Path
-    _turn: RLock = field(default_factory=RLock, init=False, repr=False, compare=False)
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock_folder = path.with_name(f"{path.name}.holders")
+        self._threads = RLock()
 
     def open(self) -> sqlite3.Connection:
-        """A new connection, for one thread at a time; the tables are there.
+        """Open a connection, for one thread at a time, to a file that has all tables.
 
         Raises:
             BrokerUnavailable: the file cannot be used.
         """
         with self.translate_errors():
-            self._holders.mkdir(parents=True, exist_ok=True)
+            self._lock_folder.mkdir(parents=True, exist_ok=True)
             connection = self._connect()
             try:
                 if _version(connection) != len(_MIGRATIONS):
@@ -96,41 +95,45 @@ class BrokerFile:
 
     @contextmanager
     def opened(self) -> Iterator[sqlite3.Connection]:
-        """A connection for one piece of work."""
+        """A connection that is closed at the end of the block.
+
+        Raises:
+            BrokerUnavailable: the file cannot be used.
+        """
         with closing(self.open()) as connection, self.translate_errors():
             yield connection
 
     @contextmanager
     def translate_errors(self) -> Iterator[None]:
-        """Turn what SQLite and the system say about the file into one sentence."""
+        """Raise BrokerUnavailable for errors of SQLite and the file system."""
         try:
             yield
         except (sqlite3.Error, OSError, NotImplementedError) as error:
-            said = (isinstance(error, OSError) and error.strerror) or error
+            reason = (isinstance(error, OSError) and error.strerror) or error
             raise BrokerUnavailable(
-                f"the embedded broker cannot use its file {self.path}: {said}; "
+                f"the embedded broker cannot use its file {self.path}: {reason}; "
                 "it needs a local disk with space, and a file and folder that may be written"
             ) from error
 
     @contextmanager
     def writing(self, connection: sqlite3.Connection) -> Iterator[None]:
-        """One transaction, all or nothing; it waits for its turn before it reads anything."""
-        with self._turn:
+        """One transaction, all or nothing, with the write lock from its start."""
+        with self._threads:
             begin_writing(connection)
             try:
                 yield
                 connection.execute("COMMIT")
             except BaseException:
-                if connection.in_transaction:  # a full disk has rolled it back already
+                if connection.in_transaction:  # SQLite has rolled back if the disk is full
                     connection.execute("ROLLBACK")
                 raise
 
     def lock_of(self, consumer: str) -> FileLock:
-        """The lock that a consumer holds for as long as its process lives."""
-        # Any thread may release it; a soft lock would outlive its process.
+        """The lock that a consumer holds while its process lives."""
+        # Any thread may release it. A soft lock would outlive its process.
         return FileLock(self._lock_path(consumer), thread_local=False, fallback_to_soft=False)
 
-    def is_held(self, consumer: str) -> bool:
+    def is_alive(self, consumer: str) -> bool:
         """Whether the process of a consumer lives."""
         if not self._lock_path(consumer).exists():
             return False
@@ -141,15 +144,11 @@ class BrokerFile:
         return False
 
     def remove_lock_of(self, consumer: str) -> None:
-        """Remove the lock of a consumer that is no longer registered, so nobody asks for it."""
+        """Delete the lock file of a consumer that is no longer registered."""
         self._lock_path(consumer).unlink(missing_ok=True)
 
-    @property
-    def _holders(self) -> Path:
-        return self.path.with_name(f"{self.path.name}.holders")
-
     def _lock_path(self, consumer: str) -> Path:
-        return self._holders / f"{consumer}.lock"
+        return self._lock_folder / f"{consumer}.lock"
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -159,16 +158,16 @@ class BrokerFile:
         return connection
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
-        # Changing to WAL fails at once, without the busy timeout, while another does the same.
+        # A change to WAL fails at once, without the busy timeout, if another process does the same.
         with FileLock(f"{self.path}.lock", thread_local=False, fallback_to_soft=False):
             connection.execute("PRAGMA journal_mode = WAL")
-            done = _version(connection)
-            if done > len(_MIGRATIONS):
+            version = _version(connection)
+            if version > len(_MIGRATIONS):
                 raise BrokerUnavailable(
                     f"the embedded broker's file {self.path} was made by a newer version of shop; "
                     "use that version, or another file"
                 )
-            for number, script in enumerate(_MIGRATIONS[done:], start=done + 1):
+            for number, script in enumerate(_MIGRATIONS[version:], start=version + 1):
                 connection.executescript(
                     f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;"
                 )

@@ -1,6 +1,6 @@
-"""The messages in the embedded broker's queues: who holds them and what becomes of them.
+"""The messages in the embedded broker's queues: claiming, settling and counting them.
 
-Every function but `next_ready`, `is_any_ready` and `count_ready` belongs into a `writing` block.
+Functions that write must be called within a `writing` block of the file.
 """
 
 import sqlite3
@@ -11,11 +11,11 @@ from shared.errors import BrokerUnavailable
 from shared.messaging.topology import Retry, dead_queue
 
 REJECTED = "rejected"
-PAST_THE_LIMIT = "delivery_limit"
-"""Why a message is dead, in RabbitMQ's words."""
+DELIVERY_LIMIT = "delivery_limit"
+"""Reasons why a message is dead, in RabbitMQ's words."""
 
-_ENOUGH_BYTES = 16 * 1024 * 1024
-"""What is read into memory at once; what is left is there the next time."""
+_MAX_CLAIM_BYTES = 16 * 1024 * 1024
+"""Bodies that one claim reads into memory."""
 
 _READY = """
     SELECT waiting.number, waiting.event_id, waiting.type, waiting.attempts, waiting.replays,
@@ -30,18 +30,18 @@ _HELD = """
     FROM messages JOIN queues ON name = queue WHERE number = ? AND holder = ?
 """
 
-_COME_BACK = """
+_RELEASE = """
     UPDATE messages SET queue = ?, attempts = ?, ready_at = ?, reason = ?, holder = NULL
     WHERE number = ?
 """
 
 
-class Ready(NamedTuple):
+class ReadyMessage(NamedTuple):
     """A message that can be delivered.
 
     Attributes:
-        attempts: that have failed.
-        reason: why it is dead; None in a live queue.
+        attempts: number of failed attempts.
+        reason: why the message is dead; None in a live queue.
     """
 
     number: int
@@ -53,29 +53,35 @@ class Ready(NamedTuple):
     reason: str | None
 
 
+def require_queue(connection: sqlite3.Connection, queue: str) -> None:
+    """Check that a queue exists.
+
+    Raises:
+        BrokerUnavailable: it has not been set up.
+    """
+    if not connection.execute("SELECT 1 FROM queues WHERE name = ?", (queue,)).fetchone():
+        raise BrokerUnavailable(f"the broker has no queue {queue}; make it with: shop setup")
+
+
 def register(connection: sqlite3.Connection, consumer: str, *, queue: str) -> None:
-    """Let others know of a consumer, whose lock is held by now, or it would pass for dead."""
-    row = connection.execute("SELECT 1 FROM queues WHERE name = ?", (queue,)).fetchone()
-    if row is None:
-        raise no_queue(queue)
+    """Register a consumer, which must hold its lock: without it, it would count as dead."""
+    require_queue(connection, queue)
     connection.execute("INSERT INTO consumers VALUES (?, ?)", (consumer, queue))
 
 
-def others(connection: sqlite3.Connection, consumer: str, *, queue: str) -> list[str]:
-    """The other consumers that a queue has, or had."""
-    rows = connection.execute(
-        "SELECT id FROM consumers WHERE queue = ? AND id <> ?", (queue, consumer)
-    )
-    return [other for (other,) in rows.fetchall()]
-
-
 def unregister(connection: sqlite3.Connection, consumer: str) -> None:
-    """Forget a consumer that holds nothing any more."""
+    """Remove a consumer that holds no message."""
     connection.execute("DELETE FROM consumers WHERE id = ?", (consumer,))
 
 
+def consumers_of(connection: sqlite3.Connection, queue: str) -> list[str]:
+    """The registered consumers of a queue, alive or dead."""
+    rows = connection.execute("SELECT id FROM consumers WHERE queue = ?", (queue,))
+    return [consumer for (consumer,) in rows.fetchall()]
+
+
 def is_any_ready(connection: sqlite3.Connection, queue: str, *, now: float) -> bool:
-    """Whether there is something to claim: a cheap look, without the write lock."""
+    """Whether `claim` would find a message; needs no write lock."""
     return bool(
         connection.execute(
             "SELECT 1 FROM messages WHERE queue = ? AND holder IS NULL AND ready_at <= ? LIMIT 1",
@@ -84,8 +90,8 @@ def is_any_ready(connection: sqlite3.Connection, queue: str, *, now: float) -> b
     )
 
 
-def next_ready(connection: sqlite3.Connection, queue: str) -> float:
-    """When the first of the messages that are held back becomes ready; infinity if none is."""
+def next_ready_at(connection: sqlite3.Connection, queue: str) -> float:
+    """When the first message that nobody holds becomes ready; infinity if there is none."""
     row = connection.execute(
         "SELECT min(ready_at) FROM messages WHERE queue = ? AND holder IS NULL", (queue,)
     ).fetchone()
@@ -95,50 +101,47 @@ def next_ready(connection: sqlite3.Connection, queue: str) -> float:
 def count_ready(
     connection: sqlite3.Connection, queue: str, *, living: Collection[str], now: float
 ) -> int:
-    """How many could be delivered; what a dead consumer held comes back to whoever asks next."""
-    return sum(
-        number
-        for holder, number in connection.execute(
-            "SELECT holder, count(*) FROM messages WHERE queue = ? AND ready_at <= ? "
-            "GROUP BY holder",
-            (queue, now),
-        )
-        if holder not in living
+    """Count ready messages, including those that dead consumers hold."""
+    counts = connection.execute(
+        "SELECT holder, count(*) FROM messages WHERE queue = ? AND ready_at <= ? GROUP BY holder",
+        (queue, now),
     )
+    return sum(count for holder, count in counts if holder not in living)
 
 
 def claim(
-    connection: sqlite3.Connection, queue: str, *, most: int, holder: str, now: float
-) -> list[Ready]:
-    """Make the consumer the holder of what comes first: live before replays, then by arrival."""
-    ready, size = [], 0
-    for row in connection.execute(_READY, (queue, now, most)):
-        ready.append(Ready(*row))
-        size += len(ready[-1].body)
-        if size > _ENOUGH_BYTES:
+    connection: sqlite3.Connection, queue: str, *, limit: int, holder: str, now: float
+) -> list[ReadyMessage]:
+    """Give ready messages to a consumer, by priority and then by arrival; at most `limit`."""
+    ready, size_bytes = [], 0
+    for row in connection.execute(_READY, (queue, now, limit)):
+        ready.append(ReadyMessage(*row))
+        size_bytes += len(ready[-1].body)
+        if size_bytes > _MAX_CLAIM_BYTES:
             break
     connection.executemany(
-        "UPDATE messages SET holder = ? WHERE number = ?", [(holder, each.number) for each in ready]
+        "UPDATE messages SET holder = ? WHERE number = ?",
+        [(holder, message.number) for message in ready],
     )
     return ready
 
 
 def held_by(connection: sqlite3.Connection, holder: str) -> list[int]:
-    """The numbers of all that a consumer holds."""
+    """The numbers of all messages that a consumer holds."""
     rows = connection.execute("SELECT number FROM messages WHERE holder = ?", (holder,))
     return [number for (number,) in rows.fetchall()]
 
 
-def forget(connection: sqlite3.Connection, numbers: Iterable[int], *, holder: str) -> None:
-    """They have been handled."""
+def acknowledge(connection: sqlite3.Connection, numbers: Iterable[int], *, holder: str) -> None:
+    """Delete messages that have been handled."""
     connection.executemany(
         "DELETE FROM messages WHERE number = ? AND holder = ?",
         [(number, holder) for number in numbers],
     )
 
 
-def hand_back(connection: sqlite3.Connection, numbers: Iterable[int], *, holder: str) -> None:
-    """They were not attempted: ready at once, at their old place."""
+def requeue(connection: sqlite3.Connection, numbers: Iterable[int], *, holder: str) -> None:
+    """Make messages ready again at their old position, without counting an attempt."""
     connection.executemany(
         "UPDATE messages SET holder = NULL WHERE number = ? AND holder = ?",
         [(number, holder) for number in numbers],
@@ -153,22 +156,21 @@ def fail(
     now: float,
     reason: str | None = None,
 ) -> None:
-    """An attempt failed: back after the queue's delay; dead for the reason, or past the limit."""
+    """Count a failed attempt: delay each message, or move it to the dead queue past the limit.
+
+    Args:
+        reason: move the messages to the dead queue now, for this reason.
+    """
     for number in numbers:
-        found = connection.execute(_HELD, (number, holder)).fetchone()
-        if found is None:
-            continue  # somebody took this consumer for dead
-        queue, failures, step, longest, limit = found
-        if limit is None:  # a dead queue counts nothing and keeps all
-            hand_back(connection, [number], holder=holder)
+        row = connection.execute(_HELD, (number, holder)).fetchone()
+        if row is None:
+            continue  # another consumer took this one for dead
+        queue, failures, delay, max_delay, max_retries = row
+        if max_retries is None:  # a dead queue counts no attempts and keeps everything
+            requeue(connection, [number], holder=holder)
             continue
-        retry = Retry(delay=step, max_delay=longest, max_retries=limit)
-        why = reason or (PAST_THE_LIMIT if failures > retry.max_retries else None)
-        place = dead_queue(queue) if why else queue
+        retry = Retry(delay=delay, max_delay=max_delay, max_retries=max_retries)
+        why = reason or (DELIVERY_LIMIT if failures > retry.max_retries else None)
+        target = dead_queue(queue) if why else queue
         ready_at = 0.0 if why else now + retry.delay_after(failures)
-        connection.execute(_COME_BACK, (place, failures, ready_at, why, number))
-
-
-def no_queue(name: str) -> BrokerUnavailable:
-    """What to say of a queue that was never set up."""
-    return BrokerUnavailable(f"the broker has no queue {name}; make it with: shop setup")
+        connection.execute(_RELEASE, (target, failures, ready_at, why, number))

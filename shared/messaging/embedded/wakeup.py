@@ -1,26 +1,26 @@
-"""What wakes the consumers of a queue that wait in this process."""
+"""Wakes the consumers in this process that wait for messages of a queue."""
 
 from collections.abc import Collection
 from threading import Condition
 
 
-class Wakeup:
-    """Rung for queues by whoever has put something into them.
+class QueueWakeups:
+    """A condition for each queue, shared by all publishers and consumers of a broker object.
 
-    One for all consumers of a process, and only those of the queues named wake: each that looks in
-    vain takes the interpreter from those who have work.
+    Only consumers of a queue that has changed wake up: each one that polls in vain takes the
+    interpreter lock from those that have work.
     """
 
     def __init__(self) -> None:
-        self._waiting: dict[str, Condition] = {}
+        self._conditions: dict[str, Condition] = {}
 
-    def of(self, queue: str) -> Condition:
-        """What the consumers of a queue wait for."""
-        return self._waiting.setdefault(queue, Condition())
+    def condition_for(self, queue: str) -> Condition:
+        """The condition on which the consumers of a queue wait."""
+        return self._conditions.setdefault(queue, Condition())
 
     def notify(self, queues: Collection[str]) -> None:
-        """Wake the consumers of these queues."""
+        """Wake all consumers of these queues."""
         for queue in queues:
-            waiting = self.of(queue)
-            with waiting:
-                waiting.notify_all()
+            condition = self.condition_for(queue)
+            with condition:
+                condition.notify_all()

@@ -1,1 +1,1 @@
-"""What a broker must offer: one protocol a module."""
+"""What a broker adapter must provide, one protocol a module; tests/contract holds each to it."""

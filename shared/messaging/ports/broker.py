@@ -1,9 +1,12 @@
-"""A broker: where publishers, consumers and readers come from, and what is set up.
+"""The port for a broker: its set-up, and a factory of publishers, consumers and readers.
 
-Guarantees that every adapter keeps, held by tests/contract: a published message is durable in
-every queue bound to its topic once `publish` has answered; a delivery stays the broker's until it
-is settled; a failed one comes back after the queue's delay and, past its limit, goes to the dead
-queue; what is handed back counts as no attempt.
+Every adapter guarantees, as tests/contract checks:
+
+- A message that `publish` has confirmed is durable in the history and in every bound queue.
+- A message stays in its queue until a consumer settles its delivery. One whose consumer's process
+  died is delivered again, as a failed attempt.
+- A failed message is delivered again after the queue's delay and is dead past the queue's limit.
+- A requeued message is delivered again without counting an attempt.
 """
 
 from dataclasses import dataclass
@@ -17,11 +20,11 @@ from shared.messaging.topology import Queue, Topology
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """What a queue holds now.
+    """The size of a queue.
 
     Attributes:
-        ready: messages that could be delivered; neither delayed nor delivered and unsettled.
-        consumers: how many are registered.
+        ready: messages that can be delivered now: neither delayed nor held by a consumer.
+        consumers: consumers that are registered.
     """
 
     ready: int
@@ -29,52 +32,58 @@ class Depth:
 
 
 class Broker(Protocol):
-    """Where messages pass. Its methods are for any thread."""
+    """A broker; it connects when it is used. All methods may be called from any thread."""
 
     def set_up(self, topology: Topology) -> list[str]:
-        """Make it as the topology says; again changes nothing.
+        """Create or change exchanges, queues and bindings; a second call has no effect.
+
+        Bindings that the topology no longer names are removed; queues and their messages stay.
 
         Returns:
-            What was left undone for lack of permission, a sentence each.
+            What could not be done for lack of permission, a sentence each.
 
         Raises:
-            BrokerUnavailable: it cannot be reached or is too old.
+            BrokerUnavailable: the broker cannot be reached or is too old.
         """
 
     def check(self, topology: Topology) -> list[str]:
-        """What is not as the topology says, a sentence each."""
+        """Return how the broker differs from a topology, a sentence each."""
 
     def probe(self) -> str:
-        """Name and version, if it answers.
+        """Check that the broker answers, and return its name and version.
 
         Raises:
-            BrokerUnavailable: it does not, or is too old.
+            BrokerUnavailable: it does not answer or is too old.
         """
 
     def depth(self, queue: str) -> Depth:
-        """How much waits in a queue, and whether anybody takes it.
+        """Return the size of a queue.
 
         Raises:
-            BrokerUnavailable: the broker does not answer, or has no such queue.
+            BrokerUnavailable: the broker does not answer, or the queue does not exist.
         """
 
     def bind(self, queue: Queue) -> None:
-        """Bind a service's own queue to what it subscribes to."""
+        """Bind a service's own queue to its topics; other bindings of the queue stay.
+
+        Raises:
+            BrokerUnavailable: the broker does not answer, or the queue does not exist.
+        """
 
     def publisher(self) -> Publisher:
-        """A new publisher; it connects when it is used."""
+        """Create a publisher."""
 
     def consumer(self, queue: str, *, prefetch: int, slow_start: bool = True) -> Consumer:
-        """A new consumer of a queue.
+        """Create a consumer of a queue.
 
         Args:
-            prefetch: how many unsettled deliveries the broker sends ahead, at most.
-            slow_start: one delivery at a time until `SLOW_START_AFTER` are done. A consumer that
-                handles nothing, such as a listing of dead letters, needs none.
+            prefetch: maximum number of unsettled deliveries that the consumer holds.
+            slow_start: False to hold more than one delivery before `SLOW_START_AFTER` are done, for
+                a consumer that runs no handler, such as a listing of dead letters.
         """
 
     def history(self) -> HistoryReader:
-        """A new reader of the record of all that was published."""
+        """Create a reader of the history."""
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Close all publishers and consumers that this object created."""

@@ -1,4 +1,4 @@
-"""The way out of one queue."""
+"""The port for consuming one queue."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,34 +6,36 @@ from enum import Enum
 from typing import Protocol
 
 SLOW_START_AFTER = 5
-"""Messages done until a new consumer holds more than one at a time. What a process held when it
-died counts as failed, so a message that kills its process must not take neighbours with it."""
+"""Deliveries a consumer must settle as DONE before it may hold more than one. Whatever a process
+held when it died counts as failed, so a poison message must not take others with it."""
 
 
 class Outcome(Enum):
-    """What becomes of a delivery."""
+    """What the broker must do with a delivery."""
 
     DONE = "done"
-    """It has been handled, or had been before: the broker forgets it."""
+    """Acknowledge: the message is handled, now or before, and leaves the queue."""
     RETRY = "retry"
-    """An attempt failed: counted, and delivered again after the queue's delay."""
+    """Count a failed attempt; deliver again after the queue's delay, dead past its limit."""
     DEAD = "dead"
-    """It will never go well: to the dead queue at once."""
-    REQUEUE = "hand back"
-    """Not attempted: neither counted nor delayed."""
+    """Move the message to the dead queue at once."""
+    REQUEUE = "requeue"
+    """Not attempted: deliver again without delay and without counting an attempt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """What is delivered. All of it but `token` is what the sender said, and is not trusted.
+    """A message that a consumer holds until it is settled.
+
+    All attributes that a sender sets are untrusted: body, event_id, type and replays.
 
     Attributes:
-        event_id: as the message's property said; empty if it said nothing.
-        type: likewise.
+        event_id: from the message's property; empty if missing.
+        type: from the message's property; empty if missing.
         attempt: 1 for the first; each failed attempt adds one.
-        replays: how often a person has sent it again.
-        token: the adapter's own, to settle it by.
-        reason: why it is dead, in the broker's word; empty for what is not.
+        replays: how often the message has been redriven or replayed.
+        token: identifies the delivery to its consumer; opaque to others.
+        reason: the broker's word for why the message is dead; empty in a live queue.
     """
 
     queue: str
@@ -50,27 +52,31 @@ Settlement = tuple[Delivery, Outcome]
 
 
 class Consumer(Protocol):
-    """A way out of one queue. `take` and `settle` for one thread; the rest from any."""
+    """Consumes one queue. `take` and `settle` are for one thread, the rest for any."""
 
-    def take(self, most: int, *, wait: float) -> list[Delivery]:
-        """What has been delivered, at most so many; waits for the first, not for more.
+    def take(self, limit: int, /, *, wait: float) -> list[Delivery]:
+        """Return at most `limit` deliveries as soon as there is one; reconnects if necessary.
 
         Args:
-            wait: seconds until it answers with an empty list.
+            wait: seconds until the call returns an empty list.
 
         Raises:
-            BrokerRefused: its password, say; a lost connection comes back by itself.
-            BrokerUnavailable: the queue is not there, or what it stands on cannot be used.
+            BrokerRefused: the broker refuses the connection, such as for a wrong password.
+            BrokerUnavailable: the queue does not exist or cannot be used.
         """
 
     def settle(self, settlements: Sequence[Settlement]) -> None:
-        """Say what became of deliveries. One whose connection is gone comes again by itself."""
+        """Tell the broker the outcomes of deliveries.
+
+        A delivery whose connection was lost, or that was settled before, is ignored: the broker
+        delivers its message again.
+        """
 
     def isolate(self, delivery: Delivery) -> None:
-        """Hold this delivery alone: requeue all others, and begin slowly again.
+        """Requeue everything held except one delivery, and begin slow start again.
 
-        For one that may end the process, since whatever else it held would count as failed.
-        Answers when the broker has taken the others back.
+        Returns when the broker has taken the others back. For a possible poison message: if the
+        process dies, nothing else counts as failed.
         """
 
     @property
@@ -78,7 +84,7 @@ class Consumer(Protocol):
         """Whether the broker has this consumer registered now."""
 
     def wake(self) -> None:
-        """Make a waiting `take` answer now."""
+        """Make a waiting `take`, or the next one, return at once."""
 
     def close(self) -> None:
-        """Stop, and hand back what was taken or delivered and not settled."""
+        """Requeue everything held and disconnect; a waiting `take` returns an empty list."""

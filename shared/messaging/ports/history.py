@@ -1,4 +1,4 @@
-"""The record of all that was published."""
+"""The port for reading the history, the record of all published messages."""
 
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -8,10 +8,11 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryRecord:
-    """A message in the record of all that was published. Untrusted, like a delivery.
+    """A message in the history; all attributes but the offset are untrusted.
 
     Attributes:
-        offset: its place; 0 is the first there ever was. Places grow, with gaps.
+        offset: position in the history, from 0 on; offsets increase and may have gaps.
+        topic: routing key.
     """
 
     offset: int
@@ -22,29 +23,33 @@ class HistoryRecord:
 
 
 class HistoryReader(Protocol):
-    """The record of all that was published, as far back as it is kept, in order of arrival.
+    """Reads the history in order of arrival, as far back as it is retained.
 
-    A message that was published twice may stand there twice. `close` is for any thread.
+    A message that was published twice may occur twice. `close` may be called from any thread.
+
+    All methods raise BrokerUnavailable if the broker cannot be reached.
     """
 
     def first(self) -> HistoryRecord | None:
-        """The oldest that is kept; its offset is above 0 when older ones were dropped."""
+        """The oldest record, with an offset above 0 if older ones were dropped; None if empty."""
 
     def end(self) -> int:
-        """The place after the last: all that was confirmed before this call lies below."""
+        """The offset after the last record; every message confirmed before this call is below."""
 
     def read(
         self, *, start: int | datetime = 0, end: int | None = None
     ) -> Generator[HistoryRecord, None, None]:
-        """Read in order; memory does not grow with the number. Close what is left before its end.
+        """Iterate over records in order, with bounded memory.
+
+        Close the generator if it is not read to its end.
 
         Args:
-            start: a place, or the time of arrival from about which on.
-            end: the place to stop before; None to wait for more, for ever.
+            start: first offset, or the time of arrival of about the first record.
+            end: offset to stop before; None to wait for new records without end.
 
         Raises:
-            BrokerUnavailable: it is away for longer than a reading waits.
+            BrokerUnavailable: the broker stayed away although the reader tried again for a while.
         """
 
     def close(self) -> None:
-        """End a reading elsewhere, soon."""
+        """Make a `read` in another thread end soon."""

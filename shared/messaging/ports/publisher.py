@@ -1,4 +1,4 @@
-"""The way into a broker."""
+"""The port for publishing messages."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,17 +8,17 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What is published.
+    """A message to publish.
 
     Attributes:
-        event_id: the same for every copy.
+        event_id: the same for every copy of the event.
         topic: routing key, such as `order.placed`.
-        type: with its version, such as `order.placed.v1`.
-        body: a CloudEvent in structured JSON.
-        source: the service it comes from.
-        only_to: one queue's name, to reach that service alone; None for all who subscribed.
-        replays: how often a person has sent it again.
-        low_priority: delivered after whatever else waits in the queue.
+        type: type on the wire, such as `order.placed.v1`.
+        body: a CloudEvent in structured JSON, at most 1 MiB.
+        source: name of the publishing service.
+        only_to: name of the one queue to deliver to; None for all queues bound to the topic.
+        replays: how often the message has been redriven or replayed.
+        low_priority: True to be delivered after all other messages that are ready in the queue.
     """
 
     event_id: str
@@ -34,17 +34,26 @@ class Message:
 
 
 class Publisher(Protocol):
-    """A way in. `publish` is for any number of threads."""
+    """Publishes messages over a connection of its own, which it opens when it is first used.
+
+    `publish` may be called from any number of threads at a time.
+    """
 
     def publish(self, messages: Sequence[Message]) -> list[str | None]:
-        """Send all, and wait until the broker has answered for each.
+        """Publish messages and wait until the broker has confirmed or rejected each.
+
+        A message goes into the history and into every queue that is bound to its topic, perhaps
+        none; one with `only_to` goes into that queue alone and not into the history. A rejected
+        message does not affect the others. Messages may be duplicated, but none is lost.
 
         Returns:
-            For each message None once it is safe, or why the broker will never take it.
+            For each message in order: None if it is stored durably, or the reason why the broker
+            will never accept it: it is too large, or its `only_to` queue does not exist.
 
         Raises:
-            BrokerUnavailable: the outcome of all of them is unknown; send them again.
+            BrokerUnavailable: the outcome of all messages is unknown; publish them again. The
+                publisher stays usable and connects again at the next call.
         """
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection; a second call has no effect."""

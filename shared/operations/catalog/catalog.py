@@ -7,7 +7,7 @@ from typing import Any
 from shared.events import published, wire_type
 from shared.events.domain_event import Kind
 from shared.events.fields import UNIT
-from shared.events.schemas import Schema, event_schema, published_contracts, says
+from shared.events.schemas import Schema, event_schema, published_contracts, summary
 from shared.runtime.service import AnyService
 
 
@@ -68,7 +68,7 @@ def _entry(contract: Kind, services: Sequence[AnyService]) -> Entry:
         type=type_,
         topic=contract.topic,
         version=contract.version,
-        says=says(contract),
+        says=summary(contract),
         fields=tuple(_fields(schema["properties"]["data"])),
         publishers=tuple(each.name for each in services if issubclass(contract, each.publishes)),
         reactions={

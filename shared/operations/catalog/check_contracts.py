@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
 
-from shared.errors import PermanentFailure
+from shared.errors import PermanentFailure, UnreadableContractFile
 from shared.events import published, wire_type
-from shared.events.compatibility import breaks
+from shared.events.compatibility import breaking_changes
 from shared.events.domain_event import Kind
 from shared.events.schemas import Schema, event_schema, published_contracts
 from shared.events.versions import readings
@@ -33,7 +33,7 @@ def main() -> None:
         for type_ in accept(contracts) if is_accepting else ():
             sys.stdout.write(f"{type_}: kept as it is now\n")
         found = list(problems(contracts))
-    except published.Unreadable as error:
+    except UnreadableContractFile as error:
         found = [str(error)]
     sys.stderr.writelines(f"{each}\n" for each in found)
     sys.exit(1 if found else 0)
@@ -69,20 +69,20 @@ def accept(contracts: Sequence[Kind], folder: Path = published.HERE) -> Iterator
     """
     schemas = published.schemas(folder)
     new = [name for name, said in _told_of_examples(contracts, folder) if said == _NEW]
-    published.publish(new, folder)
+    published.publish_examples(new, folder)
     for contract in contracts:
         type_, now = wire_type(contract), event_schema(contract)
         before = schemas.get(type_)
         is_kept = before is None or (before != now and not [*_broken(contract, before, now)])
         if is_kept:
-            published.keep_schema(type_, now, folder)
+            published.write_schema(type_, now, folder)
         if is_kept or any(name.startswith(f"{type_}/") for name in new):
             yield type_
 
 
 def _broken(contract: Kind, before: Schema, now: Schema) -> Iterator[str]:
     type_, newer = wire_type(contract), f"{contract.topic}.v{contract.version + 1}"
-    for each in breaks(before, now):
+    for each in breaking_changes(before, now):
         yield f"{type_}: {each.field} {each.change}, and {each.harm}: this takes {newer}"
 
 
@@ -98,7 +98,7 @@ def _examples(contracts: Sequence[Kind], folder: Path) -> Iterator[str]:
 
 def _told_of_examples(contracts: Sequence[Kind], folder: Path) -> Iterator[tuple[str, str]]:
     """Type and name of each example that something is to be said of, and what."""
-    before, now = published.published(folder), published.fingerprints(folder)
+    before, now = published.published_fingerprints(folder), published.fingerprints(folder)
     for gone in before.keys() - now.keys():
         yield gone, "is gone, and somebody may rely on it"
     as_written = {wire_type(each): each for each in contracts}

@@ -11,7 +11,7 @@ import pytest
 
 from shared import sqlite_locking
 
-_WRITE_UNTIL_TOLD = """
+_WRITE_UNTIL_STDIN_CLOSES = """
 import sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
 connection.execute("BEGIN IMMEDIATE")
@@ -37,30 +37,30 @@ def _open(file: Path) -> sqlite3.Connection:
     return sqlite3.connect(file, isolation_level=None, check_same_thread=False)
 
 
-def test_who_waits_for_another_process_begins_when_that_one_has_ended(
+def test_a_writer_begins_when_the_other_process_has_committed(
     file: Path, connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked_in_vain, never = Event(), Event()
+    has_paused, never = Event(), Event()
 
     def note_and_sleep(seconds: float) -> None:
-        asked_in_vain.set()
+        has_paused.set()
         never.wait(seconds)
 
     monkeypatch.setattr("time.sleep", note_and_sleep)
-    command = [sys.executable, "-c", _WRITE_UNTIL_TOLD, str(file)]
+    command = [sys.executable, "-c", _WRITE_UNTIL_STDIN_CLOSES, str(file)]
     with Popen(command, stdin=PIPE, stdout=PIPE) as other, ThreadPoolExecutor() as threads:
         assert other.stdout is not None
         assert other.stdout.readline() == b"writing\n"
 
         beginning = threads.submit(sqlite_locking.begin_writing, connection)
-        assert asked_in_vain.wait(10)
+        assert has_paused.wait(10)
         other.communicate()
 
         beginning.result(10)
     assert connection.in_transaction
 
 
-def test_who_waits_too_long_is_told_that_the_file_is_locked(
+def test_waiting_too_long_is_an_error_that_the_file_is_locked(
     file: Path, connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite_locking, "LONGEST_WAIT", 0.05)
@@ -71,14 +71,14 @@ def test_who_waits_too_long_is_told_that_the_file_is_locked(
             sqlite_locking.begin_writing(connection)
 
 
-def test_what_is_no_waiting_is_told_at_once(connection: sqlite3.Connection) -> None:
+def test_another_error_is_raised_at_once(connection: sqlite3.Connection) -> None:
     sqlite_locking.begin_writing(connection)
 
     with pytest.raises(sqlite3.OperationalError, match="within a transaction"):
         sqlite_locking.begin_writing(connection)
 
 
-def test_what_else_finds_the_file_in_use_waits_as_before(connection: sqlite3.Connection) -> None:
+def test_other_statements_wait_for_a_lock_as_before(connection: sqlite3.Connection) -> None:
     sqlite_locking.begin_writing(connection)
 
     [(busy_timeout_ms,)] = connection.execute("PRAGMA busy_timeout")

@@ -14,8 +14,8 @@ from services.orders.asking import items_of
 from services.orders.commands import app
 from services.orders.order import OrderRefuses
 from services.orders.service import orders
-from shared.errors import InvalidInput, OperationFailed, ShopError
-from shared.storage.database import CommitOutcomeUnknown, Database
+from shared.errors import CommitOutcomeUnknown, InvalidInput, OperationFailed, ShopError
+from shared.storage.database import Database
 from tests.unit.services.orders import samples
 
 PLACE = ("place", "--email", "customer@example.com", "--address", "123 Main St, Springfield")

@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel, Field, create_model
 
 from shared.events import DomainEvent
-from shared.events.compatibility import OF_CONSUMERS, OF_HISTORY, breaks
+from shared.events.compatibility import BREAKS_CONSUMERS, BREAKS_HISTORY, breaking_changes
 from shared.events.fields import Items, Money, Quantity
 from shared.events.schemas import event_schema
 
@@ -18,18 +18,18 @@ class Size(enum.StrEnum):
     LARGE = "large"
 
 
-class Checkpoint(BaseModel):
-    """Where a lamp is."""
+class Location(BaseModel):
+    """The place of a lamp."""
 
     street: str
     floor: int | None = None
 
 
-MAYBE_TOWN = create_model("P", __base__=Checkpoint, town=(str, "?"))
+OPTIONAL_TOWN = create_model("P", __base__=Location, town=(str, "?"))
 
 
 class Base(DomainEvent):
-    """A base class: what is made of it below has a topic of its own."""
+    """The base class of the contracts that the tests create."""
 
 
 FIELDS: dict[str, Any] = {
@@ -39,25 +39,25 @@ FIELDS: dict[str, Any] = {
     "state": (Literal["lit", "out"], ...),
     "price": (Money, ...),
     "note": (str | None, None),
-    "places": (list[Checkpoint], ...),
+    "places": (list[Location], ...),
     "items": (Items, ...),
     "notes": (Mapping[str, int], ...),
 }
 
 
 def schema(**changed: Any) -> dict[str, Any]:
-    """The schema of an event of these fields; None takes one away."""
-    fields = {name: each for name, each in (FIELDS | changed).items() if each is not None}
+    """The schema of an event with FIELDS, of which some are changed; None removes one."""
+    fields = {name: field for name, field in (FIELDS | changed).items() if field is not None}
     contract = create_model("LampChanged", __base__=Base, **fields)
     contract.topic = "lamp.changed"
     try:
         return event_schema(contract)
     finally:
-        contract.topic = ""  # no other test meets it
+        contract.topic = ""  # hides it from other tests
 
 
-def test_what_has_not_changed_breaks_nobody() -> None:
-    assert [*breaks(schema(), schema())] == []
+def test_an_unchanged_schema_breaks_nothing() -> None:
+    assert [*breaking_changes(schema(), schema())] == []
 
 
 @pytest.mark.parametrize(
@@ -68,19 +68,19 @@ def test_what_has_not_changed_breaks_nobody() -> None:
         pytest.param({"note": (str | None, "none")}, id="another-default"),
         pytest.param(
             {"price": (Annotated[Money, Field(description="what it costs")], ...)},
-            id="other-words",
+            id="another-description",
         ),
         pytest.param(
-            {"places": (list[MAYBE_TOWN], ...)},
-            id="a-new-optional-field-within",
+            {"places": (list[OPTIONAL_TOWN], ...)},
+            id="a-new-optional-nested-field",
         ),
     ],
 )
-def test_what_everybody_can_ignore_is_safe(changed: dict[str, Any]) -> None:
-    assert [*breaks(schema(), schema(**changed))] == []
+def test_a_change_that_readers_can_ignore_is_safe(changed: dict[str, Any]) -> None:
+    assert [*breaking_changes(schema(), schema(**changed))] == []
 
 
-NEEDS_TOWN = create_model("P", __base__=Checkpoint, town=(str, ...))
+NEEDS_TOWN = create_model("P", __base__=Location, town=(str, ...))
 NO_FLOOR = create_model("P", street=(str, ...))
 SMALL = enum.StrEnum("SMALL", {"SMALL": "small"})
 HUGE = enum.StrEnum("HUGE", {"SMALL": "small", "LARGE": "large", "HUGE": "huge"})
@@ -110,15 +110,15 @@ def text(**limits: Any) -> Any:
         ("size", str, "allows more values"),
         ("price", float, "changes its type from string to number"),
         ("items", Mapping[str, DOZENS], "changes which names it may hold"),
-        ("places", Checkpoint, "changes its type from array to object"),
+        ("places", Location, "changes its type from array to object"),
         ("places.*.floor", list[NO_FLOOR], "is removed"),
         ("notes.*", Mapping[str, str], "changes its type from integer to string"),
     ],
 )
-def test_what_breaks_older_consumers_is_told_by_its_field(
+def test_a_change_that_breaks_consumers_is_reported_with_its_field(
     field: str, kind: Any, change: str
 ) -> None:
-    assert (f"data.{field}", change, OF_CONSUMERS) in told(field, kind)
+    assert (f"data.{field}", change, BREAKS_CONSUMERS) in changes(field, kind)
 
 
 @pytest.mark.parametrize(
@@ -135,22 +135,26 @@ def test_what_breaks_older_consumers_is_told_by_its_field(
         ("places.*.town", list[NEEDS_TOWN], "is newly required"),
     ],
 )
-def test_what_breaks_history_is_told_by_its_field(field: str, kind: Any, change: str) -> None:
-    assert (f"data.{field}", change, OF_HISTORY) in told(field, kind)
+def test_a_change_that_breaks_history_is_reported_with_its_field(
+    field: str, kind: Any, change: str
+) -> None:
+    assert (f"data.{field}", change, BREAKS_HISTORY) in changes(field, kind)
 
 
-def told(field: str, kind: Any) -> list[tuple[str, str, str]]:
-    """What is said when a field becomes of that kind, and of no other field."""
+def changes(field: str, kind: Any) -> list[tuple[str, str, str]]:
+    """The breaking changes when a field becomes of that kind; all are of that field."""
     name = field.partition(".")[0]
     now = kind if kind is None or isinstance(kind, tuple) else (kind, ...)
-    found = [*breaks(schema(), schema(**{name: now}))]
-    assert {each.field.split(".")[1] for each in found} == {name}
-    return [(each.field, each.change, each.harm) for each in found]
+    breaking = [*breaking_changes(schema(), schema(**{name: now}))]
+    assert {each.field.split(".")[1] for each in breaking} == {name}
+    return [(each.field, each.change, each.harm) for each in breaking]
 
 
-def test_another_unit_breaks_whoever_counts() -> None:
+def test_another_unit_breaks_consumers() -> None:
     pieces, dozens = schema(lot=(Quantity, ...)), schema(lot=(DOZENS, ...))
 
-    (found,) = breaks(pieces, dozens)
+    (breaking,) = breaking_changes(pieces, dozens)
 
-    assert f"{found.field} {found.change}" == "data.lot changes its unit from pieces to dozens"
+    assert (
+        f"{breaking.field} {breaking.change}" == "data.lot changes its unit from pieces to dozens"
+    )

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from shared.errors import EventIsImmutable
 from shared.events import (
     DomainEvent,
-    EventIsImmutable,
     OrderCancelled,
     OrderEvent,
     OrderPlaced,
@@ -29,7 +29,7 @@ from shared.events import (
 
 
 class LetterEvent(OrderEvent):
-    """The base of what happens to letters."""
+    """The base of all events about letters."""
 
 
 class LetterWritten(LetterEvent):
@@ -94,18 +94,18 @@ def test_nothing_can_be_added_to_an_event(event: DomainEvent) -> None:
             setattr(event, name, "added")
 
 
-def test_changing_an_event_is_an_attribute_error_as_of_any_frozen_object() -> None:
+def test_changing_an_event_raises_an_attribute_error_like_any_frozen_object() -> None:
     assert issubclass(EventIsImmutable, AttributeError)
 
 
 @pytest.mark.parametrize("event", EVERY_EVENT)
-def test_what_an_event_holds_cannot_be_changed_either(event: DomainEvent) -> None:
+def test_the_values_of_an_event_are_immutable(event: DomainEvent) -> None:
     for field in type(event).model_fields:
         assert _is_immutable(getattr(event, field)), field
 
 
 @given(data=JSON)
-def test_the_data_of_an_unknown_event_is_frozen_whatever_it_holds_and_comes_out_as_it_was(
+def test_the_data_of_an_unknown_event_is_frozen_and_serialized_unchanged(
     data: object,
 ) -> None:
     event = UnknownEvent(unknown_type="a.b.v1", data=data)
@@ -114,7 +114,7 @@ def test_the_data_of_an_unknown_event_is_frozen_whatever_it_holds_and_comes_out_
     assert event.model_dump(mode="json")["data"] == data
 
 
-def test_changing_what_an_event_was_made_from_does_not_change_the_event() -> None:
+def test_changing_the_arguments_does_not_change_the_event() -> None:
     items, data = {"product-1": 2}, {"list": [1]}
     reserved = StockReserved(order_id="ORD-1", items=items)
     unknown = UnknownEvent(unknown_type="a.b.v1", data=data)
@@ -126,7 +126,7 @@ def test_changing_what_an_event_was_made_from_does_not_change_the_event() -> Non
     assert unknown.data == {"list": (1,)}
 
 
-def test_equal_events_are_one_in_a_set() -> None:
+def test_equal_events_have_the_same_hash() -> None:
     event = _every_event()[0]
     same = OrderPlaced.model_validate(event.model_dump())
 
@@ -134,7 +134,7 @@ def test_equal_events_are_one_in_a_set() -> None:
     assert len(set(_every_event())) == 7
 
 
-def test_every_event_has_an_id_of_its_own_and_a_time_in_utc() -> None:
+def test_every_event_has_a_unique_id_and_a_time_in_utc() -> None:
     first, second = (StockReserved(order_id="ORD-1", items={"p": 1}) for _ in range(2))
 
     assert first.event_id != second.event_id
@@ -143,7 +143,7 @@ def test_every_event_has_an_id_of_its_own_and_a_time_in_utc() -> None:
     assert (first.correlation_id, first.causation_id) == (None, None)
 
 
-def test_times_are_kept_in_utc() -> None:
+def test_times_are_converted_to_utc() -> None:
     tokyo = datetime(2026, 1, 1, 9, tzinfo=timezone(timedelta(hours=9)))
 
     event = StockReserved(order_id="ORD-1", items={"p": 1}, occurred_at=tokyo)
@@ -159,17 +159,17 @@ def test_times_are_kept_in_utc() -> None:
         pytest.param("9999-12-31T23:59:59-14:00", id="after year 9999"),
     ],
 )
-def test_a_time_that_is_no_moment_in_utc_is_refused(moment: str) -> None:
+def test_a_time_that_cannot_be_converted_to_utc_is_invalid(moment: str) -> None:
     with pytest.raises(ValidationError, match="occurred_at"):
         StockReserved.model_validate({"order_id": "A", "items": {"p": 1}, "occurred_at": moment})
 
 
-def test_an_order_event_is_about_its_order_and_an_unknown_one_about_what_it_says() -> None:
+def test_the_subject_is_the_order_or_the_subject_on_the_envelope() -> None:
     assert {each.subject for each in _every_event()} == {"ORD-123", None}
     assert UnknownEvent(unknown_type="a.b.v1", about="X-1").subject == "X-1"
 
 
-def test_the_types_on_the_wire_are_those_of_the_story() -> None:
+def test_the_types_on_the_wire_are_topic_and_version() -> None:
     assert {each.type for each in _every_event()} == {
         "order.placed.v1",
         "payment.received.v1",
@@ -182,15 +182,15 @@ def test_the_types_on_the_wire_are_those_of_the_story() -> None:
     assert wire_type(OrderPlaced) == "order.placed.v1"
 
 
-def test_subscribing_to_all_events_means_every_topic_there_will_ever_be() -> None:
+def test_a_subscription_to_all_events_binds_every_topic() -> None:
     assert topics_of(DomainEvent) == {"#"}
 
 
-def test_subscribing_to_a_concrete_event_means_its_topic_alone() -> None:
+def test_a_subscription_to_a_contract_binds_its_topic_alone() -> None:
     assert topics_of(OrderPlaced) == {"order.placed"}
 
 
-def test_subscribing_to_a_class_between_means_all_below_it() -> None:
+def test_a_subscription_to_a_base_class_binds_the_topics_of_its_subclasses() -> None:
     assert topics_of(LetterEvent) == {"letter.written", "letter.written_twice"}
     assert topics_of(LetterWritten) == {"letter.written", "letter.written_twice"}
     assert topics_of(OrderEvent) > {"order.placed", "order.shipped", "letter.written_twice"}
@@ -198,12 +198,12 @@ def test_subscribing_to_a_class_between_means_all_below_it() -> None:
     assert set(concrete_types(LetterEvent)) == {LetterWritten, LetterWrittenTwice}
 
 
-def test_the_unknown_event_is_nobodys_contract() -> None:
+def test_the_unknown_event_is_not_a_contract() -> None:
     assert UnknownEvent not in concrete_types()
 
 
 @given(st.integers(0, 2**48 - 1))
-def test_a_uuid7_holds_its_millisecond_version_and_variant(milliseconds: int) -> None:
+def test_a_uuid7_contains_its_millisecond_version_and_variant(milliseconds: int) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(time, "time_ns", lambda: milliseconds * 1_000_000 + 999_999)
         made = uuid7()

@@ -1,4 +1,4 @@
-"""The limits of every kind of value, each from both sides."""
+"""The limits of every field type: values just inside and just outside."""
 
 from decimal import Decimal
 from typing import Annotated, Any
@@ -23,7 +23,7 @@ from shared.events.fields import (
     first_error,
 )
 
-KINDS: dict[str, Any] = {
+TYPES: dict[str, Any] = {
     "order_id": OrderId,
     "sku": Sku,
     "quantity": Quantity,
@@ -36,7 +36,7 @@ KINDS: dict[str, Any] = {
     "reason": Reason,
 }
 
-GOOD: dict[str, list[object]] = {
+VALID: dict[str, list[object]] = {
     "order_id": ["A", "ORD-123", "x" * 64],
     "sku": ["product-1", "a.b_c", "x" * 64],
     "quantity": [1, 10_000],
@@ -49,7 +49,7 @@ GOOD: dict[str, list[object]] = {
     "reason": ["changed my mind", "x" * 200],
 }
 
-BAD: dict[str, list[object]] = {
+INVALID: dict[str, list[object]] = {
     "order_id": ["", "x" * 65, "ORD 1", "ORD_1", "ORD-1\n", "é", "١", 5, None],
     "sku": ["", "x" * 65, "a b", "a/b", "a\n"],
     "quantity": [0, -1, 10_001, 1.0, "1", True, None],
@@ -97,21 +97,21 @@ def _cases(values: dict[str, list[object]]) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize(("kind", "value"), _cases(GOOD))
-def test_what_is_within_the_limits_is_taken(kind: str, value: object) -> None:
-    taken = TypeAdapter(KINDS[kind]).validate_python(value)
+@pytest.mark.parametrize(("kind", "value"), _cases(VALID))
+def test_a_value_within_the_limits_is_valid(kind: str, value: object) -> None:
+    validated = TypeAdapter(TYPES[kind]).validate_python(value)
 
-    assert taken == (Decimal(str(value)) if kind == "money" else value)
+    assert validated == (Decimal(str(value)) if kind == "money" else value)
 
 
-@pytest.mark.parametrize(("kind", "value"), _cases(BAD))
-def test_what_is_beyond_the_limits_is_refused(kind: str, value: object) -> None:
+@pytest.mark.parametrize(("kind", "value"), _cases(INVALID))
+def test_a_value_outside_the_limits_is_invalid(kind: str, value: object) -> None:
     with pytest.raises(ValidationError):
-        TypeAdapter(KINDS[kind]).validate_python(value)
+        TypeAdapter(TYPES[kind]).validate_python(value)
 
 
 @given(st.decimals(0, Decimal("999999999999.99"), places=2))
-def test_money_keeps_its_cents_on_the_wire_as_text(amount: Decimal) -> None:
+def test_money_is_a_string_with_two_decimals_on_the_wire(amount: Decimal) -> None:
     money: TypeAdapter[Decimal] = TypeAdapter(Annotated[Decimal, Money])
 
     wire = money.dump_json(money.validate_python(amount)).decode()
@@ -121,18 +121,18 @@ def test_money_keeps_its_cents_on_the_wire_as_text(amount: Decimal) -> None:
 
 
 @given(st.text())
-def test_an_address_that_is_taken_is_one_printable_line(text: str) -> None:
+def test_a_valid_address_is_one_printable_line(text: str) -> None:
     try:
-        taken = TypeAdapter(ShippingAddress).validate_python(text)
+        address = TypeAdapter(ShippingAddress).validate_python(text)
     except ValidationError:
         return
-    assert taken == text
+    assert address == text
     assert text.isprintable()
     assert len(text.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "said"),
+    ("field", "value", "beginning"),
     [
         ("order_id", "canary 1", "order_id should be 1 to 64 letters, digits and hyphens"),
         ("customer_email", "canary", "customer_email should be one plain mail address"),
@@ -145,19 +145,19 @@ def test_an_address_that_is_taken_is_one_printable_line(text: str) -> None:
     ],
     ids=lambda value: str(value)[:20],
 )
-def test_what_is_wrong_is_said_by_field_without_the_value(
-    field: str, value: object, said: str
+def test_the_first_error_names_the_field_but_not_the_value(
+    field: str, value: object, beginning: str
 ) -> None:
     with pytest.raises(ValidationError) as refused:
         OrderPlaced.model_validate(PLACED | {field: value})
 
     sentence = first_error(refused.value, OrderPlaced)
-    assert sentence.startswith(said)
+    assert sentence.startswith(beginning)
     assert "canary" not in sentence
 
 
 @pytest.mark.parametrize("field", ["order_id", "customer_email", "total_amount", "currency"])
-def test_not_even_the_error_itself_shows_what_a_field_held(field: str) -> None:
+def test_the_validation_error_does_not_show_the_value(field: str) -> None:
     with pytest.raises(ValidationError) as refused:
         OrderPlaced.model_validate(PLACED | {field: "canary @"})
 

@@ -25,7 +25,7 @@ def validator(type_: str) -> Draft202012Validator:
     return Draft202012Validator(published.schemas()[type_], format_checker=FormatChecker())
 
 
-def test_the_contracts_are_what_the_package_exports() -> None:
+def test_the_package_exports_every_contract() -> None:
     own = {each for each in concrete_types() if each.__module__.startswith("shared.events.")}
 
     assert set(CONTRACTS) == own
@@ -33,7 +33,7 @@ def test_the_contracts_are_what_the_package_exports() -> None:
 
 
 @pytest.mark.parametrize("type_", sorted(BY_TYPE))
-def test_the_kept_schema_is_that_of_the_contract(type_: str) -> None:
+def test_the_published_schema_is_that_of_the_contract(type_: str) -> None:
     schema = published.schemas()[type_]
 
     Draft202012Validator.check_schema(schema)
@@ -42,7 +42,7 @@ def test_the_kept_schema_is_that_of_the_contract(type_: str) -> None:
 
 
 @pytest.mark.parametrize(("type_", "example"), EXAMPLES)
-def test_an_example_fits_its_kept_schema_and_is_read_and_written_as_it_was(
+def test_an_example_is_valid_and_is_decoded_and_encoded_unchanged(
     type_: str, example: dict[str, Any]
 ) -> None:
     validator(type_).validate(example)
@@ -82,7 +82,9 @@ PLACED = published.examples("order.placed.v1")["two-products"]
         ("currency", "euro"),
     ],
 )
-def test_what_the_contract_refuses_the_schema_refuses_too(field: str, value: object) -> None:
+def test_data_that_the_contract_refuses_is_invalid_against_the_schema(
+    field: str, value: object
+) -> None:
     data = PLACED["data"] | {field: value}
 
     assert not validator("order.placed.v1").is_valid(PLACED | {"data": data})
@@ -91,7 +93,7 @@ def test_what_the_contract_refuses_the_schema_refuses_too(field: str, value: obj
 
 
 @pytest.mark.parametrize("contract", CONTRACTS, ids=wire_type)
-def test_a_field_of_the_data_is_described_or_says_all_by_itself(contract: Kind) -> None:
+def test_every_field_of_the_data_has_a_description(contract: Kind) -> None:
     data = event_schema(contract)["properties"]["data"]
 
     assert data["properties"].keys() == contract.model_fields.keys() - ENVELOPE

@@ -15,7 +15,7 @@ from shared.testing import Stage
 
 
 class ParcelEvent(DomainEvent):
-    """The base of what happens to parcels."""
+    """The base of all events about parcels."""
 
 
 class ParcelWeighedV1(ParcelEvent):
@@ -48,7 +48,7 @@ class ParcelWeighedV2(ParcelEvent):
 
 
 class ParcelWeighed(ParcelEvent):
-    """A parcel was weighed, in grams, and on some scale: nothing older can say on which."""
+    """A parcel was weighed, in grams, on a scale; it cannot be converted to an older version."""
 
     topic: ClassVar[str] = "parcel.weighed"
     version: ClassVar[int] = 3
@@ -64,13 +64,13 @@ class ParcelWeighed(ParcelEvent):
 
 
 class ParcelLost(ParcelEvent):
-    """A parcel was lost; there is but one version."""
+    """A parcel was lost."""
 
     topic: ClassVar[str] = "parcel.lost"
 
 
 class ParcelLostV9(ParcelEvent):
-    """A parcel was lost, said in a way to which nothing leads."""
+    """A parcel was lost, in a version without converters."""
 
     topic: ClassVar[str] = "parcel.lost"
     version: ClassVar[int] = 9
@@ -85,7 +85,7 @@ def read(event: DomainEvent, *subscribed: type[DomainEvent]) -> DomainEvent:
     return decode(encode(event, source="parcels"), readings(subscribed))
 
 
-def test_a_reader_of_the_newer_version_gets_the_older_as_the_newer() -> None:
+def test_an_older_event_is_converted_for_a_reader_of_the_newer_version() -> None:
     event = read(V1, ParcelWeighedV2)
 
     assert isinstance(event, ParcelWeighedV2)
@@ -93,28 +93,28 @@ def test_a_reader_of_the_newer_version_gets_the_older_as_the_newer() -> None:
     assert (event.event_id, event.occurred_at) == (V1.event_id, V1.occurred_at)
 
 
-def test_versions_are_converted_one_after_the_other() -> None:
+def test_an_event_is_converted_over_several_versions() -> None:
     event = read(V1, ParcelWeighed)
 
     assert isinstance(event, ParcelWeighed)
     assert (event.grams, event.scale) == (908, "unknown")
 
 
-def test_a_reader_of_the_older_version_gets_the_newer_as_the_older() -> None:
+def test_a_newer_event_is_converted_for_a_reader_of_the_older_version() -> None:
     event = read(V2, ParcelWeighedV1)
 
     assert isinstance(event, ParcelWeighedV1)
     assert event.pounds == 2
 
 
-def test_a_newer_version_that_no_converter_leads_from_is_unknown() -> None:
+def test_a_version_without_a_converter_is_unknown() -> None:
     assert isinstance(read(V3, ParcelWeighedV1), UnknownEvent)
     assert isinstance(read(V3, ParcelWeighedV2), UnknownEvent)
     assert isinstance(read(ParcelLostV9(), ParcelLost), UnknownEvent)
     assert isinstance(read(ParcelLost(), ParcelLostV9), UnknownEvent)
 
 
-def test_a_reader_of_both_versions_gets_each_as_it_was_written() -> None:
+def test_a_reader_of_both_versions_gets_each_unconverted() -> None:
     both = (ParcelWeighedV1, ParcelWeighedV2)
 
     assert read(V1, *both) == V1
@@ -127,7 +127,7 @@ def test_a_reader_of_the_base_class_gets_the_newest_version() -> None:
     assert read(ParcelLost(), ParcelEvent).version == 1
 
 
-def test_what_a_converter_cannot_say_is_refused_without_repeating_it() -> None:
+def test_an_event_that_cannot_be_converted_is_refused_without_its_values() -> None:
     heavy = ParcelWeighedV2(parcel="P-2", grams=60_000)
 
     with pytest.raises(UnsupportedVersion) as refused:
@@ -137,8 +137,8 @@ def test_what_a_converter_cannot_say_is_refused_without_repeating_it() -> None:
     assert refused.value.__suppress_context__
 
 
-def test_a_class_says_when_it_has_no_converter() -> None:
-    with pytest.raises(NotImplementedError, match="ParcelLost has a previous version, and no"):
+def test_a_missing_converter_is_named() -> None:
+    with pytest.raises(NotImplementedError, match="ParcelLost has a previous version but no"):
         ParcelLost.upcast(V1)
     with pytest.raises(NotImplementedError, match="ParcelLost has no downcast"):
         ParcelLost().downcast()
@@ -151,7 +151,7 @@ def test_a_class_says_when_it_has_no_converter() -> None:
         pytest.param(ParcelWeighedV1, [Outcome.DONE, Outcome.DONE, Outcome.DEAD], id="oldest"),
     ],
 )
-def test_versions_travel_side_by_side_and_what_cannot_be_read_dies(
+def test_a_service_handles_every_version_that_can_be_converted_and_the_rest_is_dead(
     tmp_path: Path, subscribed: type[DomainEvent], outcomes: list[Outcome]
 ) -> None:
     got: list[DomainEvent] = []
@@ -175,7 +175,7 @@ def test_versions_travel_side_by_side_and_what_cannot_be_read_dies(
     assert dead == ["scales cannot read parcel.weighed.v3"] * outcomes.count(Outcome.DEAD)
 
 
-def test_the_types_that_can_be_read_are_those_that_a_converter_leads_from() -> None:
+def test_only_types_with_a_converter_can_be_read() -> None:
     assert readings([ParcelWeighedV1]).keys() == {"parcel.weighed.v1", "parcel.weighed.v2"}
     assert readings([ParcelWeighedV2]).keys() == {"parcel.weighed.v1", "parcel.weighed.v2"}
     assert {wire_type(ParcelWeighed), "parcel.lost.v9"} <= readings([DomainEvent]).keys()

@@ -32,18 +32,16 @@ PATTERNS = st.lists(WORDS | st.sampled_from(["*", "#"]), min_size=1, max_size=5)
         ("order.placed", "orderXplaced", False),
     ],
 )
-def test_a_star_is_one_word_and_a_hash_any_number(
+def test_a_star_matches_one_word_and_a_hash_any_number(
     pattern: str, topic: str, *, expected: bool
 ) -> None:
     assert matches(pattern, topic) is expected
 
 
 @given(pattern=PATTERNS, topic=TOPICS)
-def test_matching_agrees_with_an_expression_made_of_the_same_rules(
-    pattern: str, topic: str
-) -> None:
-    spelled = {"*": r"\.[^.]+", "#": r"(\.[^.]+)*"}
-    expression = "".join(spelled.get(word, rf"\.{word}") for word in pattern.split("."))
+def test_matching_agrees_with_an_equivalent_regular_expression(pattern: str, topic: str) -> None:
+    regexes = {"*": r"\.[^.]+", "#": r"(\.[^.]+)*"}
+    expression = "".join(regexes.get(word, rf"\.{word}") for word in pattern.split("."))
 
     assert matches(pattern, topic) is bool(re.fullmatch(expression, f".{topic}"))
 
@@ -54,11 +52,11 @@ def test_one_matching_pattern_of_several_is_enough() -> None:
     assert not topics_matched(set(), "order.placed")
 
 
-def test_each_failure_waits_a_step_longer_up_to_the_longest() -> None:
+def test_each_failure_delays_longer_up_to_the_maximum() -> None:
     retry = Retry(delay=10, max_delay=25)
 
     assert [retry.delay_after(failures) for failures in (1, 2, 3, 4)] == [10, 20, 25, 25]
 
 
-def test_the_dead_queue_stands_beside_its_queue() -> None:
+def test_the_dead_queue_has_the_name_of_its_queue() -> None:
     assert dead_queue("email") == "email.dead"

@@ -10,7 +10,7 @@ import pytest
 from services.inventory.service import inventory
 from services.loyalty.service import loyalty
 from services.orders.service import orders
-from shared.errors import BrokerUnavailable, InvalidInput, OperationFailed
+from shared.errors import BrokerUnavailable, CommitOutcomeUnknown, InvalidInput, OperationFailed
 from shared.events import OrderPlaced
 from shared.history import copying
 from shared.history.copying import copy
@@ -25,7 +25,6 @@ from shared.runtime.service import require_consent
 from shared.runtime.settings import Settings
 from shared.storage import checkpoints
 from shared.storage.checkpoints import Checkpoint
-from shared.storage.database import CommitOutcomeUnknown
 from shared.testing import Stage
 from tests.support.histories import paid, placed
 from tests.support.tape import Tape, garbage

@@ -9,14 +9,19 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-from shared.errors import DependencyUnavailable, PermanentFailure, TransientFailure
+from shared.errors import (
+    CommitOutcomeUnknown,
+    DependencyUnavailable,
+    PermanentFailure,
+    TransientFailure,
+)
 from shared.events import DomainEvent
 from shared.messaging.codec import Contracts, decode, encode
 from shared.messaging.ports.consumer import Delivery, Outcome
 from shared.messaging.topology import Retry
 from shared.runtime.hands import Hands
 from shared.runtime.reactor import BatchResult, Reactor
-from shared.storage.database import CommitOutcomeUnknown, Database
+from shared.storage.database import Database
 from shared.storage.migrating import migrate
 from shared.storage.tables import failures, inbox, outbox
 from tests.support.counting import CountStore, ThingCounted, ThingHappened, Work, count, counting

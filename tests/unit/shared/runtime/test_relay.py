@@ -7,14 +7,14 @@ from threading import Event, Thread
 import pytest
 from sqlalchemy import Connection, select
 
-from shared.errors import BrokerUnavailable
+from shared.errors import BrokerUnavailable, CommitOutcomeUnknown
 from shared.messaging.codec import encode
 from shared.messaging.ports.publisher import Message
 from shared.runtime.logs import log_to
 from shared.runtime.relay import WINDOW, Relay, send_some
 from shared.runtime.settings import Settings
 from shared.storage import inbox, outbox
-from shared.storage.database import CommitOutcomeUnknown, Database
+from shared.storage.database import Database
 from shared.storage.tables import inbox as inbox_table
 from shared.storage.tables import outbox as outbox_table
 from tests.support.counting import ThingHappened

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import Connection, select, text, update
 from sqlalchemy.exc import OperationalError
 
-from shared.errors import DependencyUnavailable, InvalidInput, OperationFailed
-from shared.storage.database import CommitOutcomeUnknown, Database, is_environmental
+from shared.errors import CommitOutcomeUnknown, DependencyUnavailable, InvalidInput, OperationFailed
+from shared.storage.database import Database, is_environmental
 from tests.support.counting import counts
 
 WRITERS = 8

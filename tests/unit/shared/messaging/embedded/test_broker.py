@@ -1,4 +1,4 @@
-"""What the embedded broker has of its own; the rest is held by tests/contract."""
+"""Behaviour of the embedded broker that is not part of the port; tests/contract has the rest."""
 
 import sqlite3
 import subprocess
@@ -18,12 +18,11 @@ from shared.messaging.embedded import EmbeddedBroker
 from shared.messaging.ports.consumer import Delivery, Outcome
 from shared.messaging.ports.publisher import Message
 from shared.messaging.topology import History, Queue, Retry, Topology
-from tests.contract.places import (
-    TurnedClock,
+from tests.contract.brokers import (
+    AdjustableClock,
+    consumer_after_slow_start,
     order_placed,
-    proven_consumer,
     receive,
-    replaced,
     send,
     settle_all,
 )
@@ -38,8 +37,8 @@ TOPOLOGY = Topology(queues=(INVENTORY, ANALYTICS))
 
 
 @pytest.fixture
-def clock() -> TurnedClock:
-    return TurnedClock()
+def clock() -> AdjustableClock:
+    return AdjustableClock()
 
 
 @pytest.fixture
@@ -48,18 +47,18 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def broker(file: Path, clock: TurnedClock) -> Iterator[EmbeddedBroker]:
+def broker(file: Path, clock: AdjustableClock) -> Iterator[EmbeddedBroker]:
     broker = EmbeddedBroker(file, clock=clock)
     broker.set_up(TOPOLOGY)
     yield broker
     broker.close()
 
 
-def test_an_event_stands_in_history_once_however_often_it_is_sent(
+def test_an_event_is_in_the_history_once_however_often_it_is_published(
     broker: EmbeddedBroker, file: Path
 ) -> None:
     first, second = order_placed(), order_placed("stock.reserved")
-    consumer = proven_consumer(broker, "inventory", prefetch=10)
+    consumer = consumer_after_slow_start(broker, "inventory", prefetch=10)
 
     send(broker, first)
     send(broker, second, first, first)
@@ -71,24 +70,28 @@ def test_an_event_stands_in_history_once_however_often_it_is_sent(
     assert len(receive(consumer, 3)) == 3
 
 
-def test_a_message_to_one_queue_is_no_part_of_history(broker: EmbeddedBroker, file: Path) -> None:
+def test_a_message_to_one_queue_is_not_in_the_history(broker: EmbeddedBroker, file: Path) -> None:
     send(broker, order_placed(only_to="inventory"))
 
     assert _rows(file, "SELECT count(*) FROM history") == [(0,)]
 
 
-def test_a_body_is_kept_once_for_all_queues_and_replays(broker: EmbeddedBroker, file: Path) -> None:
+def test_a_body_is_stored_once_for_all_queues_and_replays(
+    broker: EmbeddedBroker, file: Path
+) -> None:
     message = order_placed()
-    consumer = proven_consumer(broker, "inventory", prefetch=10)
+    consumer = consumer_after_slow_start(broker, "inventory", prefetch=10)
 
-    send(broker, message, replaced(message, only_to="inventory", replays=1))
+    send(broker, message, replace(message, only_to="inventory", replays=1))
 
     assert _rows(file, "SELECT body FROM messages") == [(None,)] * 3
     bodies = [each.body for each in receive(consumer, 2)]
     assert bodies == [message.body] * 2
 
 
-def test_what_is_done_leaves_nothing_behind_but_history(broker: EmbeddedBroker, file: Path) -> None:
+def test_a_handled_message_leaves_nothing_but_its_history(
+    broker: EmbeddedBroker, file: Path
+) -> None:
     send(broker, order_placed())
     for name in ("inventory", "analytics"):
         consumer = broker.consumer(name, prefetch=10)
@@ -112,7 +115,7 @@ def test_what_is_done_leaves_nothing_behind_but_history(broker: EmbeddedBroker, 
 def test_a_dead_message_keeps_its_reason_and_attempts(
     broker: EmbeddedBroker,
     file: Path,
-    clock: TurnedClock,
+    clock: AdjustableClock,
     outcomes: list[Outcome],
     reason: str,
 ) -> None:
@@ -121,7 +124,7 @@ def test_a_dead_message_keeps_its_reason_and_attempts(
 
     for outcome in outcomes:
         settle_all(consumer, receive(consumer), outcome)
-        clock.added += 100
+        clock.offset += 100
 
     looking = broker.consumer("inventory.dead", prefetch=10)
     for outcome in (Outcome.REQUEUE, Outcome.RETRY, Outcome.DEAD):
@@ -132,8 +135,8 @@ def test_a_dead_message_keeps_its_reason_and_attempts(
     assert _rows(file, dead_rows) == [(reason, len(outcomes))]
 
 
-def test_what_is_delayed_is_taken_when_the_clock_is_turned_while_one_waits(
-    broker: EmbeddedBroker, clock: TurnedClock
+def test_a_waiting_take_notices_that_the_clock_was_changed(
+    broker: EmbeddedBroker, clock: AdjustableClock
 ) -> None:
     send(broker, order_placed())
     consumer = broker.consumer("inventory", prefetch=10)
@@ -141,11 +144,13 @@ def test_what_is_delayed_is_taken_when_the_clock_is_turned_while_one_waits(
 
     with ThreadPoolExecutor() as threads:
         taking = threads.submit(consumer.take, 1, wait=30)
-        clock.added += 10
+        clock.offset += 10
         assert [each.attempt for each in taking.result(5)] == [2]
 
 
-def test_waiting_with_a_full_prefetch_ends_when_its_time_is_up(broker: EmbeddedBroker) -> None:
+def test_take_with_a_full_prefetch_waits_without_using_the_processor(
+    broker: EmbeddedBroker,
+) -> None:
     send(broker, order_placed(), order_placed())
     consumer = broker.consumer("inventory", prefetch=1)
     receive(consumer)
@@ -153,10 +158,10 @@ def test_waiting_with_a_full_prefetch_ends_when_its_time_is_up(broker: EmbeddedB
 
     assert consumer.take(1, wait=0.3) == []
 
-    assert time.process_time() - used < 0.15, "it spins while it waits"
+    assert time.process_time() - used < 0.15, "it used the processor while it waited"
 
 
-def test_another_processs_message_is_noticed_while_one_waits(
+def test_a_waiting_take_notices_a_message_of_another_process(
     broker: EmbeddedBroker, file: Path
 ) -> None:
     consumer = broker.consumer("inventory", prefetch=10)
@@ -165,33 +170,33 @@ def test_another_processs_message_is_noticed_while_one_waits(
         taking = threads.submit(consumer.take, 1, wait=30)
         _run(_PUBLISH, file)
 
-        assert [each.event_id for each in taking.result(10)] == ["from-afar"]
+        assert [each.event_id for each in taking.result(10)] == ["from-another-process"]
 
 
-def test_a_consumer_that_lives_keeps_what_it_holds_however_late_it_is(
-    broker: EmbeddedBroker, clock: TurnedClock
+def test_a_living_consumer_keeps_what_it_holds_without_a_time_limit(
+    broker: EmbeddedBroker, clock: AdjustableClock
 ) -> None:
     send(broker, order_placed())
     slow = broker.consumer("inventory", prefetch=10)
     [held] = receive(slow)
-    clock.added += 1_000_000
+    clock.offset += 1_000_000
 
     assert broker.consumer("inventory", prefetch=10).take(1, wait=1.2) == []
 
     settle_all(slow, [held], Outcome.DONE)
 
 
-def test_a_consumer_that_vanished_without_closing_fails_what_it_held(
-    broker: EmbeddedBroker, clock: TurnedClock
+def test_what_a_dead_consumer_held_counts_as_failed(
+    broker: EmbeddedBroker, clock: AdjustableClock
 ) -> None:
     send(broker, order_placed())
     lost = broker.consumer("inventory", prefetch=10)
     stale = receive(lost)
-    lost._alive.release()  # as the operating system does when a process ends
+    lost._process_lock.release()  # as the operating system does when a process ends
 
     other = broker.consumer("inventory", prefetch=10)
     assert other.take(1, wait=0) == []
-    clock.added += INVENTORY.retry.delay
+    clock.offset += INVENTORY.retry.delay
 
     assert [each.attempt for each in receive(other)] == [2]
     settle_all(lost, stale, Outcome.DONE)
@@ -199,8 +204,8 @@ def test_a_consumer_that_vanished_without_closing_fails_what_it_held(
     assert [each.attempt for each in receive(broker.consumer("inventory", prefetch=1))] == [2]
 
 
-def test_settling_holds_what_comes_next_as_a_prefetch_does(broker: EmbeddedBroker) -> None:
-    consumer = proven_consumer(broker, "inventory", prefetch=1)
+def test_settling_claims_the_next_messages(broker: EmbeddedBroker) -> None:
+    consumer = consumer_after_slow_start(broker, "inventory", prefetch=1)
     send(broker, *[order_placed() for _ in range(3)])
     taken = receive(consumer)
     assert broker.depth("inventory").ready == 2
@@ -210,22 +215,22 @@ def test_settling_holds_what_comes_next_as_a_prefetch_does(broker: EmbeddedBroke
     assert broker.depth("inventory").ready == 1
 
 
-def test_what_is_done_is_forgotten_with_the_last_that_is_held(
+def test_done_messages_are_deleted_with_the_last_one_held(
     broker: EmbeddedBroker, file: Path
 ) -> None:
     consumer = broker.consumer("inventory", prefetch=2, slow_start=False)
     send(broker, order_placed(), order_placed())
-    kept = "SELECT count(*) FROM messages WHERE queue = 'inventory'"
+    count = "SELECT count(*) FROM messages WHERE queue = 'inventory'"
 
     settle_all(consumer, consumer.take(1, wait=5), Outcome.DONE)
-    assert _rows(file, kept) == [(2,)]
+    assert _rows(file, count) == [(2,)]
     settle_all(consumer, consumer.take(1, wait=5), Outcome.DONE)
 
-    assert _rows(file, kept) == [(0,)]
+    assert _rows(file, count) == [(0,)]
 
 
 @pytest.mark.parametrize("how", ["close", "isolate", "fail"])
-def test_what_is_done_is_forgotten_at_the_latest_with(
+def test_done_messages_are_deleted_at_the_latest_by(
     broker: EmbeddedBroker, file: Path, how: str
 ) -> None:
     consumer = broker.consumer("inventory", prefetch=3, slow_start=False)
@@ -244,8 +249,8 @@ def test_what_is_done_is_forgotten_at_the_latest_with(
     assert _rows(file, "SELECT count(*) FROM messages WHERE queue = 'inventory'") == [(2,)]
 
 
-def test_what_is_handed_back_is_not_held_again_by_that(broker: EmbeddedBroker) -> None:
-    consumer = proven_consumer(broker, "inventory", prefetch=1)
+def test_a_requeued_message_is_not_claimed_again_at_once(broker: EmbeddedBroker) -> None:
+    consumer = consumer_after_slow_start(broker, "inventory", prefetch=1)
     send(broker, order_placed())
 
     settle_all(consumer, receive(consumer), Outcome.REQUEUE)
@@ -253,21 +258,21 @@ def test_what_is_handed_back_is_not_held_again_by_that(broker: EmbeddedBroker) -
     assert broker.depth("inventory").ready == 1
 
 
-def test_what_was_held_ahead_is_not_delivered_after_isolating_another(
+def test_a_message_that_was_not_taken_yet_is_requeued_by_isolating_another(
     broker: EmbeddedBroker,
 ) -> None:
-    consumer = proven_consumer(broker, "inventory", prefetch=3)
+    consumer = consumer_after_slow_start(broker, "inventory", prefetch=3)
     send(broker, *[order_placed() for _ in range(3)])
-    [suspect] = consumer.take(1, wait=5)
+    [isolated] = consumer.take(1, wait=5)
 
-    consumer.isolate(suspect)
+    consumer.isolate(isolated)
 
     assert consumer.take(1, wait=0) == []
     others = receive(broker.consumer("inventory", prefetch=3, slow_start=False), 2)
-    assert suspect.event_id not in {each.event_id for each in others}
+    assert isolated.event_id not in {each.event_id for each in others}
 
 
-def test_what_could_not_be_settled_can_be_settled_again(
+def test_settling_can_be_repeated_after_an_error(
     broker: EmbeddedBroker, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     consumer = broker.consumer("inventory", prefetch=2, slow_start=False)
@@ -286,26 +291,26 @@ def test_what_could_not_be_settled_can_be_settled_again(
     assert _rows(file, "SELECT count(*) FROM messages WHERE queue = 'inventory'") == [(1,)]
 
 
-def test_new_retry_numbers_hold_for_messages_that_wait_already(
-    broker: EmbeddedBroker, clock: TurnedClock
+def test_new_retry_numbers_apply_to_messages_in_the_queue(
+    broker: EmbeddedBroker, clock: AdjustableClock
 ) -> None:
     send(broker, order_placed())
     consumer = broker.consumer("inventory", prefetch=10)
     settle_all(consumer, receive(consumer), Outcome.RETRY)
-    patient = replace(INVENTORY, retry=Retry(delay=100, max_delay=500, max_retries=9))
-    assert broker.check(Topology(queues=(patient,)))[0].startswith("the queue inventory has other")
+    slower = replace(INVENTORY, retry=Retry(delay=100, max_delay=500, max_retries=9))
+    assert broker.check(Topology(queues=(slower,)))[0].startswith("the queue inventory has other")
 
-    broker.set_up(Topology(queues=(patient, ANALYTICS)))
+    broker.set_up(Topology(queues=(slower, ANALYTICS)))
 
-    clock.added += 10
+    clock.offset += 10
     settle_all(consumer, receive(consumer), Outcome.RETRY)
-    clock.added += 199
+    clock.offset += 199
     assert consumer.take(1, wait=0) == []
-    clock.added += 1
+    clock.offset += 1
     assert receive(consumer)[0].attempt == 3
 
 
-def test_check_tells_what_is_missing_and_what_is_too_much(broker: EmbeddedBroker) -> None:
+def test_check_names_missing_and_surplus_queues_and_bindings(broker: EmbeddedBroker) -> None:
     moved = replace(INVENTORY, topics=frozenset({"order.cancelled"}))
     loyalty = Queue(name="loyalty", topics=frozenset({"order.placed"}))
 
@@ -319,15 +324,15 @@ def test_check_tells_what_is_missing_and_what_is_too_much(broker: EmbeddedBroker
     ]
 
 
-def test_set_up_drops_history_that_is_too_old_but_nothing_that_still_waits(
-    broker: EmbeddedBroker, file: Path, clock: TurnedClock
+def test_set_up_drops_old_history_but_no_message_in_a_queue(
+    broker: EmbeddedBroker, file: Path, clock: AdjustableClock
 ) -> None:
     handled, waiting, young = order_placed("a.b"), order_placed("a.b"), order_placed("a.b")
     send(broker, waiting, handled)
     consumer = broker.consumer("analytics", prefetch=2, slow_start=False)
     first, second = receive(consumer, 2)
     consumer.settle([(first, Outcome.DEAD), (second, Outcome.DONE)])
-    clock.added += 31 * 86_400
+    clock.offset += 31 * 86_400
     send(broker, young)
 
     broker.set_up(replace(TOPOLOGY, history=History(days=30)))
@@ -339,34 +344,34 @@ def test_set_up_drops_history_that_is_too_old_but_nothing_that_still_waits(
     assert letter.body == waiting.body
 
 
-def test_what_waits_with_a_body_of_its_own_keeps_it_when_history_is_dropped(
-    broker: EmbeddedBroker, clock: TurnedClock
+def test_a_message_with_its_own_body_keeps_it_when_history_is_dropped(
+    broker: EmbeddedBroker, clock: AdjustableClock
 ) -> None:
     message = order_placed("a.b")
     send(broker, message, replace(message, body=b"another"))
-    clock.added += 31 * 86_400
+    clock.offset += 31 * 86_400
 
     broker.set_up(replace(TOPOLOGY, history=History(days=30)))
 
-    waits = receive(broker.consumer("analytics", prefetch=2, slow_start=False), 2)
-    assert [each.body for each in waits] == [message.body, b"another"]
+    deliveries = receive(broker.consumer("analytics", prefetch=2, slow_start=False), 2)
+    assert [each.body for each in deliveries] == [message.body, b"another"]
 
 
-def test_history_has_no_holes_though_the_clock_was_turned_back(
-    broker: EmbeddedBroker, file: Path, clock: TurnedClock
+def test_history_has_no_gaps_after_the_clock_was_set_back(
+    broker: EmbeddedBroker, file: Path, clock: AdjustableClock
 ) -> None:
-    old, young, turned_back = order_placed(), order_placed(), order_placed()
+    old, young, after_change = order_placed(), order_placed(), order_placed()
     send(broker, old)
-    clock.added += 31 * 86_400
+    clock.offset += 31 * 86_400
     send(broker, young)
-    clock.added -= 5 * 86_400
-    send(broker, turned_back)
-    clock.added += 5 * 86_400
+    clock.offset -= 5 * 86_400
+    send(broker, after_change)
+    clock.offset += 5 * 86_400
 
     broker.set_up(replace(TOPOLOGY, history=History(days=3)))
 
-    kept = _rows(file, "SELECT event_id FROM history ORDER BY number")
-    assert kept == [(young.event_id,), (turned_back.event_id,)]
+    retained = _rows(file, "SELECT event_id FROM history ORDER BY number")
+    assert retained == [(young.event_id,), (after_change.event_id,)]
 
 
 def test_seven_processes_may_start_at_once(file: Path) -> None:
@@ -378,28 +383,30 @@ def test_seven_processes_may_start_at_once(file: Path) -> None:
     assert EmbeddedBroker(file).check(Topology(queues=(INVENTORY,))) == []
 
 
-def test_two_processes_that_take_and_one_that_sends_lose_and_double_nothing(
+def test_two_consuming_processes_and_a_publishing_one_lose_and_duplicate_nothing(
     broker: EmbeddedBroker, file: Path
 ) -> None:
-    takers = [_start(_TAKE_ALL, file) for _ in range(2)]
+    consumers = [_start(_TAKE_ALL, file) for _ in range(2)]
     sent = [order_placed() for _ in range(300)]
     for first in range(0, 300, 10):
         send(broker, *sent[first : first + 10])
     send(broker, *[order_placed(type="stop") for _ in range(2)])
 
-    taken = "".join(process.communicate(timeout=60)[0] for process in takers).split()
+    taken = "".join(process.communicate(timeout=60)[0] for process in consumers).split()
 
     assert sorted(taken) == sorted(each.event_id for each in sent)
 
 
-@pytest.mark.parametrize("break_it", ["directory", "words", "newer", "below-a-file"])
-def test_a_file_that_cannot_be_used_is_told_in_one_sentence(tmp_path: Path, break_it: str) -> None:
+@pytest.mark.parametrize("problem", ["directory", "text", "newer", "below-a-file"])
+def test_a_file_that_cannot_be_used_is_reported_in_one_sentence(
+    tmp_path: Path, problem: str
+) -> None:
     path = tmp_path / "broker"
-    match break_it:
+    match problem:
         case "directory":
             path.mkdir()
-        case "words":
-            path.write_text("this is no database, but long enough to be looked at " * 20)
+        case "text":
+            path.write_text("not a database, but long enough to be read as one " * 20)
         case "newer":
             _rows(path, "PRAGMA user_version = 99")
         case _:
@@ -421,8 +428,8 @@ def test_a_file_that_cannot_be_used_is_told_in_one_sentence(tmp_path: Path, brea
         assert "\n" not in str(refused.value)
 
 
-def test_a_full_disk_writes_nothing_and_is_told_in_one_sentence(broker: EmbeddedBroker) -> None:
-    consumer = proven_consumer(broker, "inventory", prefetch=10)
+def test_a_full_disk_writes_nothing_and_is_reported_in_one_sentence(broker: EmbeddedBroker) -> None:
+    consumer = consumer_after_slow_start(broker, "inventory", prefetch=10)
     publisher = broker.publisher()
     publisher.publish([order_placed()])
     assert publisher._connection is not None
@@ -439,9 +446,7 @@ def test_a_full_disk_writes_nothing_and_is_told_in_one_sentence(broker: Embedded
     assert consumer.take(1, wait=0) == []
 
 
-def test_a_file_that_was_damaged_later_is_told_when_taking(
-    broker: EmbeddedBroker, file: Path
-) -> None:
+def test_a_damaged_file_is_reported_by_take(broker: EmbeddedBroker, file: Path) -> None:
     send(broker, *[order_placed() for _ in range(50)])
     broker.close()
     damaged = bytearray(file.read_bytes())
@@ -452,7 +457,7 @@ def test_a_file_that_was_damaged_later_is_told_when_taking(
         EmbeddedBroker(file).consumer("inventory", prefetch=10).take(1, wait=0)
 
 
-def test_a_consumer_serves_after_the_thread_that_used_it_has_ended(
+def test_a_consumer_works_after_the_thread_that_used_it_has_ended(
     broker: EmbeddedBroker,
 ) -> None:
     send(broker, order_placed())
@@ -465,7 +470,7 @@ def test_a_consumer_serves_after_the_thread_that_used_it_has_ended(
     assert consumer.take(1, wait=0) == []
 
 
-def test_the_time_of_an_event_is_kept_in_history(broker: EmbeddedBroker, file: Path) -> None:
+def test_the_history_stores_the_time_of_an_event(broker: EmbeddedBroker, file: Path) -> None:
     message: Message = order_placed(occurred_at=datetime(2026, 1, 2, tzinfo=UTC))
 
     send(broker, message)
@@ -491,8 +496,8 @@ broker = EmbeddedBroker(Path(sys.argv[1]))
 """
 
 _PUBLISH = """
-message = Message(event_id="from-afar", topic="order.placed", type="order.placed.v1", body=b"{}",
-                  source="orders")
+message = Message(event_id="from-another-process", topic="order.placed",
+                  type="order.placed.v1", body=b"{}", source="orders")
 assert broker.publisher().publish([message]) == [None]
 """
 

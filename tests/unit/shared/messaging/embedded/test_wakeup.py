@@ -1,22 +1,23 @@
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
-from shared.messaging.embedded.wakeup import Wakeup
+from shared.messaging.embedded.wakeup import QueueWakeups
 
 
-def test_only_those_who_wait_for_a_queue_that_is_named_wake() -> None:
-    wakeup = Wakeup()
-    line = Barrier(3, timeout=10)
+def test_only_consumers_of_a_notified_queue_wake_up() -> None:
+    wakeups = QueueWakeups()
+    all_hold_their_lock = Barrier(3, timeout=10)
 
-    def is_woken(queue: str, *, within: float) -> bool:
-        with wakeup.of(queue):
-            line.wait()
-            return wakeup.of(queue).wait(within)
+    def wakes_up(queue: str, *, within: float) -> bool:
+        condition = wakeups.condition_for(queue)
+        with condition:
+            all_hold_their_lock.wait()
+            return condition.wait(within)
 
     with ThreadPoolExecutor() as threads:
-        woken = threads.submit(is_woken, "inventory", within=10)
-        asleep = threads.submit(is_woken, "loyalty", within=0.3)
-        line.wait()
-        wakeup.notify({"inventory"})
+        notified = threads.submit(wakes_up, "inventory", within=10)
+        other = threads.submit(wakes_up, "loyalty", within=0.3)
+        all_hold_their_lock.wait()
+        wakeups.notify({"inventory"})
 
-        assert (woken.result(), asleep.result()) == (True, False)
+        assert (notified.result(), other.result()) == (True, False)

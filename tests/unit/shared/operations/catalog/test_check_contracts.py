@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import pytest
 
+from shared.errors import UnreadableContractFile
 from shared.events import DomainEvent, published
 from shared.events.domain_event import Kind
 from shared.events.fields import Word
@@ -99,8 +100,8 @@ def test_a_change_that_breaks_somebody_is_told_and_never_accepted(folder: Path) 
     assert accepted == []
     (told,) = problems([BellRangDumb], folder)
     assert told == (
-        "bell.rang.v1: data.tone is removed, and consumers of this version could not read what "
-        "is sent from now on: this takes bell.rang.v2"
+        "bell.rang.v1: data.tone is removed, and consumers of this version could not read new "
+        "events: this takes bell.rang.v2"
     )
 
 
@@ -185,14 +186,14 @@ def test_a_published_example_may_neither_change_nor_go(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        pytest.param("{", "bell.rang.v1/one.json is no JSON: ", id="no JSON"),
-        pytest.param("[]", "bell.rang.v1/one.json is JSON, but no object", id="no object"),
+        pytest.param("{", "bell.rang.v1/one.json is not JSON: ", id="no JSON"),
+        pytest.param("[]", "bell.rang.v1/one.json is JSON, but not an object", id="no object"),
     ],
 )
 def test_a_kept_file_that_cannot_be_read_is_named(folder: Path, content: str, told: str) -> None:
     (folder / "examples" / "bell.rang.v1" / "one.json").write_text(content)
 
-    with pytest.raises(published.Unreadable, match=told):
+    with pytest.raises(UnreadableContractFile, match=told):
         [*problems([BellRang], folder)]
 
 
@@ -226,5 +227,5 @@ check_contracts.main()
     assert done.returncode == 1
     assert done.stderr == (
         "order.placed.v1: data.currency is removed, and consumers of this version could not read "
-        "what is sent from now on: this takes order.placed.v2\n"
+        "new events: this takes order.placed.v2\n"
     )
