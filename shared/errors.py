@@ -5,6 +5,7 @@
     ├── OperationFailed           it was understood and could not be done; exit code 1
     │   └── BrokerUnavailable    the broker cannot be reached for now
     │       └── BrokerRefused    it was reached and refuses us: trying again is no use
+    │           └── BrokerTooOld it is older than this system needs
     ├── DependencyUnavailable        what the service stands on is away: stop consuming, hand back
     ├── TransientFailure         may go well later: retried after the broker's delay
     │   ├── NotKnownYet          an event that comes before the one it builds on
@@ -43,6 +44,10 @@ class BrokerUnavailable(OperationFailed):
 
 class BrokerRefused(BrokerUnavailable):
     """The broker refuses this service."""
+
+
+class BrokerTooOld(BrokerRefused):
+    """The broker is older than this system needs."""
 
 
 class DependencyUnavailable(ShopError):
