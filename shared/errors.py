@@ -7,6 +7,7 @@
     │   ├── UnreadableContractFile   `make contracts`: exit code 1
     │   └── BrokerUnavailable        process: waits and connects again
     │       └── BrokerRefused        process: gives up, connecting again does not help
+    │           └── BrokerTooOld     process: gives up
     ├── DependencyUnavailable        delivery: requeued uncounted; consuming stops for now
     ├── UndeclaredEvent              delivery: retried, the code of the service is wrong
     ├── EventIsImmutable             delivery: retried, the code of the service is wrong
@@ -106,6 +107,10 @@ class BrokerRefused(BrokerUnavailable):
     Connecting again does not help: wrong credentials, missing permission or an unsupported
     version. A service gives up after a few attempts; a command ends with exit code 1.
     """
+
+
+class BrokerTooOld(BrokerRefused):
+    """The broker is older than this system needs."""
 
 
 class DependencyUnavailable(ShopError):

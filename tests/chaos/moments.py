@@ -11,7 +11,7 @@ from typing import TypeVar
 import psycopg
 
 from shared.errors import BrokerUnavailable
-from shared.messaging.rabbitmq.session import FAILURES
+from shared.messaging.rabbitmq.errors import PIKA_ERRORS
 from shared.storage.database import DATABASE_ERRORS
 from tests.chaos import holdings
 from tests.chaos.crew import Member
@@ -33,7 +33,7 @@ UNREACHABLE = (
     *DATABASE_ERRORS,
     HTTPException,
     BrokerUnavailable,
-    *FAILURES,
+    *PIKA_ERRORS,
 )
 """What looking raises while another fault has the server."""
 

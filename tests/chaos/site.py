@@ -20,8 +20,8 @@ from services.inventory.service import inventory
 from shared.errors import BrokerUnavailable
 from shared.messaging.connect import broker_at
 from shared.messaging.ports.publisher import Message, Publisher
+from shared.messaging.rabbitmq.errors import PIKA_ERRORS
 from shared.messaging.rabbitmq.management import Management
-from shared.messaging.rabbitmq.session import FAILURES
 from shared.storage.database import DATABASE_ERRORS, Database
 from shop import registry
 from tests.chaos import holdings, laws, servers
@@ -232,7 +232,7 @@ class Site:
             if holdings.left_at(self.management.get("queues") or []):
                 return None
             found = self.evidence()
-        except (BrokerUnavailable, *FAILURES, *DATABASE_ERRORS):
+        except (BrokerUnavailable, *PIKA_ERRORS, *DATABASE_ERRORS):
             return None
         return None if laws.breaches(found) else found
 

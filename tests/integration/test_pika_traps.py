@@ -1,4 +1,4 @@
-"""What is known to go wrong with pika; each test fails without its remedy."""
+"""Known problems of pika; each test fails without its workaround."""
 
 import socket
 import socketserver
@@ -31,8 +31,8 @@ def broker(rabbitmq_vhost: Vhost) -> Iterator[RabbitBroker]:
     broker.close()
 
 
-class HangUp(socketserver.BaseRequestHandler):
-    """As a broker that is still starting: it hears the first word, and hangs up."""
+class CloseAfterHeader(socketserver.BaseRequestHandler):
+    """Closes the connection after the protocol header, as a broker does that is still starting."""
 
     def handle(self) -> None:
         self.request.recv(8)
@@ -40,15 +40,15 @@ class HangUp(socketserver.BaseRequestHandler):
 
 @contextmanager
 def frozen() -> Iterator[tuple[int, str]]:
-    """A port on which all connect and nobody answers; and what that is called."""
+    """A port that accepts connections and never answers, and the error that this causes."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1], "does not answer"
 
 
 @contextmanager
 def starting() -> Iterator[tuple[int, str]]:
-    """A port on which everybody is hung up on; and what that is called."""
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), HangUp) as server:
+    """A port that closes each connection, and the error that this causes."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), CloseAfterHeader) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_address[1], "is still starting"
         server.shutdown()
@@ -61,85 +61,92 @@ def test_a_handler_slower_than_the_heartbeat_keeps_its_connection(
     messages = [order_placed(), order_placed()]
     send(broker, *messages)
     monkeypatch.setattr(address, "HEARTBEAT", 1)
-    impatient = RabbitBroker(rabbitmq_vhost.amqp_url)
-    consumer = impatient.consumer("email", prefetch=1)
-    taken = receive(consumer)
+    short_heartbeat = RabbitBroker(rabbitmq_vhost.amqp_url)
+    consumer = short_heartbeat.consumer("email", prefetch=1)
+    deliveries = receive(consumer)
 
-    threading.Event().wait(4)  # the broker hangs up on who is silent for two or three heartbeats
-    settle_all(consumer, taken, Outcome.DONE)
+    threading.Event().wait(4)  # the broker closes a connection after two missed heartbeats
+    settle_all(consumer, deliveries, Outcome.DONE)
 
-    taken += receive(consumer)
-    assert [(each.body, each.attempt) for each in taken] == [(each.body, 1) for each in messages]
-    impatient.close()
+    deliveries += receive(consumer)
+    assert [(taken.body, taken.attempt) for taken in deliveries] == [
+        (message.body, 1) for message in messages
+    ]
+    short_heartbeat.close()
 
 
 def test_a_silent_broker_is_noticed_within_a_minute(broker: RabbitBroker) -> None:
-    """That is 2 × (heartbeat + 5); the broker's own proposal would make it two."""
+    """Within 2 × (heartbeat + 5) seconds; with the broker's default it would be two minutes."""
     send(broker, order_placed())
     consumer = broker.consumer("email", prefetch=1)
     receive(consumer)
 
     assert consumer._connection is not None
-    assert consumer._connection.params.heartbeat in range(10, 16)  # as both have agreed
+    assert consumer._connection.params.heartbeat in range(10, 16)  # as negotiated
 
 
 def test_what_arrives_while_the_prefetch_is_raised_counts_no_attempt(broker: RabbitBroker) -> None:
-    """The consumer is cancelled for it, and meanwhile pika rejects what arrives."""
+    """The consumer is cancelled for that, and pika rejects what arrives meanwhile."""
     consumer = broker.consumer("email", prefetch=20, slow_start=False)
     send(broker, order_placed())
     taken = receive(consumer)
-    consumer._taken_at_once = 1  # as of one that was slow_start until now
-    others_are_there = threading.Event()
+    consumer._current_prefetch = 1  # as during a slow start, which ends now
+    others_are_sent = threading.Event()
 
-    def settle_unread() -> None:
-        others_are_there.wait(TIMEOUT)
+    def settle_before_reading() -> None:
+        others_are_sent.wait(TIMEOUT)
         consumer._settle([(taken[0], Outcome.DONE)])
 
-    consumer.call(settle_unread)
+    consumer.submit(settle_before_reading)
     send(broker, *[order_placed() for _ in range(10)])
     eventually(lambda: broker.depth("email").ready == 0)
-    others_are_there.set()
+    others_are_sent.set()
 
-    assert [each.attempt for each in receive(consumer, 10)] == [1] * 10
+    assert [delivery.attempt for delivery in receive(consumer, 10)] == [1] * 10
 
 
-@pytest.mark.parametrize("trouble", [frozen, starting])
-def test_who_connects_when_the_broker_cannot_is_told_and_gets_through_later(
+@pytest.mark.parametrize("failing", [frozen, starting])
+def test_connecting_to_a_broker_that_is_not_ready_fails_and_succeeds_once_it_is(
     broker: RabbitBroker,
     monkeypatch: pytest.MonkeyPatch,
-    trouble: Callable[[], AbstractContextManager[tuple[int, str]]],
+    failing: Callable[[], AbstractContextManager[tuple[int, str]]],
 ) -> None:
-    monkeypatch.setattr(address, "CONNECT_SECONDS", 0.5)
-    monkeypatch.setattr(publisher, "_PATIENCE", 1.0)
-    with trouble() as (port, told), closing(RabbitBroker(f"amqp://a:b@127.0.0.1:{port}")) as away:
-        consumer, sending = away.consumer("email", prefetch=1), away.publisher()
+    monkeypatch.setattr(address, "CONNECT_TIMEOUT", 0.5)
+    monkeypatch.setattr(publisher, "_UNAVAILABLE_TIMEOUT", 1.0)
+    with (
+        failing() as (port, error),
+        closing(RabbitBroker(f"amqp://a:b@127.0.0.1:{port}")) as not_ready,
+    ):
+        consumer, sending = not_ready.consumer("email", prefetch=1), not_ready.publisher()
 
-        with pytest.raises(BrokerUnavailable, match=told) as raised:
-            away.probe()
-        with pytest.raises(BrokerUnavailable, match=told):
+        with pytest.raises(BrokerUnavailable, match=error) as raised:
+            not_ready.probe()
+        with pytest.raises(BrokerUnavailable, match=error):
             sending.publish([order_placed()])
         assert not isinstance(raised.value, BrokerRefused)
         assert consumer.take(1, wait=0) == []
-        consumer.address = sending.address = broker._address  # it is there after all
-        monkeypatch.setattr(publisher, "_PATIENCE", TIMEOUT)
+        consumer.address = sending.address = broker._address  # it is ready now
+        monkeypatch.setattr(publisher, "_UNAVAILABLE_TIMEOUT", TIMEOUT)
 
         assert sending.publish([order_placed()]) == [None]
         assert len(receive(consumer)) == 1
 
 
-def test_a_host_that_nobody_knows_is_told_by_name() -> None:
-    with pytest.raises(BrokerUnavailable, match=r"host name 'nowhere\.invalid' is not known"):
+def test_an_unknown_host_is_named() -> None:
+    with pytest.raises(BrokerUnavailable, match=r"host name 'nowhere\.invalid' cannot be resolved"):
         RabbitBroker("amqp://a:b@nowhere.invalid").probe()
 
 
-def test_what_pika_raises_after_a_loss_is_an_unavailable_broker(rabbitmq_vhost: Vhost) -> None:
+def test_a_value_error_of_pika_means_an_unavailable_broker(
+    rabbitmq_vhost: Vhost,
+) -> None:
     """https://github.com/pika/pika/issues/1291."""
     with pytest.raises(BrokerUnavailable), open_session(address.parse(rabbitmq_vhost.amqp_url)):
         raise ValueError("Timeout closed before call")
 
 
-class Wire:
-    """What a publisher needs of a channel."""
+class FakeChannel:
+    """The parts of a channel that a publisher uses."""
 
     channel_number = 1
     params = SimpleNamespace(frame_max=131_072)
@@ -149,10 +156,10 @@ class Wire:
         self.writes: list[list[bytes]] = []
         self._output_marshaled_frames = self.writes.append
 
-    def carry(self, sending: publisher.RabbitPublisher) -> None:
-        """As after a connection."""
+    def open(self, sending: publisher.RabbitPublisher) -> None:
+        """Make it the publisher's new channel."""
         sending._channel, sending._ready, sending._next_tag = self, True, 1  # type: ignore[assignment]
-        sending._pump()
+        sending._send()
 
     @staticmethod
     def confirm(sending: publisher.RabbitPublisher, tag: int, *, multiple: bool) -> None:
@@ -162,25 +169,25 @@ class Wire:
 
 @pytest.fixture
 def sending() -> publisher.RabbitPublisher:
-    """A publisher with a window's messages to send."""
+    """A publisher with as many messages to send as fit into its window."""
     sending = publisher.RabbitPublisher(address.parse("amqp://a:b@nowhere.invalid"), name="some")
-    sending._calls.append(Batch([order_placed() for _ in range(publisher.WINDOW)]))
+    sending._waiting.append(Batch([order_placed() for _ in range(publisher.WINDOW)]))
     return sending
 
 
 def test_many_are_sent_at_once_and_confirmed_in_any_order(
     sending: publisher.RabbitPublisher,
 ) -> None:
-    """Waiting for each confirm would cost a round trip and a sync to disk each."""
-    [batch] = sending._calls
-    (wire := Wire()).carry(sending)
+    """Waiting for each confirm would cost a round trip and a disk sync each."""
+    [batch] = sending._waiting
+    (channel := FakeChannel()).open(sending)
     unconfirmed = []
 
     for tag, multiple in ((400, False), (200, True), (500, False), (499, True)):
-        wire.confirm(sending, tag, multiple=multiple)
+        channel.confirm(sending, tag, multiple=multiple)
         unconfirmed.append(len(batch.unconfirmed))
 
-    assert len(wire.writes) == 1
+    assert len(channel.writes) == 1
     assert unconfirmed == [499, 299, 298, 0]
     assert batch.finished.is_set()
 
@@ -188,62 +195,62 @@ def test_many_are_sent_at_once_and_confirmed_in_any_order(
 def test_what_was_unconfirmed_when_the_connection_was_lost_is_sent_again(
     sending: publisher.RabbitPublisher,
 ) -> None:
-    [batch] = sending._calls
-    (first := Wire()).carry(sending)
+    [batch] = sending._waiting
+    (first := FakeChannel()).open(sending)
     first.confirm(sending, 200, multiple=True)
 
-    sending._lost()
-    (second := Wire()).carry(sending)
+    sending._on_disconnected()
+    (second := FakeChannel()).open(sending)
 
     assert list(batch.unconfirmed.values()) == list(range(200, 500))
     second.confirm(sending, 300, multiple=True)
     assert batch.finished.is_set()
 
 
-def test_while_one_waits_for_its_last_confirms_the_next_is_sent(
+def test_while_a_batch_awaits_its_last_confirms_the_next_is_sent(
     sending: publisher.RabbitPublisher,
 ) -> None:
-    """Else the broker would have less to do at the end of each batch."""
-    [first] = sending._calls
-    (wire := Wire()).carry(sending)
+    """Otherwise the broker would be idle at the end of each batch."""
+    [first] = sending._waiting
+    (channel := FakeChannel()).open(sending)
     second = Batch([order_placed() for _ in range(publisher.WINDOW)])
-    sending._calls.append(second)
+    sending._waiting.append(second)
 
-    wire.confirm(sending, 300, multiple=True)
+    channel.confirm(sending, 300, multiple=True)
 
     assert (len(first.unconfirmed), len(second.unconfirmed)) == (200, 300)
-    wire.confirm(sending, 800, multiple=True)
+    channel.confirm(sending, 800, multiple=True)
     assert first.finished.is_set()
-    wire.confirm(sending, 1000, multiple=True)
+    channel.confirm(sending, 1000, multiple=True)
     assert second.finished.is_set()
 
 
-def test_after_one_of_two_batches_closed_the_channel_each_is_sent_alone(
+def test_after_a_message_of_two_batches_closed_the_channel_each_is_sent_alone(
     sending: publisher.RabbitPublisher,
 ) -> None:
-    """Nobody knows whose fault it was, and the others must go on."""
+    """It is not known which message it was, and the others must be sent."""
     second = Batch([order_placed()])
-    sending._calls.append(second)
-    (wire := Wire()).carry(sending)
-    wire.confirm(sending, 498, multiple=True)
-    sending._pump()
-    [first, _] = sending._calls
+    sending._waiting.append(second)
+    (channel := FakeChannel()).open(sending)
+    channel.confirm(sending, 498, multiple=True)
+    sending._send()
+    [first, _] = sending._waiting
     assert (len(first.unconfirmed), len(second.unconfirmed)) == (2, 1)
 
-    def alone() -> tuple[int, int]:
+    def unconfirmed() -> tuple[int, int]:
         return len(first.unconfirmed), len(second.unconfirmed)
 
-    sending._blame("too large")
-    wire.carry(sending)
-    assert alone() == (1, 0)
-    wire.confirm(sending, 1, multiple=False)
-    assert alone() == (1, 0)
-    sending._blame("too large")
-    wire.carry(sending)
-    assert alone() == (0, 1)
-    wire.confirm(sending, 1, multiple=False)
+    sending._isolate_poison("too large")
+    channel.open(sending)
+    assert unconfirmed() == (1, 0)
+    channel.confirm(sending, 1, multiple=False)
+    assert unconfirmed() == (1, 0)
+    sending._isolate_poison("too large")
+    channel.open(sending)
+    assert unconfirmed() == (0, 1)
+    channel.confirm(sending, 1, multiple=False)
 
-    assert [each for each in first.reasons if each] == ["the broker refuses it: too large"]
+    assert [reason for reason in first.reasons if reason] == ["the broker refuses it: too large"]
     assert second.reasons == [None]
     assert first.finished.is_set()
     assert second.finished.is_set()

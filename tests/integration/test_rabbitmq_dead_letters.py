@@ -14,7 +14,8 @@ from shared.errors import BrokerUnavailable
 from shared.messaging.codec import encode
 from shared.messaging.ports.consumer import Outcome
 from shared.messaging.ports.publisher import Message
-from shared.messaging.rabbitmq import RabbitBroker, consumer, grant
+from shared.messaging.rabbitmq import RabbitBroker, buffer, grant
+from shared.messaging.rabbitmq.consumer import RabbitConsumer
 from shared.messaging.topology import Topology
 from shared.operations.dead_letters.dead_queue import DeadQueue
 from shared.operations.dead_letters.listing import grouped
@@ -32,7 +33,7 @@ PASSWORD = "hush/hush@%"  # noqa: S105 - nobody's
 
 @pytest.fixture
 def dead(rabbitmq_vhost: Vhost, tmp_path: Path) -> Iterator[DeadQueue]:
-    """The dead queue as the service's own user may see it."""
+    """The dead queue, with the permissions of the service's own user."""
     admin = RabbitBroker(rabbitmq_vhost.amqp_url, admin_url=rabbitmq_vhost.admin_url)
     topology = Topology(queues=(SERVICE.queue(),))
     assert admin.set_up(topology) == []
@@ -47,7 +48,7 @@ def dead(rabbitmq_vhost: Vhost, tmp_path: Path) -> Iterator[DeadQueue]:
 
 
 def bury(dead: DeadQueue, messages: Sequence[Message], *, count: int | None = None) -> None:
-    """Let these die unhandled, with what else waits: so many in all."""
+    """Publish these and settle as dead as many deliveries of the queue; by default these."""
     count = count or len(messages)
     dead.broker.publisher().publish(messages)
     dying = dead.broker.consumer(SERVICE.name, prefetch=count, slow_start=False)
@@ -64,18 +65,18 @@ def letters(count: int, *, body_bytes: int = 0) -> list[Message]:
     events = [ThingHappened(name=f"thing-{n}", secret="x" * body_bytes) for n in range(count)]
     return [
         Message(
-            event_id=str(each.event_id),
-            topic=each.topic,
-            type=each.type,
-            body=encode(each, source="elsewhere"),
+            event_id=str(event.event_id),
+            topic=event.topic,
+            type=event.type,
+            body=encode(event, source="elsewhere"),
             source="elsewhere",
             only_to=SERVICE.name,
         )
-        for each in events
+        for event in events
     ]
 
 
-def test_a_service_may_list_and_retry_ten_thousand_of_its_own(dead: DeadQueue) -> None:
+def test_a_service_may_list_and_retry_ten_thousand_of_its_dead_letters(dead: DeadQueue) -> None:
     messages = letters(10_000)
     bury(dead, messages)
 
@@ -87,49 +88,49 @@ def test_a_service_may_list_and_retry_ten_thousand_of_its_own(dead: DeadQueue) -
     eventually(lambda: ready(dead, "counting") == 10_000)
     consumer = dead.broker.consumer("counting", prefetch=10_000, slow_start=False)
     again = receive(consumer, 10_000)
-    assert [each.event_id for each in again] == [each.event_id for each in messages]
-    assert {each.replays for each in again} == {1}
+    assert [delivery.event_id for delivery in again] == [letter.event_id for letter in messages]
+    assert {delivery.replays for delivery in again} == {1}
     assert ready(dead, "counting.dead") == 0
 
 
-def test_what_nobody_takes_is_left_with_the_broker(
+def test_more_than_the_buffer_holds_stays_at_the_broker(
     dead: DeadQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumer, "_MOST_UNTAKEN_BYTES", 1_000_000)
+    monkeypatch.setattr(buffer, "_MAX_BYTES", 1_000_000)
     bury(dead, letters(40, body_bytes=100_000))
 
-    looking = RabbitBroker.consumer(dead.broker, "counting.dead", prefetch=40, slow_start=False)  # type: ignore[arg-type]
-    first = receive(looking)  # the thread that reads waits for room by now
-    eventually(lambda: looking._untaken_bytes > 1_000_000)
-    assert looking._untaken_bytes < 1_300_000
-    rest = receive(looking, 39)
+    listing = RabbitBroker.consumer(dead.broker, "counting.dead", prefetch=40, slow_start=False)  # type: ignore[arg-type]
+    first = receive(listing)
+    eventually(lambda: listing._buffer._bytes > 1_000_000)
+    assert listing._buffer._bytes < 1_300_000
+    rest = receive(listing, 39)
 
-    assert len({each.event_id for each in [*first, *rest]}) == 40
-    looking.close()
+    assert len({delivery.event_id for delivery in [*first, *rest]}) == 40
+    listing.close()
     eventually(lambda: ready(dead, "counting.dead") == 40)
 
 
 def lose_the_connection(dead: DeadQueue) -> None:
-    """The one that holds the letters."""
-    [holding] = dead._consumers
-    assert isinstance(holding, consumer.RabbitConsumer)
-    holding.call(partial(holding.drop, ConnectionResetError()))
-    eventually(lambda: not holding.is_consuming)
+    """Close the connection on which the dead letters were delivered."""
+    [consumer] = dead._consumers
+    assert isinstance(consumer, RabbitConsumer)
+    consumer.submit(partial(consumer.disconnect, ConnectionResetError()))
+    eventually(lambda: not consumer.is_consuming)
 
 
-def test_a_look_whose_connection_is_lost_says_so_and_counts_nothing_twice(dead: DeadQueue) -> None:
+def test_a_listing_whose_connection_is_lost_fails_and_counts_nothing_twice(dead: DeadQueue) -> None:
     bury(dead, letters(120))
-    look = dead.letters()
-    list(islice(look, 60))
+    listing = dead.letters()
+    list(islice(listing, 60))
 
     lose_the_connection(dead)
 
     with pytest.raises(BrokerUnavailable, match="was lost; try again"):
-        list(look)
-    assert [each.count for each in grouped(dead)] == [120]
+        list(listing)
+    assert [group.count for group in grouped(dead)] == [120]
 
 
-def test_a_retry_whose_connection_is_lost_says_so_and_loses_nothing(dead: DeadQueue) -> None:
+def test_a_retry_whose_connection_is_lost_fails_and_loses_nothing(dead: DeadQueue) -> None:
     messages = letters(150)
     bury(dead, messages)
 
@@ -137,24 +138,24 @@ def test_a_retry_whose_connection_is_lost_says_so_and_loses_nothing(dead: DeadQu
         retry(dead, progress=lambda _done, _all: lose_the_connection(dead))
     done = retry(dead)
 
-    assert done == Retried(retried=50)  # once more; the inbox will know them
+    assert done == Retried(retried=50)  # a second time; the inbox ignores the duplicates
     eventually(lambda: ready(dead, "counting") == 200)
     again = receive(dead.broker.consumer("counting", prefetch=200, slow_start=False), 200)
-    assert {each.event_id for each in again} == {each.event_id for each in messages}
+    assert {delivery.event_id for delivery in again} == {letter.event_id for letter in messages}
     assert ready(dead, "counting.dead") == 0
 
 
 def test_closing_does_not_wait_for_room(dead: DeadQueue, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(consumer, "_MOST_UNTAKEN_BYTES", 100_000)
-    monkeypatch.setattr(consumer, "_LONGEST_STOP", 3600)
+    monkeypatch.setattr(buffer, "_MAX_BYTES", 100_000)
+    monkeypatch.setattr(buffer, "_MAX_BLOCK", 3600)
     bury(dead, letters(20, body_bytes=100_000))
-    looking = RabbitBroker.consumer(dead.broker, "counting.dead", prefetch=20, slow_start=False)  # type: ignore[arg-type]
-    receive(looking)
+    listing = RabbitBroker.consumer(dead.broker, "counting.dead", prefetch=20, slow_start=False)  # type: ignore[arg-type]
+    receive(listing)
 
-    looking.close()
+    listing.close()
 
-    assert looking._thread is not None
-    assert not looking._thread.is_alive()
+    assert listing._thread is not None
+    assert not listing._thread.is_alive()
     eventually(lambda: ready(dead, "counting.dead") == 20)
 
 
@@ -164,17 +165,17 @@ def channel(vhost: Vhost) -> Iterator[pika.adapters.blocking_connection.Blocking
         yield connection.channel()
 
 
-def test_properties_that_cannot_be_decoded_are_as_none(
+def test_a_letter_with_an_undecodable_header_is_listed(
     dead: DeadQueue, rabbitmq_vhost: Vhost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [neighbour] = letters(1)
-    past_all_time = pika.BasicProperties(headers={"at": datetime.now(UTC)})  # type: ignore[no-untyped-call]
-    with channel(rabbitmq_vhost) as open_channel, monkeypatch.context() as lying:
-        lying.setattr("calendar.timegm", lambda _: 2**62)
-        open_channel.basic_publish("replays", "counting", b"{}", past_all_time)
+    far_future = pika.BasicProperties(headers={"at": datetime.now(UTC)})  # type: ignore[no-untyped-call]
+    with channel(rabbitmq_vhost) as open_channel, monkeypatch.context() as patch:
+        patch.setattr("calendar.timegm", lambda _: 2**62)
+        open_channel.basic_publish("replays", "counting", b"{}", far_future)
     bury(dead, [neighbour], count=2)
 
-    groups = {each.example: each.error for each in grouped(dead)}
+    groups = {group.example: group.error for group in grouped(dead)}
 
     assert groups.pop(neighbour.event_id) == "rejected"
     assert list(groups.values()) == ["MalformedEvent"]
@@ -188,11 +189,11 @@ def test_properties_that_cannot_be_decoded_are_as_none(
         pytest.param({"headers": {"shop-replays": -(2**62)}}, id="absurd-counts"),
         pytest.param({"headers": {"x-last-death-reason": ["a"] * 500}}, id="a-list"),
         pytest.param({"headers": {"x" * 200: "y" * 60_000}}, id="absurd-sizes"),
-        pytest.param({"message_id": "x" * 255, "type": "\x1b[31m"}, id="unshowable"),
+        pytest.param({"message_id": "x" * 255, "type": "\x1b[31m"}, id="not-printable"),
         pytest.param({"priority": 255, "timestamp": 2**63 - 1}, id="end-of-time"),
     ],
 )
-def test_properties_that_lie_are_shown_and_retried_all_the_same(
+def test_letters_with_forged_properties_are_listed_and_retried(
     dead: DeadQueue, rabbitmq_vhost: Vhost, properties: dict[str, object]
 ) -> None:
     with channel(rabbitmq_vhost) as open_channel:

@@ -1,4 +1,4 @@
-"""What only a real stream does: it loses connections, and drops its oldest segments."""
+"""What only a real stream does: it loses connections and drops its oldest segments."""
 
 import struct
 from collections.abc import Iterator
@@ -33,102 +33,133 @@ def broker(rabbitmq_vhost: Vhost, request: pytest.FixtureRequest) -> Iterator[Ra
     broker = RabbitBroker(
         rabbitmq_vhost.amqp_url, admin_url=rabbitmq_vhost.admin_url, app=rabbitmq_vhost.name
     )
-    # A stream keeps the size of segments that it was made with.
+    # A stream keeps the segment size that it was declared with.
     assert broker.set_up(replace(TOPOLOGY, history=getattr(request, "param", History()))) == []
     yield broker
     broker.close()
 
 
-def test_a_reading_whose_connection_is_lost_goes_on_without_a_gap_or_a_copy(
+def test_reading_continues_after_a_lost_connection_without_gap_or_duplicate(
     broker: RabbitBroker, rabbitmq_vhost: Vhost
 ) -> None:
     messages = [order_placed() for _ in range(5_000)]
     broker.publisher().publish(messages)
     history = broker.history()
-    reading = history.read(end=history.end())
-    read = [each.body for each in islice(reading, 1_200)]
+    records = history.read(end=history.end())
+    bodies = [record.body for record in islice(records, 1_200)]
 
     close_connections(rabbitmq_vhost, f"{rabbitmq_vhost.name} history")
-    read += [each.body for each in reading]
+    bodies += [record.body for record in records]
 
-    assert read == [each.body for each in messages]
-
-
-def test_a_header_that_pika_cannot_hold_is_in_nobodys_way(
-    broker: RabbitBroker, rabbitmq_vhost: Vhost
-) -> None:
-    messages = [order_placed() for _ in range(2)]
-    broker.publisher().publish(messages[:1])
-    with open_session(parse(rabbitmq_vhost.amqp_url)) as session:
-        late = TimeTenThousand()  # type: ignore[no-untyped-call]
-        session.channel.basic_publish(EVENTS, "order.placed", b"late", late)
-    broker.publisher().publish(messages[1:])
-    history = broker.history()
-
-    read = [each.body for each in history.read(end=history.end())]
-
-    assert read == [messages[0].body, b"late", messages[1].body]
+    assert bodies == [message.body for message in messages]
 
 
-class TimeTenThousand(spec.BasicProperties):
-    """A header holds the first second after the year 9999, where Python's times end."""
+class HostileProperties(spec.BasicProperties):
+    """Properties with a table of headers as it is on the wire."""
+
+    def __init__(self, headers: bytes) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._table = struct.pack(">I", len(headers)) + headers
 
     def encode(self) -> list[bytes]:
-        table = b"\x01aT" + struct.pack(">Q", 253_402_300_800)
-        flags = struct.pack(">H", spec.BasicProperties.FLAG_HEADERS)
-        return [flags, struct.pack(">I", len(table)), table]
+        return [struct.pack(">H", spec.BasicProperties.FLAG_HEADERS), self._table]
 
 
-def test_a_stream_that_is_deleted_under_a_reading_is_not_its_end(
+FAR_FUTURE = b"\x01aT" + struct.pack(">Q", 253_402_300_800)
+FORGED_OFFSET = b"\x0fx-stream-offsetl" + struct.pack(">q", 3)
+
+
+def nested(depth: int) -> bytes:
+    """A header with arrays within arrays."""
+    value = b""
+    for _ in range(depth):
+        value = b"A" + struct.pack(">I", len(value)) + value
+    return b"\x01a" + value
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param(FAR_FUTURE, id="time-after-9999"),
+        pytest.param(nested(2_000), id="nested"),
+        pytest.param(FORGED_OFFSET, id="forged-offset"),
+        pytest.param(FORGED_OFFSET + FAR_FUTURE, id="forged-offset-and-time"),
+        pytest.param(b"\x01aS" + struct.pack(">I", 25) + FORGED_OFFSET, id="offset-in-text"),
+    ],
+)
+def test_a_message_with_hostile_headers_is_read_like_any_other(
+    broker: RabbitBroker, rabbitmq_vhost: Vhost, headers: bytes
+) -> None:
+    messages = [order_placed() for _ in range(3)]
+    broker.publisher().publish(messages[:2])
+    with open_session(parse(rabbitmq_vhost.amqp_url)) as session:
+        session.channel.basic_publish(
+            EVENTS, "order.placed", b"hostile", HostileProperties(headers)
+        )
+    history = broker.history()
+    end_after_hostile = history.end()
+    broker.publisher().publish(messages[2:])
+
+    records = list(history.read(end=history.end()))
+
+    expected = [messages[0].body, messages[1].body, b"hostile", messages[2].body]
+    assert [record.body for record in records] == expected
+    offsets = [record.offset for record in records]
+    assert offsets == sorted(set(offsets))
+    assert offsets[2] + 1 == end_after_hostile
+    assert list(history.read(start=offsets[2], end=end_after_hostile)) == [records[2]]
+
+
+def test_a_stream_that_is_deleted_while_it_is_read_is_an_error(
     broker: RabbitBroker, rabbitmq_vhost: Vhost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.messaging.rabbitmq.history._TRIES", 2)
+    monkeypatch.setattr("shared.messaging.rabbitmq.history._MAX_FAILURES", 2)
     broker.publisher().publish([order_placed()])
-    reading = broker.history().read(end=100)
-    next(reading)
+    records = broker.history().read(end=100)
+    next(records)
 
     Management(rabbitmq_vhost.admin_url).delete("queues", rabbitmq_vhost.name, HISTORY)
 
     with pytest.raises(BrokerUnavailable, match="shop setup"):
-        next(reading)
+        next(records)
 
 
 @pytest.mark.parametrize("broker", [SMALL], ids=["small"], indirect=True)
-def test_when_the_oldest_segments_are_dropped_the_history_says_since_when_it_is_kept(
+def test_when_the_oldest_segments_are_dropped_the_history_is_known_as_truncated(
     broker: RabbitBroker,
 ) -> None:
     publisher, history = broker.publisher(), broker.history()
     day = datetime(2026, 11, 20, tzinfo=UTC)
 
-    def window() -> list[Message]:
+    def messages() -> list[Message]:
         return [message(placed(f"ORD-{n}", occurred_at=day, reason="x" * 400)) for n in range(500)]
 
-    def what_is_left() -> TruncatedHistory | None:
-        publisher.publish(window())
+    def truncation() -> TruncatedHistory | None:
+        publisher.publish(messages())
         return truncated_history(history)
 
-    assert until(what_is_left, seconds=60) == TruncatedHistory(day)
+    assert until(truncation, seconds=60) == TruncatedHistory(day)
     first = history.first()
     assert first is not None
     assert list(islice(history.read(end=history.end()), 1)) == [first]
 
 
-def test_a_stream_that_was_made_anew_ends_where_it_ends(broker: RabbitBroker) -> None:
+def test_an_end_beyond_the_stream_is_not_waited_for(broker: RabbitBroker) -> None:
     event = placed("ORD-1")
     broker.publisher().publish([message(event)])
 
-    read = list(broker.history().read(start=0, end=1_000))
+    records = list(broker.history().read(start=0, end=1_000))
 
-    assert [each.body for each in read] == [encode(event, source="orders")]
+    assert [record.body for record in records] == [encode(event, source="orders")]
 
 
-def test_a_password_that_is_wrong_is_not_tried_again_and_again(rabbitmq_vhost: Vhost) -> None:
+def test_a_wrong_password_is_not_retried(rabbitmq_vhost: Vhost) -> None:
     stranger = RabbitBroker(rabbitmq_vhost.as_user("nobody", "nothing"))
 
     with pytest.raises(BrokerRefused, match="refuses the user"):
         stranger.history().end()
 
 
-def test_before_set_up_it_says_what_to_do(rabbitmq_vhost: Vhost) -> None:
+def test_before_set_up_the_error_names_the_command(rabbitmq_vhost: Vhost) -> None:
     with pytest.raises(BrokerUnavailable, match="shop setup"):
         RabbitBroker(rabbitmq_vhost.amqp_url).history().end()

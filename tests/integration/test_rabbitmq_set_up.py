@@ -26,11 +26,12 @@ def broker(rabbitmq_vhost: Vhost) -> RabbitBroker:
     return RabbitBroker(rabbitmq_vhost.amqp_url, admin_url=rabbitmq_vhost.admin_url)
 
 
-def seen(management: Management, vhost: str) -> dict[str, list[Any]]:
-    """What set-up makes, without the figures that change by themselves."""
+def declared(management: Management, vhost: str) -> dict[str, list[Any]]:
+    """What set-up declares, without statistics."""
+    queues = management.get("queues", vhost)
     return {
-        "exchanges": [each["name"] for each in management.get("exchanges", vhost)],
-        "queues": [(each["name"], each["arguments"]) for each in management.get("queues", vhost)],
+        "exchanges": [exchange["name"] for exchange in management.get("exchanges", vhost)],
+        "queues": [(queue["name"], queue["arguments"]) for queue in queues],
         "bindings": management.get("bindings", vhost),
         "policies": management.get("policies", vhost),
     }
@@ -40,33 +41,33 @@ def test_set_up_again_changes_nothing(
     broker: RabbitBroker, management: Management, rabbitmq_vhost: Vhost
 ) -> None:
     assert broker.set_up(TOPOLOGY) == []
-    before = seen(management, rabbitmq_vhost.name)
+    before = declared(management, rabbitmq_vhost.name)
 
     assert broker.set_up(TOPOLOGY) == []
 
-    assert seen(management, rabbitmq_vhost.name) == before
+    assert declared(management, rabbitmq_vhost.name) == before
     assert broker.check(TOPOLOGY) == []
 
 
-def test_set_up_unbinds_what_no_service_wants_any_more(
+def test_set_up_removes_stale_bindings_of_services_only(
     broker: RabbitBroker, management: Management, rabbitmq_vhost: Vhost
 ) -> None:
     broker.set_up(TOPOLOGY)
-    management.put("queues", rabbitmq_vhost.name, "looking", content={"durable": True})
-    place = ("bindings", rabbitmq_vhost.name, "e", "events", "q", "looking")
-    management.post(*place, content={"routing_key": "#"})
+    management.put("queues", rabbitmq_vhost.name, "watching", content={"durable": True})
+    path = ("bindings", rabbitmq_vhost.name, "e", "events", "q", "watching")
+    management.post(*path, content={"routing_key": "#"})
 
     broker.set_up(Topology(queues=(replace(EMAIL, topics=frozenset({"order.placed"})),)))
 
-    left = management.get("exchanges", rabbitmq_vhost.name, "events", "bindings", "source")
-    assert sorted((each["destination"], each["routing_key"]) for each in left) == [
+    bindings = management.get("exchanges", rabbitmq_vhost.name, "events", "bindings", "source")
+    assert sorted((binding["destination"], binding["routing_key"]) for binding in bindings) == [
         ("email", "order.placed"),
         ("history", "#"),
-        ("looking", "#"),  # a person's own: not ours to unbind
+        ("watching", "#"),  # declared by a person
     ]
 
 
-def test_set_up_changes_the_tuning_of_queues_that_are_there(broker: RabbitBroker) -> None:
+def test_set_up_changes_the_tuning_of_existing_queues(broker: RabbitBroker) -> None:
     broker.set_up(TOPOLOGY)
     slower = Topology(queues=(EMAIL, replace(LOYALTY, retry=Retry(delay=10, max_retries=30))))
     assert broker.check(slower) == [
@@ -80,7 +81,7 @@ def test_set_up_changes_the_tuning_of_queues_that_are_there(broker: RabbitBroker
 
 
 @pytest.mark.parametrize(
-    ("path", "finding"),
+    ("path", "difference"),
     [
         pytest.param(
             ("bindings", "{vhost}", "e", "events", "q", "email", "order.placed"),
@@ -103,47 +104,51 @@ def test_a_check_names_what_was_deleted(
     management: Management,
     rabbitmq_vhost: Vhost,
     path: tuple[str, ...],
-    finding: str,
+    difference: str,
 ) -> None:
     broker.set_up(TOPOLOGY)
 
-    management.delete(*(each.format(vhost=rabbitmq_vhost.name) for each in path))
+    management.delete(*(part.format(vhost=rabbitmq_vhost.name) for part in path))
 
-    assert finding in broker.check(TOPOLOGY)
+    assert difference in broker.check(TOPOLOGY)
     broker.set_up(TOPOLOGY)
     assert broker.check(TOPOLOGY) == []
 
 
-def test_a_queue_made_otherwise_is_named(
+def test_a_queue_with_other_properties_is_named(
     broker: RabbitBroker, management: Management, rabbitmq_vhost: Vhost
 ) -> None:
     management.put("queues", rabbitmq_vhost.name, "email", content={"durable": True})
 
-    with pytest.raises(BrokerRefused, match="the queue email is there, but made otherwise"):
+    with pytest.raises(BrokerRefused, match="the queue email exists with other properties"):
         broker.set_up(TOPOLOGY)
 
 
-def test_without_its_policy_no_queue_is_made(
+def test_no_queue_is_declared_before_its_policy(
     broker: RabbitBroker, rabbitmq_vhost: Vhost, management: Management
 ) -> None:
-    """Else the first message could fail without a delay, and without a limit."""
-    stranger = rabbitmq_vhost.admin_url.replace("admin:", "stranger:")
+    """Otherwise the first message could fail without a delay and a limit."""
+    unknown_user = rabbitmq_vhost.admin_url.replace("admin:", "stranger:")
 
     with pytest.raises(BrokerRefused, match="refuses the user"):
-        RabbitBroker(rabbitmq_vhost.amqp_url, admin_url=stranger).set_up(TOPOLOGY)
+        RabbitBroker(rabbitmq_vhost.amqp_url, admin_url=unknown_user).set_up(TOPOLOGY)
 
     assert management.get("queues", rabbitmq_vhost.name) == []
     assert broker.set_up(TOPOLOGY) == []
 
 
-def test_without_the_management_api_set_up_says_what_it_left(rabbitmq_vhost: Vhost) -> None:
-    left = RabbitBroker(rabbitmq_vhost.amqp_url).set_up(TOPOLOGY)
+def test_set_up_without_the_management_api_reports_what_it_skipped(
+    rabbitmq_vhost: Vhost,
+) -> None:
+    skipped = RabbitBroker(rabbitmq_vhost.amqp_url).set_up(TOPOLOGY)
 
-    assert len(left) == 2
-    assert all("SHOP_BROKER_ADMIN_URL" in each for each in left)
+    assert len(skipped) == 2
+    assert all("SHOP_BROKER_ADMIN_URL" in sentence for sentence in skipped)
 
 
-def test_without_the_management_api_a_check_still_misses_queues(rabbitmq_vhost: Vhost) -> None:
+def test_a_check_without_the_management_api_finds_missing_queues(
+    rabbitmq_vhost: Vhost,
+) -> None:
     broker = RabbitBroker(rabbitmq_vhost.amqp_url)
     broker.set_up(Topology(queues=(EMAIL,)))
 

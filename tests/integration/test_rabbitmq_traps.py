@@ -1,4 +1,4 @@
-"""What is known to go wrong with RabbitMQ; each test fails without its remedy."""
+"""Known problems of RabbitMQ; each test fails without its workaround."""
 
 import threading
 import time
@@ -24,7 +24,7 @@ from tests.contract.brokers import (
 from tests.support.waiting import eventually
 
 DELAY = 12.0
-"""Seconds: longer than a broker takes to start again."""
+"""Seconds; longer than a broker takes to restart."""
 
 
 def topology(retry: Retry | None = None) -> Topology:
@@ -42,14 +42,14 @@ def broker(rabbitmq_vhost: Vhost) -> Iterator[RabbitBroker]:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[servers.Server]:
-    """A broker that may be killed."""
+    """A broker that a test may kill."""
     need_docker()
     with servers.rabbitmq() as server:
         yield server
 
 
 @pytest.fixture
-def mortal(server: servers.Server) -> Iterator[RabbitBroker]:
+def killable(server: servers.Server) -> Iterator[RabbitBroker]:
     url = servers.amqp_url(server.ports[5672])
     broker = RabbitBroker(url, admin_url=servers.admin_url(server))
     assert broker.set_up(topology(Retry(delay=DELAY, max_delay=DELAY))) == []
@@ -57,10 +57,10 @@ def mortal(server: servers.Server) -> Iterator[RabbitBroker]:
     broker.close()
 
 
-def test_without_its_policy_a_queue_still_keeps_its_dead_letters(
+def test_a_queue_without_its_policy_still_keeps_its_dead_letters(
     broker: RabbitBroker, rabbitmq_vhost: Vhost
 ) -> None:
-    # The name of a policy follows its deletion by seconds, so its effect is waited for.
+    # The deletion of a policy takes effect after some seconds.
     management = Management(rabbitmq_vhost.admin_url)
     management.delete("policies", rabbitmq_vhost.name, "shop-email")
     eventually(
@@ -76,11 +76,11 @@ def test_without_its_policy_a_queue_still_keeps_its_dead_letters(
 
 
 @pytest.mark.docker
-def test_what_is_delayed_stays_so_when_the_broker_is_killed(
-    server: servers.Server, mortal: RabbitBroker
+def test_a_delayed_message_stays_delayed_when_the_broker_is_killed(
+    server: servers.Server, killable: RabbitBroker
 ) -> None:
-    send(mortal, message := order_placed())
-    consumer = mortal.consumer("email", prefetch=1)
+    send(killable, message := order_placed())
+    consumer = killable.consumer("email", prefetch=1)
     settle_all(consumer, receive(consumer), Outcome.RETRY)
     failed_at = time.monotonic()
     eventually(lambda: _delayed(server) == 1)
@@ -89,33 +89,33 @@ def test_what_is_delayed_stays_so_when_the_broker_is_killed(
     server.start()
     eventually(lambda: servers.broker_answers(server), within=servers.BOOT_SECONDS)
 
-    again = _patiently(consumer)
-    assert [(each.body, each.attempt) for each in again] == [(message.body, 2)]
+    again = _next(consumer)
+    assert [(delivery.body, delivery.attempt) for delivery in again] == [(message.body, 2)]
     assert time.monotonic() - failed_at >= DELAY * 0.9
     settle_all(consumer, again, Outcome.DONE)
 
 
 @pytest.mark.docker
-def test_a_dead_letter_without_its_queue_waits_until_that_is_made_again(
-    server: servers.Server, mortal: RabbitBroker
+def test_a_dead_letter_without_a_queue_is_kept_until_the_queue_is_declared_again(
+    server: servers.Server, killable: RabbitBroker
 ) -> None:
     management = Management(servers.admin_url(server))
     management.delete("queues", "/", "email.dead")
-    send(mortal, message := order_placed())
-    consumer = mortal.consumer("email", prefetch=1)
+    send(killable, message := order_placed())
+    consumer = killable.consumer("email", prefetch=1)
     settle_all(consumer, receive(consumer), Outcome.DEAD)
     eventually(lambda: management.get("queues", "/", "email").get("messages_dlx") == 1)
 
-    mortal.set_up(topology())
+    killable.set_up(topology())
 
-    found = _patiently(mortal.consumer("email.dead", prefetch=1))
-    assert [each.body for each in found] == [message.body]
+    dead = _next(killable.consumer("email.dead", prefetch=1))
+    assert [delivery.body for delivery in dead] == [message.body]
 
 
-def test_an_outcome_after_the_broker_ended_the_consumer_is_dropped(
+def test_a_settlement_after_the_broker_cancelled_the_consumer_is_ignored(
     broker: RabbitBroker, rabbitmq_vhost: Vhost
 ) -> None:
-    """As at its timeout: the consumer is cancelled, and channel and connection stay open."""
+    """As after a consumer timeout: channel and connection stay open."""
     send(broker, order_placed())
     consumer = broker.consumer("email", prefetch=1)
     before = receive(consumer)
@@ -127,15 +127,16 @@ def test_an_outcome_after_the_broker_ended_the_consumer_is_dropped(
 
     send(broker, message := order_placed())
     eventually(lambda: consumer.is_consuming, within=40)
-    assert [(each.body, each.attempt) for each in receive(consumer)] == [(message.body, 1)]
+    [taken] = receive(consumer)
+    assert (taken.body, taken.attempt) == (message.body, 1)
     assert broker.consumer("email.dead", prefetch=1).take(1, wait=1) == []
 
 
-def test_a_consumer_that_timed_out_goes_on_and_no_message_counts_an_attempt(
+def test_a_consumer_that_timed_out_continues_and_counts_no_attempt(
     rabbitmq_vhost: Vhost,
 ) -> None:
-    """The broker takes back what was held too long; what came later has not timed out."""
-    short = replace(topology().queues[0], deadline=-29.5)  # twice that and a minute are a second
+    """The broker requeues the delivery that was held too long; later ones have not timed out."""
+    short = replace(topology().queues[0], deadline=-29.5)  # a timeout of one second
     broker = RabbitBroker(rabbitmq_vhost.amqp_url, admin_url=rabbitmq_vhost.admin_url)
     assert broker.set_up(Topology(queues=(short,))) == []
     messages = [order_placed() for _ in range(3)]
@@ -150,31 +151,33 @@ def test_a_consumer_that_timed_out_goes_on_and_no_message_counts_an_attempt(
     settle_all(consumer, before, Outcome.DEAD)
 
     after = receive(consumer, 3)
-    assert {(each.body, each.attempt) for each in after} == {(each.body, 1) for each in messages}
+    assert {(delivery.body, delivery.attempt) for delivery in after} == {
+        (message.body, 1) for message in messages
+    }
     assert broker.depth("email.dead").ready == 0
     broker.close()
 
 
-def test_a_dead_letter_outlives_those_who_die_of_looking(broker: RabbitBroker) -> None:
-    """By default a queue drops what failed 21 times, and what a killed process held has failed."""
+def test_a_dead_letter_survives_many_failed_listings(broker: RabbitBroker) -> None:
+    """By default a queue drops a message after 21 failures, and a killed process counts as one."""
     send(broker, message := order_placed())
     consumer = broker.consumer("email", prefetch=1)
     settle_all(consumer, receive(consumer), Outcome.DEAD)
-    looking = broker.consumer("email.dead", prefetch=1, slow_start=False)
+    listing = broker.consumer("email.dead", prefetch=1, slow_start=False)
 
     for _ in range(25):
-        settle_all(looking, receive(looking), Outcome.RETRY)
+        settle_all(listing, receive(listing), Outcome.RETRY)
 
-    assert receive(looking)[0].body == message.body
+    assert receive(listing)[0].body == message.body
 
 
 @pytest.mark.docker
-def test_a_memory_alarm_is_told_to_who_publishes_and_stops_no_consumer(
-    server: servers.Server, mortal: RabbitBroker, monkeypatch: pytest.MonkeyPatch
+def test_a_memory_alarm_fails_publishing_and_stops_no_consumer(
+    server: servers.Server, killable: RabbitBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publisher, "_PATIENCE", 0.5)
-    send(mortal, order_placed(), order_placed())
-    sending, consumer = mortal.publisher(), mortal.consumer("email", prefetch=1)
+    monkeypatch.setattr(publisher, "_UNAVAILABLE_TIMEOUT", 0.5)
+    send(killable, order_placed(), order_placed())
+    sending, consumer = killable.publisher(), killable.consumer("email", prefetch=1)
     server.run("rabbitmqctl", "set_vm_memory_high_watermark", "0.00001")
 
     try:
@@ -189,16 +192,16 @@ def test_a_memory_alarm_is_told_to_who_publishes_and_stops_no_consumer(
 
 
 @pytest.mark.docker
-def test_what_only_this_broker_finds_too_large_is_set_aside_alone(
-    server: servers.Server, mortal: RabbitBroker
+def test_a_message_above_the_brokers_own_limit_is_rejected_alone(
+    server: servers.Server, killable: RabbitBroker
 ) -> None:
-    """It closes the channel, and with it the window of all that is unconfirmed."""
+    """It closes the channel, and the outcome of all unconfirmed messages becomes unknown."""
     batch = [order_placed() for _ in range(9)]
     batch[4] = order_placed(body=b"x" * 2000)
     server.run("rabbitmqctl", "eval", "persistent_term:put(max_message_size, 1000).")
 
     try:
-        reasons = mortal.publisher().publish(batch)
+        reasons = killable.publisher().publish(batch)
     finally:
         server.run("rabbitmqctl", "eval", f"persistent_term:put(max_message_size, {16 * 1024**2}).")
 
@@ -206,14 +209,14 @@ def test_what_only_this_broker_finds_too_large_is_set_aside_alone(
     assert reasons == [None] * 8
 
 
-def _patiently(consumer: Consumer) -> list[Delivery]:
-    """The next delivery, after a delay and a reconnection."""
-    until = time.monotonic() + 60
+def _next(consumer: Consumer) -> list[Delivery]:
+    """The next delivery, also after a delay and a reconnection."""
+    deadline = time.monotonic() + 60
     while not (taken := consumer.take(1, wait=0.5)):
-        assert time.monotonic() < until, "it never came"
+        assert time.monotonic() < deadline, "no delivery in time"
     return taken
 
 
 def _delayed(server: servers.Server) -> int:
-    found = Management(servers.admin_url(server)).get("queues", "/", "email") or {}
-    return int(found.get("messages_delayed", 0))
+    queue = Management(servers.admin_url(server)).get("queues", "/", "email") or {}
+    return int(queue.get("messages_delayed", 0))

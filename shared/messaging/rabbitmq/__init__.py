@@ -1,4 +1,4 @@
-"""RabbitMQ behind the broker port; the only package that knows pika."""
+"""The RabbitMQ adapter of the broker port; the only package that imports pika."""
 
 from shared.messaging.rabbitmq.broker import RabbitBroker
 from shared.messaging.rabbitmq.permissions import OPERATOR, grant

@@ -1,4 +1,4 @@
-"""Where the broker is, and as whom; what may be said of it holds no password."""
+"""Parses the broker's URL; an address never shows the password."""
 
 from dataclasses import dataclass, replace
 from urllib.parse import unquote, urlsplit
@@ -9,17 +9,17 @@ from pika.credentials import PlainCredentials
 from shared.errors import InvalidInput
 
 HEARTBEAT = 12
-"""Seconds. A frozen broker is noticed after 2 × (heartbeat + 5)."""
+"""Seconds. A frozen broker is detected after 2 × (heartbeat + 5)."""
 
-CONNECT_SECONDS = 10.0
-"""A frozen broker takes a connection, and then says nothing."""
+CONNECT_TIMEOUT = 10.0
+"""Seconds. A frozen broker accepts a connection and sends nothing."""
 
-_SHOULD_BE = "the broker's URL should look like amqp://user:password@host:5672/vhost"
+_EXPECTED = "the broker's URL should look like amqp://user:password@host:5672/vhost"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """A broker's address; printing it shows no password."""
+    """A broker's address and user; str and repr show host and port only."""
 
     parameters: pika.ConnectionParameters
     user: str
@@ -31,26 +31,26 @@ class Address:
     def __repr__(self) -> str:
         return f"Address({self})"
 
-    def named(self, connection: str) -> "Address":
-        """The same, for a connection that shows under that name at the broker."""
-        return replace(self, parameters=_parameters(self.parameters, connection))
+    def with_connection_name(self, name: str) -> "Address":
+        """The same address; its connections have this name in the broker's listings."""
+        return replace(self, parameters=_parameters(self.parameters, name))
 
 
 def parse(url: str) -> Address:
-    """The address that an AMQP URL stands for.
+    """Parse an AMQP URL.
 
     Raises:
-        InvalidInput: it is none. The sentence repeats nothing of it: it may hold a password.
+        InvalidInput: not such a URL. The message repeats nothing of it, as it may hold a password.
     """
     try:
         parts = urlsplit(url)
-        # pika would take a URL without a password for one, and fail in its own words.
-        usable = parts.scheme in {"amqp", "amqps"} and parts.hostname and parts.port != 0
-        if not usable or (parts.username is not None and parts.password is None):
-            raise InvalidInput(_SHOULD_BE)
+        # pika accepts a URL without a password, and fails on it later.
+        is_valid = parts.scheme in {"amqp", "amqps"} and parts.hostname and parts.port != 0
+        if not is_valid or (parts.username is not None and parts.password is None):
+            raise InvalidInput(_EXPECTED)
         parameters = pika.URLParameters(url)
     except (ValueError, TypeError):
-        raise InvalidInput(_SHOULD_BE) from None  # their texts quote the URL
+        raise InvalidInput(_EXPECTED) from None  # their messages quote the URL
     credentials = parameters.credentials
     user = (credentials.username or "") if isinstance(credentials, PlainCredentials) else ""
     vhost = unquote(parts.path.removeprefix("/")) or "/"
@@ -58,7 +58,7 @@ def parse(url: str) -> Address:
 
 
 def _parameters(
-    given: pika.connection.Parameters, connection: str, vhost: str | None = None
+    given: pika.connection.Parameters, connection_name: str, vhost: str | None = None
 ) -> pika.ConnectionParameters:
     return pika.ConnectionParameters(
         host=given.host,
@@ -67,9 +67,9 @@ def _parameters(
         credentials=given.credentials,
         ssl_options=given.ssl_options,
         heartbeat=HEARTBEAT,
-        # Alarms block publishing connections until somebody frees memory or disk.
+        # A memory or disk alarm blocks publishing connections until it is cleared.
         blocked_connection_timeout=60,
         socket_timeout=5,
-        stack_timeout=CONNECT_SECONDS,
-        client_properties={"connection_name": connection},
+        stack_timeout=CONNECT_TIMEOUT,
+        client_properties={"connection_name": connection_name},
     )

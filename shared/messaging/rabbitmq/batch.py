@@ -1,4 +1,4 @@
-"""What one call of `publish` has sent, is sending, and has heard of."""
+"""The messages of one `publish` call, and the broker's answers so far."""
 
 import threading
 from collections import deque
@@ -9,55 +9,61 @@ from shared.messaging.ports.publisher import Message
 
 
 class Batch:
-    """Messages on their way. The link's thread works on it; the caller waits for `finished`.
+    """Messages being published. The connection's thread changes it; the caller awaits `finished`.
 
     Attributes:
-        waiting: indices not sent, or to be sent again.
+        reasons: for each message None, or why the broker will never accept it.
+        unsent: indices of messages to send, or to send again.
         unconfirmed: index by delivery tag, in the order of sending.
-        possible_poison: how many at the head of `waiting` must be sent alone: one of them closed
-            the channel, and it is not known which.
-        answers: how many messages have been answered for, so that the caller sees it move.
+        possible_poison: how many messages at the head of `unsent` to send alone: an unknown one of
+            them closed the channel.
+        answered: how many messages have their final answer.
+        error: why the whole batch failed.
     """
 
     def __init__(self, messages: Sequence[Message]) -> None:
         self.messages = messages
         self.reasons: list[str | None] = [None] * len(messages)
-        self.waiting = deque(range(len(messages)))
+        self.unsent = deque(range(len(messages)))
         self.unconfirmed: dict[int, int] = {}
         self.possible_poison = 0
-        self.answers = 0
+        self.answered = 0
         self.error: BrokerUnavailable | None = None
         self.finished = threading.Event()
 
-    def confirmed(self, tags: Sequence[int]) -> None:
-        """The broker has them safe, or has sent them back before."""
+    def confirm(self, tags: Sequence[int]) -> None:
+        """The broker has stored these, or has returned them before."""
         for tag in tags:
             self.unconfirmed.pop(tag)
-        self._answered(len(tags))
+        self._count_answers(len(tags))
 
-    def set_aside(self, index: int, reason: str) -> None:
-        """The broker will never take it."""
+    def reject(self, index: int, reason: str) -> None:
+        """The broker will never accept this message."""
         self.reasons[index] = reason
-        self._answered(1)
+        self._count_answers(1)
 
-    def refused_for_now(self, tags: Sequence[int]) -> None:
-        """To be sent again: the broker said no, not never."""
-        self.waiting.extend(self.unconfirmed.pop(tag) for tag in tags)
+    def resend(self, tags: Sequence[int]) -> None:
+        """The broker did not accept these now; it may later."""
+        self.unsent.extend(self.unconfirmed.pop(tag) for tag in tags)
 
-    def unknown(self, *, suspicious: bool) -> None:
-        """The channel is gone, and with it the outcome of all that was unconfirmed."""
-        self.waiting.extendleft(reversed(self.unconfirmed.values()))
-        if suspicious:
+    def resend_unconfirmed(self, *, has_poison: bool) -> None:
+        """The channel was closed, so the outcome of everything unconfirmed is unknown.
+
+        Args:
+            has_poison: one of the unconfirmed messages may be the reason.
+        """
+        self.unsent.extendleft(reversed(self.unconfirmed.values()))
+        if has_poison:
             self.possible_poison = max(self.possible_poison, len(self.unconfirmed))
         self.unconfirmed.clear()
 
     def fail(self, error: BrokerUnavailable) -> None:
-        """Give all of it up; it is for the caller to send it again."""
+        """Give up the whole batch; the caller sends it again."""
         self.error = error
         self.finished.set()
 
-    def _answered(self, number: int) -> None:
-        self.answers += number
+    def _count_answers(self, number: int) -> None:
+        self.answered += number
         self.possible_poison = max(0, self.possible_poison - number)
-        if self.answers == len(self.messages):
+        if self.answered == len(self.messages):
             self.finished.set()

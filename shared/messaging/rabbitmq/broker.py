@@ -1,4 +1,4 @@
-"""RabbitMQ as the broker port has it."""
+"""The RabbitMQ adapter of the broker port."""
 
 import logging
 import threading
@@ -7,7 +7,7 @@ from weakref import WeakSet
 
 from shared.errors import BrokerUnavailable
 from shared.messaging.ports.broker import Depth
-from shared.messaging.rabbitmq import installation
+from shared.messaging.rabbitmq import installation, pika_internals
 from shared.messaging.rabbitmq.address import parse
 from shared.messaging.rabbitmq.connection import BrokerConnection
 from shared.messaging.rabbitmq.consumer import RabbitConsumer
@@ -18,7 +18,7 @@ from shared.messaging.rabbitmq.publisher import RabbitPublisher
 from shared.messaging.rabbitmq.session import open_session
 from shared.messaging.topology import Queue, Topology
 
-_L = TypeVar("_L", bound=BrokerConnection)
+_C = TypeVar("_C", bound=BrokerConnection)
 
 
 class RabbitBroker:
@@ -26,55 +26,57 @@ class RabbitBroker:
 
     Args:
         url: `amqp://user:password@host:5672/vhost`.
-        admin_url: `http://user:password@host:15672`, the management API; set-up is partial, and
-            checks see less, without.
-        app: what the connections are called at the broker.
+        admin_url: `http://user:password@host:15672`, the management API; None to set up and check
+            only what is possible without it.
+        app: the start of the connections' names at the broker.
 
     Raises:
-        InvalidInput: one of the URLs is none.
+        InvalidInput: one of the URLs is not such a URL.
     """
 
     def __init__(self, url: str, *, admin_url: str | None = None, app: str = "shop") -> None:
-        # pika writes errors and tracebacks of what this package handles, and says, itself.
+        # pika logs, with tracebacks, errors that this package handles and reports itself.
         logging.getLogger("pika").setLevel(logging.CRITICAL)
+        pika_internals.tolerate_undecodable_headers()
         self._address = parse(url)
+        self._session_address = self._address.with_connection_name(app)
         self._management = Management(admin_url) if admin_url else None
         self._app = app
-        self._links: WeakSet[BrokerConnection] = WeakSet()
+        self._connections: WeakSet[BrokerConnection] = WeakSet()
         self._lock = threading.Lock()
 
     def set_up(self, topology: Topology) -> list[str]:
         """See the port."""
-        return installation.install(topology, self._address.named(self._app), self._management)
+        return installation.install(topology, self._session_address, self._management)
 
     def check(self, topology: Topology) -> list[str]:
         """See the port."""
         try:
-            return inspect(topology, self._address.named(self._app), self._management)
+            return inspect(topology, self._session_address, self._management)
         except BrokerUnavailable as error:
             return [str(error)]
 
     def probe(self) -> str:
         """See the port."""
-        with open_session(self._address.named(self._app)) as session:
+        with open_session(self._session_address) as session:
             return session.version
 
     def depth(self, queue: str) -> Depth:
         """See the port."""
-        return depth_of(queue, self._address.named(self._app))
+        return depth_of(queue, self._session_address)
 
     def bind(self, queue: Queue) -> None:
         """See the port."""
-        installation.bind(queue, self._address.named(self._app))
+        installation.bind(queue, self._session_address)
 
     def publisher(self) -> RabbitPublisher:
         """See the port."""
-        return self._kept(RabbitPublisher(self._address, name=f"{self._app} publisher"))
+        return self._tracked(RabbitPublisher(self._address, name=f"{self._app} publisher"))
 
     def consumer(self, queue: str, *, prefetch: int, slow_start: bool = True) -> RabbitConsumer:
         """See the port."""
         name = f"{self._app} consumer of {queue}"
-        return self._kept(
+        return self._tracked(
             RabbitConsumer(
                 self._address, queue, prefetch=prefetch, slow_start=slow_start, name=name
             )
@@ -82,16 +84,16 @@ class RabbitBroker:
 
     def history(self) -> RabbitHistory:
         """See the port."""
-        return RabbitHistory(self._address.named(f"{self._app} history"))
-
-    def _kept(self, link: _L) -> _L:
-        with self._lock:
-            self._links.add(link)
-        return link
+        return RabbitHistory(self._address.with_connection_name(f"{self._app} history"))
 
     def close(self) -> None:
         """See the port."""
         with self._lock:
-            links, self._links = list(self._links), WeakSet()
-        for link in links:
-            link.close()
+            connections, self._connections = list(self._connections), WeakSet()
+        for connection in connections:
+            connection.close()
+
+    def _tracked(self, connection: _C) -> _C:
+        with self._lock:
+            self._connections.add(connection)
+        return connection

@@ -1,6 +1,6 @@
-"""A connection to the broker that lives in a thread of its own and comes back by itself.
+"""A broker connection on a thread of its own, which reconnects by itself.
 
-All of pika happens on that thread, heartbeats too; other threads hand it work with `call`.
+pika is used on that thread only, and heartbeats are sent from it; other threads `submit` work.
 """
 
 import logging
@@ -13,198 +13,212 @@ from pika.channel import Channel
 from pika.exceptions import AMQPError
 from tenacity import RetryCallState, Retrying, wait_random_exponential
 
-from shared.errors import BrokerUnavailable
+from shared.errors import BrokerTooOld, BrokerUnavailable
+from shared.messaging.rabbitmq import pika_internals
 from shared.messaging.rabbitmq.address import Address
-from shared.messaging.rabbitmq.errors import TooOld, is_refusal, unavailable, version
-from shared.messaging.rabbitmq.pika_internals import ReadingConnection
+from shared.messaging.rabbitmq.errors import broker_error, is_refusal, supported_version
 
 _log = logging.getLogger(__name__)
 
-_PATIENCE_WITH_REFUSALS = 4
-"""Attempts. A broker that is starting refuses, for a moment, what it will grant."""
+_MAX_REFUSALS = 4
+"""Attempts. A starting broker refuses for a moment what it grants later."""
 
-_GRACE = 5.0
-"""Seconds that a clean end may take."""
+_CLOSE_TIMEOUT = 5.0
+"""Seconds for a graceful close; then the loop is stopped."""
 
 
 class BrokerConnection:
     """What publisher and consumer have in common.
 
-    A subclass says what to do with a new channel (`_opened`), with its loss (`_lost`), and before
-    the end (`_leaving`); these and all that `call` is given run on the link's thread.
+    A subclass overrides the hooks `_on_…` and `_before_close`. They and all submitted work run on
+    the connection's thread.
 
     Attributes:
-        trouble: why there is no connection just now; None once there is.
-        refused: the same, when it has been given up.
+        last_error: why there is no connection now; None while there is one.
+        fatal_error: why the thread ended without being closed; None otherwise.
     """
 
-    def __init__(self, address: Address, *, name: str) -> None:
-        self.address = address.named(name)
+    def __init__(self, address: Address, *, name: str, reconnects: bool = True) -> None:
+        """Connect on the first `ensure_running`.
+
+        Args:
+            name: of the thread, in logs, and of the connection at the broker.
+            reconnects: False to end with a `fatal_error` when an open connection is lost.
+        """
+        self.address = address.with_connection_name(name)
+        self.last_error: BrokerUnavailable | None = None
+        self.fatal_error: BrokerUnavailable | None = None
         self._name = name
+        self._reconnects = reconnects
         self._connection: pika.SelectConnection | None = None
         self._channel: Channel | None = None
         self._thread: threading.Thread | None = None
-        self._stopping = threading.Event()
-        self._starting = threading.Lock()
-        self._error: BaseException | None = None
-        self._was_up = False
+        self._thread_lock = threading.Lock()
+        self._closing = threading.Event()
+        self._disconnect_reason: BaseException | None = None
+        self._was_ready = False
         self._refusals = 0
-        self.trouble: BrokerUnavailable | None = None
-        self.refused: BrokerUnavailable | None = None
 
-    _comes_back = True
-    """Whether it does, once its connection is lost; otherwise it is given up."""
-
-    def _opened(self, channel: Channel) -> None:
+    def _on_channel_open(self, channel: Channel) -> None:
+        """Use the new channel; call `_set_ready` once that has succeeded."""
         raise NotImplementedError
 
-    def _lost(self) -> None:
+    def _on_disconnected(self) -> None:
+        """Forget what belonged to the connection."""
         raise NotImplementedError
 
-    def _leaving(self, then: Callable[[], None]) -> None:
-        """Do what is left to do, and go on with `then`."""
-        then()
+    def _on_pika_failure(self) -> None:
+        """Called when pika itself failed, as on a frame that it cannot decode."""
+
+    def _on_fatal_error(self) -> None:
+        """Wake the threads that wait for the connection."""
+
+    def _before_close(self, channel: Channel, close: Callable[[], None]) -> None:  # noqa: ARG002 - a hook
+        """Finish with the channel, then call `close`."""
+        close()
 
     def ensure_running(self) -> None:
-        """Start the thread, or start it again.
+        """Start the thread if it is not running.
 
         Raises:
-            BrokerUnavailable: once, when the broker had refused for good; later it tries anew.
+            BrokerUnavailable: the `fatal_error`, once; the next call starts the thread again. Or
+                the connection has been closed.
         """
-        with self._starting:
-            refused, self.refused = self.refused, None
-            if refused is not None:
-                raise refused
-            if self._stopping.is_set():
+        with self._thread_lock:
+            error, self.fatal_error = self.fatal_error, None
+            if error is not None:
+                raise error
+            if self._closing.is_set():
                 raise BrokerUnavailable(f"{self._name} has been closed")
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 self._thread.start()
 
-    def call(self, work: Callable[[], None]) -> None:
-        """Have it done on the link's thread; without a connection there is nothing to be done."""
+    def submit(self, work: Callable[[], None]) -> None:
+        """Run this on the connection's thread; does nothing without a connection."""
         connection = self._connection
         if connection is not None:
             connection.ioloop.add_callback_threadsafe(work)
 
     def close(self) -> None:
-        """End in good order, within seconds."""
-        with self._starting:
-            self._stopping.set()
+        """Close gracefully; blocks for some seconds at most."""
+        with self._thread_lock:
+            self._closing.set()
             thread = self._thread
         if thread is None or thread is threading.current_thread():
             return
-        self.call(self._leave)
-        thread.join(_GRACE)
+        self.submit(self._close_gracefully)
+        thread.join(_CLOSE_TIMEOUT)
         if thread.is_alive():
-            self.call(self._stop_loop)
-            thread.join(_GRACE)
+            self.submit(self._stop_loop)
+            thread.join(_CLOSE_TIMEOUT)
 
-    # On the link's thread.
+    # On the connection's thread.
 
-    def is_up(self) -> None:
-        """Called by the subclass once what it is for works."""
-        self._was_up = True
-        self._refusals = 0
-        self.trouble = None
-
-    def drop(self, error: BaseException) -> None:
-        """Let go of the connection, to come back with another."""
-        self._error = error
+    def disconnect(self, reason: BaseException) -> None:
+        """Close this connection, to continue with a new one."""
+        self._disconnect_reason = reason
         if self._connection is not None and self._connection.is_open:
             self._connection.close()
 
+    def _set_ready(self) -> None:
+        self._was_ready = True
+        self._refusals = 0
+        self.last_error = None
+
     def _run(self) -> None:
-        while not self._stopping.is_set():
+        while not self._closing.is_set():
             try:
                 Retrying(
-                    retry=lambda state: not self._is_over(state),
+                    retry=self._should_retry,
                     wait=wait_random_exponential(multiplier=0.5, max=30),
-                    sleep=self._pause,
-                    before_sleep=self._say,
-                )(self._session)
+                    sleep=self._sleep,
+                    before_sleep=self._log_retry,
+                )(self._connect_once)
             except BrokerUnavailable as error:
-                self._give_up(error)
+                self._end_with(error)
                 return
-            if not self._comes_back:
+            if not self._reconnects:
                 lost = f"the connection to the broker at {self.address} was lost; try again"
-                self._give_up(BrokerUnavailable(lost))
+                self._end_with(BrokerUnavailable(lost))
                 return
-            # It was up: the broker restarts, and everyone else comes back at this moment too.
-            self._stopping.wait(random.uniform(0.05, 0.5))  # noqa: S311 - no secret
+            # After a restart of the broker all clients reconnect at the same time.
+            self._closing.wait(random.uniform(0.05, 0.5))  # noqa: S311 - no secret
 
-    def _is_over(self, state: RetryCallState) -> bool:
-        """Whether to stop retrying: it was up, it was refused for good, or we are closing."""
+    def _should_retry(self, state: RetryCallState) -> bool:
         failed = state.outcome is not None and state.outcome.failed
-        return not failed or self._stopping.is_set() or self._refusals >= _PATIENCE_WITH_REFUSALS
+        return failed and not self._closing.is_set() and self._refusals < _MAX_REFUSALS
 
-    def _pause(self, seconds: float) -> None:
-        self._stopping.wait(seconds)
+    def _sleep(self, seconds: float) -> None:
+        self._closing.wait(seconds)
 
-    def _say(self, state: RetryCallState) -> None:
+    def _log_retry(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        _log.warning("%s: %s; trying again", self._name, error)
+        _log.warning("%s: cannot connect, retrying: %s", self._name, error)
 
-    def _give_up(self, error: BrokerUnavailable) -> None:
-        if not self._stopping.is_set():
-            self.refused = error
-            self._gave_up()
+    def _end_with(self, error: BrokerUnavailable) -> None:
+        if not self._closing.is_set():
+            self.fatal_error = error
+            self._on_fatal_error()
 
-    def _gave_up(self) -> None:
-        """Wake whoever waits."""
-
-    def _session(self) -> None:
-        """One connection, from its opening to its end; raises if it never came up."""
-        self._error = None
-        self._was_up = False
-        if self._stopping.is_set():
+    def _connect_once(self) -> None:
+        """Connect, and return when the connection ends; raises if it never became ready."""
+        self._disconnect_reason = None
+        self._was_ready = False
+        if self._closing.is_set():
             return
         try:
-            self._live()
-        except Exception as failure:  # noqa: BLE001 - whatever a frame of the broker sets off in pika
-            self._error = failure
-            self._broke()
+            self._run_loop()
+        except Exception as failure:  # noqa: BLE001 - pika raises anything for a bad frame
+            self._disconnect_reason = failure
+            self._on_pika_failure()
         finally:
             self._connection = self._channel = None
-            self._lost()
-        if self._stopping.is_set():
+            self._on_disconnected()
+        if self._closing.is_set():
             return
-        error = self.trouble = unavailable(self._error or ConnectionResetError(), self.address)
-        if self._was_up:
-            _log.warning("%s: lost the connection: %s", self._name, error)
+        reason = self._disconnect_reason or ConnectionResetError()
+        error = self.last_error = broker_error(reason, self.address)
+        if self._was_ready:
+            _log.warning("%s: connection lost: %s", self._name, error)
             return
-        if isinstance(error, TooOld):
-            self._refusals = _PATIENCE_WITH_REFUSALS
-        elif self._error is not None and is_refusal(self._error):
+        if isinstance(error, BrokerTooOld):
+            self._refusals = _MAX_REFUSALS
+        elif is_refusal(reason):
             self._refusals += 1
         raise error
 
-    def _broke(self) -> None:
-        """A delivery, or the like, made pika itself fail."""
-
-    def _live(self) -> None:
-        connection = ReadingConnection(
+    def _run_loop(self) -> None:
+        connection = pika.SelectConnection(
             self.address.parameters,
-            on_open_callback=self._connected,
-            on_open_error_callback=self._ended,
-            on_close_callback=self._ended,
+            on_open_callback=self._connection_opened,
+            on_open_error_callback=self._connection_closed,
+            on_close_callback=self._connection_closed,
         )
         self._connection = connection
-        if self._stopping.is_set():
+        if self._closing.is_set():
             connection.close()
         try:
             connection.ioloop.start()
         finally:
-            connection.let_go()
+            pika_internals.close_socket(connection)
             connection.ioloop.close()
 
-    def _connected(self, connection: pika.SelectConnection) -> None:
+    def _stop_loop(self) -> None:
+        if self._connection is not None:
+            self._connection.ioloop.stop()
+
+    def _connection_opened(self, connection: pika.SelectConnection) -> None:
         try:
-            version(connection.server_properties)
-        except TooOld as error:
-            self.drop(error)
+            supported_version(connection.server_properties)
+        except BrokerTooOld as error:
+            self.disconnect(error)
             return
         self._open_channel()
+
+    def _connection_closed(self, _connection: pika.SelectConnection, reason: BaseException) -> None:
+        self._disconnect_reason = self._disconnect_reason or reason
+        self._stop_loop()
 
     def _open_channel(self) -> None:
         if self._connection is not None and self._connection.is_open:
@@ -213,28 +227,20 @@ class BrokerConnection:
     def _channel_opened(self, channel: Channel) -> None:
         self._channel = channel
         channel.add_on_close_callback(self._channel_closed)
-        self._opened(channel)
+        self._on_channel_open(channel)
 
     def _channel_closed(self, channel: Channel, reason: BaseException) -> None:
         if channel is self._channel:
             self._channel = None
-            self.drop(reason)
+            self.disconnect(reason)
 
-    def _ended(self, _connection: pika.SelectConnection, reason: BaseException) -> None:
-        self._error = self._error or reason
-        self._stop_loop()
-
-    def _stop_loop(self) -> None:
-        if self._connection is not None:
-            self._connection.ioloop.stop()
-
-    def _leave(self) -> None:
+    def _close_gracefully(self) -> None:
         if self._channel is not None and self._channel.is_open:
-            self._leaving(self._hang_up)
+            self._before_close(self._channel, self._close_connection)
         else:
-            self._hang_up()
+            self._close_connection()
 
-    def _hang_up(self) -> None:
+    def _close_connection(self) -> None:
         try:
             if self._connection is not None:
                 self._connection.close()

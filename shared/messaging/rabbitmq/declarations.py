@@ -1,7 +1,7 @@
-"""The topology in RabbitMQ's words: data, no calls.
+"""The topology as RabbitMQ's declarations: data only.
 
-Safety stands in the queues' arguments, where no click can take it away; tuning in policies, which
-can change while all runs.
+What keeps messages safe is in the arguments of the queues, which cannot be changed; what may be
+tuned is in policies, which can be changed at any time.
 """
 
 import re
@@ -19,12 +19,13 @@ from shared.messaging.topology import (
 )
 
 EXCHANGES = {EVENTS: "topic", DEAD_LETTERS: "direct", REPLAYS: "topic"}
+"""Type by name."""
 
 Arguments = dict[str, object]
 
 
 class Binding(NamedTuple):
-    """What a queue gets of an exchange."""
+    """Routes messages of an exchange to a queue."""
 
     exchange: str
     queue: str
@@ -35,35 +36,33 @@ class Binding(NamedTuple):
 
 
 def queues(topology: Topology) -> dict[str, Arguments]:
-    """Arguments by name; the dead queues come first, so that no dead letter finds none."""
-    dead = {dead_queue(each.name): _dead_arguments() for each in topology.queues}
-    live = {each.name: _arguments(each) for each in topology.queues}
+    """Arguments by name. Dead queues come first, so that no dead letter is without its queue."""
+    dead: dict[str, Arguments] = {
+        # The default delivery limit would delete a dead letter when it is listed the 21st time.
+        dead_queue(queue.name): {"x-queue-type": "quorum", "x-delivery-limit": -1}
+        for queue in topology.queues
+    }
+    live: dict[str, Arguments] = {
+        queue.name: {
+            "x-queue-type": "quorum",
+            "x-dead-letter-exchange": DEAD_LETTERS,
+            "x-dead-letter-routing-key": queue.name,
+            "x-dead-letter-strategy": "at-least-once",
+            # With the default overflow, at-least-once becomes at-most-once.
+            "x-overflow": "reject-publish",
+        }
+        for queue in topology.queues
+    }
     return dead | {HISTORY: {"x-queue-type": "stream"}} | live
 
 
-def _arguments(queue: Queue) -> Arguments:
-    return {
-        "x-queue-type": "quorum",
-        "x-dead-letter-exchange": DEAD_LETTERS,
-        "x-dead-letter-routing-key": queue.name,
-        "x-dead-letter-strategy": "at-least-once",
-        # Without it at-least-once falls back to at-most-once.
-        "x-overflow": "reject-publish",
-    }
-
-
-def _dead_arguments() -> Arguments:
-    # By default the 21st look at a dead letter would delete it.
-    return {"x-queue-type": "quorum", "x-delivery-limit": -1}
-
-
-def is_ours(arguments: object) -> bool:
-    """Whether a queue with these arguments is, or was once, a service's."""
+def is_service_queue(arguments: object) -> bool:
+    """Whether these are the arguments of a service's queue, also of a former service."""
     return isinstance(arguments, dict) and arguments.get("x-dead-letter-exchange") == DEAD_LETTERS
 
 
 def bindings(topology: Topology) -> Iterator[Binding]:
-    """All bindings there should be."""
+    """All bindings of the topology."""
     for queue in topology.queues:
         yield Binding(DEAD_LETTERS, dead_queue(queue.name), queue.name)
     yield Binding(EVENTS, HISTORY, "#")
@@ -73,22 +72,26 @@ def bindings(topology: Topology) -> Iterator[Binding]:
             yield Binding(EVENTS, queue.name, topic)
 
 
-def policies(topology: Topology) -> dict[str, dict[str, object]]:
-    """What the management API takes, by the policy's name."""
-    tuning = {
-        f"shop-{each.name}": _policy(each.name, "quorum_queues", _tuning(each))
-        for each in topology.queues
-    }
+def policies(topology: Topology) -> dict[str, Arguments]:
+    """Policies by name, as the management API takes them."""
     history = topology.history
     retention: Arguments = {
         "max-age": f"{history.days}D",
         "max-length-bytes": history.max_bytes,
         "stream-max-segment-size-bytes": history.segment_bytes,
     }
-    return tuning | {f"shop-{HISTORY}": _policy(HISTORY, "streams", retention)}
+    return {
+        policy_name(queue.name): _policy(queue.name, "quorum_queues", _tuning(queue))
+        for queue in topology.queues
+    } | {policy_name(HISTORY): _policy(HISTORY, "streams", retention)}
 
 
-def _policy(queue: str, kind: str, definition: Arguments) -> dict[str, object]:
+def policy_name(queue: str) -> str:
+    """The name of a queue's policy."""
+    return f"shop-{queue}"
+
+
+def _policy(queue: str, kind: str, definition: Arguments) -> Arguments:
     pattern = f"^{re.escape(queue)}$"
     return {"pattern": pattern, "apply-to": kind, "priority": 10, "definition": definition}
 
@@ -99,6 +102,6 @@ def _tuning(queue: Queue) -> Arguments:
         "delayed-retry-min": int(queue.retry.delay * 1000),
         "delayed-retry-max": int(queue.retry.max_delay * 1000),
         "delivery-limit": queue.retry.max_retries,
-        # A process ends itself at the deadline; the broker steps in only if it could not.
+        # A process ends itself at the deadline; the broker acts only if it could not.
         "consumer-timeout": int((2 * queue.deadline + 60) * 1000),
     }

@@ -1,7 +1,7 @@
-"""What went wrong between us and the broker, in one sentence, and whether trying again helps.
+"""Translates what pika raises into BrokerUnavailable and its subclasses, with one sentence each.
 
-Source: the errors that pika raises were collected by provoking them; the names of some are
-guesses of pika's own ("Probable"), made from the stage at which the broker hung up.
+The sentences hold no password. The errors were collected by provoking them; pika derives its
+"Probable…" errors from the stage of the handshake at which the broker closed the connection.
 """
 
 import re
@@ -10,117 +10,110 @@ from collections.abc import Mapping
 from types import UnionType
 
 from pika import exceptions as amqp
-from pika.adapters.utils import connection_workflow as workflow
 
-from shared.errors import BrokerRefused, BrokerUnavailable
+from shared.errors import BrokerRefused, BrokerTooOld, BrokerUnavailable
 from shared.messaging.rabbitmq.address import Address
+from shared.messaging.rabbitmq.pika_internals import ConnectError, ConnectTimeout, cause_of
 
-OLDEST = (4, 3, 1)
-"""Delayed retry of quorum queues works from here on."""
+OLDEST_VERSION = (4, 3, 1)
+"""The first version in which the delayed retry of quorum queues works."""
+
+PIKA_ERRORS = (amqp.AMQPError, ConnectError, OSError, ValueError)
+"""What pika raises; a ValueError after a lost connection, see pika's issue 1291."""
 
 _REFUSALS = {
     403,  # ACCESS_REFUSED
     404,  # NOT_FOUND
-    406,  # PRECONDITION_FAILED: it exists, and is not what we take it for
-    530,  # NOT_ALLOWED: no such virtual host, or not for this user
+    406,  # PRECONDITION_FAILED: it exists with other properties
+    530,  # NOT_ALLOWED: no such virtual host, or no access to it
 }
 
 
-class TooOld(BrokerRefused):
-    """The broker is older than this system needs."""
+def supported_version(server: Mapping[str, object] | None) -> str:
+    """Product and version of the broker.
 
-
-def version(server: Mapping[str, object] | None) -> str:
-    """Name and version of the broker that these properties of a connection come from.
+    Args:
+        server: the server properties of a connection.
 
     Raises:
-        TooOld: or another product altogether.
+        BrokerTooOld: it is older than OLDEST_VERSION, or not RabbitMQ.
     """
     product, number = (_text((server or {}).get(key)) for key in ("product", "version"))
-    found = re.match(r"(\d+)\.(\d+)\.(\d+)", number)
-    if product != "RabbitMQ" or not found or tuple(map(int, found.groups())) < OLDEST:
-        needed = ".".join(map(str, OLDEST))
-        raise TooOld(f"the broker is {product} {number}; RabbitMQ {needed} or newer is needed")
+    version = re.match(r"(\d+)\.(\d+)\.(\d+)", number)
+    if product != "RabbitMQ" or not version or tuple(map(int, version.groups())) < OLDEST_VERSION:
+        oldest = ".".join(map(str, OLDEST_VERSION))
+        raise BrokerTooOld(
+            f"the broker is {product} {number}; RabbitMQ {oldest} or newer is needed"
+        )
     return f"{product} {number}"
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether the broker is there and does not want us: trying again will not help for long."""
-    error = _cause(error)
+    """Whether the broker answered and refuses this client, so that retrying hardly helps."""
+    error = cause_of(error)
     if isinstance(error, amqp.ConnectionClosedByBroker | amqp.ChannelClosedByBroker):
         return error.reply_code in _REFUSALS
     return isinstance(
         error,
-        TooOld
+        BrokerTooOld
         | amqp.AuthenticationError
         | amqp.ProbableAuthenticationError
         | amqp.ProbableAccessDeniedError,
     )
 
 
-def unavailable(error: BaseException, address: Address) -> BrokerUnavailable:
-    """The error to raise, its message one sentence."""
-    cause = _cause(error)
+def broker_error(error: BaseException, address: Address) -> BrokerUnavailable:
+    """The error to raise for one of pika's, or for one of the operating system's."""
+    cause = cause_of(error)
     if isinstance(cause, BrokerUnavailable):
         return cause
-    # What is missing may yet be set up; a password does not mend itself.
-    lacking = isinstance(cause, amqp.ChannelClosedByBroker) and cause.reply_code == 404
-    kind = BrokerRefused if is_refusal(cause) and not lacking else BrokerUnavailable
+    # What is missing may be set up later, but a wrong password stays wrong.
+    is_missing = isinstance(cause, amqp.ChannelClosedByBroker) and cause.reply_code == 404
+    kind = BrokerRefused if is_refusal(cause) and not is_missing else BrokerUnavailable
     return kind(_sentence(cause, address))
 
 
-_NOT_THIS_USER = "{at} refuses the user {user!r} or its password"
-_NO_VHOST = "{at} has no virtual host {vhost!r} for the user {user!r}"
+_WRONG_USER = "{broker} refuses the user {user!r} or its password"
+_NO_VHOST = "{broker} has no virtual host {vhost!r} for the user {user!r}"
 
 _SENTENCES: tuple[tuple[type[BaseException] | UnionType, str], ...] = (
-    (amqp.ProbableAuthenticationError | amqp.AuthenticationError, _NOT_THIS_USER),
+    (amqp.ProbableAuthenticationError | amqp.AuthenticationError, _WRONG_USER),
     (amqp.ProbableAccessDeniedError, _NO_VHOST),
-    (amqp.IncompatibleProtocolError, "{at} is still starting, or is no AMQP broker"),
-    (amqp.ConnectionBlockedTimeout, "{at} takes no messages: its memory or disk is full"),
-    (socket.gaierror, "the broker's host name {host!r} is not known"),
+    (amqp.IncompatibleProtocolError, "{broker} is still starting, or is not an AMQP broker"),
+    (amqp.ConnectionBlockedTimeout, "{broker} accepts no messages: its memory or disk is full"),
+    (socket.gaierror, "the broker's host name {host!r} cannot be resolved"),
     (
-        workflow.AMQPConnectorStackTimeout | TimeoutError | amqp.ConnectionOpenAborted,
-        "{at} does not answer",
+        ConnectTimeout | TimeoutError | amqp.ConnectionOpenAborted,
+        "{broker} does not answer",
     ),
-    (ConnectionRefusedError, "{at} cannot be reached: the connection is refused"),
+    (ConnectionRefusedError, "{broker} cannot be reached: the connection is refused"),
 )
-"""The first whose class fits."""
+"""The first entry whose class matches is used."""
 
 
 def _sentence(error: BaseException, address: Address) -> str:
-    names = {
-        "at": f"the broker at {address}",
+    values = {
+        "broker": f"the broker at {address}",
         "user": address.user,
         "vhost": address.vhost,
         "host": address.parameters.host,
     }
     if isinstance(error, amqp.ConnectionClosedByBroker | amqp.ChannelClosedByBroker):
-        return _closed(error).format(**names, said=error.reply_text)
+        return _closed_by_broker(error).format(**values, reason=error.reply_text)
     for kind, sentence in _SENTENCES:
         if isinstance(error, kind):
-            return sentence.format(**names)
+            return sentence.format(**values)
     reason = error.strerror if isinstance(error, OSError) else type(error).__name__
-    return f"{names['at']} cannot be reached ({reason})"
+    return f"{values['broker']} cannot be reached ({reason})"
 
 
-def _closed(error: amqp.ConnectionClosedByBroker | amqp.ChannelClosedByBroker) -> str:
+def _closed_by_broker(error: amqp.ConnectionClosedByBroker | amqp.ChannelClosedByBroker) -> str:
+    refuses = "{broker} refuses: {reason}"
     if isinstance(error, amqp.ConnectionClosedByBroker):
-        return {403: _NOT_THIS_USER, 530: _NO_VHOST}.get(error.reply_code, "{at} refuses: {said}")
+        return {403: _WRONG_USER, 530: _NO_VHOST}.get(error.reply_code, refuses)
     if error.reply_code == 404:
-        return "{at} lacks something, run `shop setup`: {said}"
-    return "{at} refuses: {said}"
-
-
-def _cause(error: BaseException) -> BaseException:
-    """What is inside pika's wrappings."""
-    inner: object = None
-    if isinstance(error, workflow.AMQPConnectionWorkflowFailed):
-        inner = error.exceptions[-1]
-    elif isinstance(error, workflow.AMQPConnectorPhaseErrorBase):
-        inner = error.exception
-    elif type(error) is amqp.AMQPConnectionError and error.args:
-        inner = error.args[0]
-    return _cause(inner) if isinstance(inner, BaseException) else error
+        return "something is missing at {broker}, run `shop setup`: {reason}"
+    return refuses
 
 
 def _text(value: object) -> str:

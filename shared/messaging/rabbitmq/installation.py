@@ -1,6 +1,7 @@
-"""Makes the broker as the topology says; again changes nothing."""
+"""Applies the topology to the broker; applying it again changes nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
@@ -9,10 +10,9 @@ from shared.errors import BrokerRefused, BrokerUnavailable
 from shared.messaging.rabbitmq.address import Address
 from shared.messaging.rabbitmq.declarations import (
     EXCHANGES,
-    Arguments,
     Binding,
     bindings,
-    is_ours,
+    is_service_queue,
     policies,
     queues,
 )
@@ -20,97 +20,103 @@ from shared.messaging.rabbitmq.management import Management
 from shared.messaging.rabbitmq.session import Session, open_session
 from shared.messaging.topology import EVENTS, REPLAYS, Queue, Topology
 
-WITHOUT_ADMIN = "it takes the management API (SHOP_BROKER_ADMIN_URL)"
+_WITHOUT_ADMIN = "that needs the management API (SHOP_BROKER_ADMIN_URL)"
 
 
 def install(topology: Topology, address: Address, management: Management | None) -> list[str]:
-    """Policies first, so that the first message finds its delays; stale bindings last.
+    """Apply the policies first, so that the first message has its delays; unbind last.
 
     Returns:
-        What was left undone for lack of permission, a sentence each.
+        What was not done for lack of permission, a sentence each.
+
+    Raises:
+        BrokerUnavailable: the broker or its management API cannot be reached.
+        BrokerRefused: the broker is too old, or holds a part with other properties.
     """
-    with open_session(address) as session:  # first of all: it refuses a broker too old for this
+    with open_session(address) as session:  # before the policies: it refuses a broker too old
         if management is not None:
             for name, policy in policies(topology).items():
                 management.put("policies", address.vhost, name, content=policy)
-        left = _declare(session, topology)
+        skipped = _declare(session, topology)
         if management is not None:
-            for each in stale(topology, management, address.vhost):
-                session.channel.queue_unbind(each.queue, each.exchange, each.key)
+            for binding in stale_bindings(topology, management, address.vhost):
+                session.channel.queue_unbind(binding.queue, binding.exchange, binding.key)
     if management is None:
-        left += [
-            f"the policies (delays, limits, retention) are as they were: {WITHOUT_ADMIN}",
-            f"bindings no longer wanted were not looked for: {WITHOUT_ADMIN}",
+        skipped += [
+            f"the policies (delays, limits, retention) were not applied: {_WITHOUT_ADMIN}",
+            f"stale bindings were not removed: {_WITHOUT_ADMIN}",
         ]
-    return left
+    return skipped
 
 
 def _declare(session: Session, topology: Topology) -> list[str]:
-    left: list[str] = []
-
-    def attempt(what: str, step: Callable[[BlockingChannel], object]) -> None:
+    skipped = []
+    for part, declare in _declarations(topology):
         try:
-            step(session.channel)
+            declare(session.channel)
         except ChannelClosedByBroker as error:
             if error.reply_code == 406:
                 raise BrokerRefused(
-                    f"{what} is there, but made otherwise: {error.reply_text}"
+                    f"{part} exists with other properties: {error.reply_text}"
                 ) from error
             if error.reply_code != 403:
                 raise
-            left.append(f"{what} is as it was: {error.reply_text}")
+            skipped.append(f"{part} was not declared: {error.reply_text}")
+    return skipped
 
+
+def _declarations(topology: Topology) -> Iterator[tuple[str, Callable[[BlockingChannel], object]]]:
+    """What is declared, in this order, and how."""
     for name, kind in EXCHANGES.items():
-        attempt(f"the exchange {name}", _exchange(name, kind))
+        exchange = partial(BlockingChannel.exchange_declare, exchange=name, exchange_type=kind)
+        yield f"the exchange {name}", partial(exchange, durable=True)
     for name, arguments in queues(topology).items():
-        attempt(f"the queue {name}", _queue(name, arguments))
+        queue = partial(BlockingChannel.queue_declare, queue=name, arguments=arguments)
+        yield f"the queue {name}", partial(queue, durable=True)
     for binding in bindings(topology):
-        attempt(str(binding), _bound(binding))
-    return left
+        yield (
+            str(binding),
+            partial(
+                BlockingChannel.queue_bind,
+                queue=binding.queue,
+                exchange=binding.exchange,
+                routing_key=binding.key,
+            ),
+        )
 
 
-def _exchange(name: str, kind: str) -> Callable[[BlockingChannel], object]:
-    return lambda channel: channel.exchange_declare(name, kind, durable=True)
-
-
-def _queue(name: str, arguments: Arguments) -> Callable[[BlockingChannel], object]:
-    return lambda channel: channel.queue_declare(name, durable=True, arguments=arguments)
-
-
-def _bound(binding: Binding) -> Callable[[BlockingChannel], object]:
-    return lambda channel: channel.queue_bind(binding.queue, binding.exchange, binding.key)
-
-
-def present(management: Management, vhost: str) -> set[Binding]:
-    """All bindings that the broker has."""
-    listed = management.get("bindings", vhost) or []
+def existing_bindings(management: Management, vhost: str) -> set[Binding]:
+    """All bindings of queues at the broker."""
     return {
-        Binding(each["source"], each["destination"], each["routing_key"])
-        for each in listed
-        if each["destination_type"] == "queue"
+        Binding(listed["source"], listed["destination"], listed["routing_key"])
+        for listed in management.get("bindings", vhost) or []
+        if listed["destination_type"] == "queue"
     }
 
 
-def stale(topology: Topology, management: Management, vhost: str) -> list[Binding]:
-    """Bindings of queues of ours, and of those of services that are no more, not wanted now.
+def stale_bindings(topology: Topology, management: Management, vhost: str) -> list[Binding]:
+    """Bindings of present and former services' queues that the topology does not have.
 
-    A queue that a person made to look at events is left alone.
+    Bindings of other queues, such as one that an operator made to watch events, are not stale.
     """
-    listed = management.get("queues", vhost) or []
-    ours = {each["name"] for each in listed if is_ours(each["arguments"])}
-    wanted = set(bindings(topology))
+    service_queues = {
+        listed["name"]
+        for listed in management.get("queues", vhost) or []
+        if is_service_queue(listed["arguments"])
+    }
     return sorted(
-        each
-        for each in present(management, vhost) - wanted
-        if each.exchange in {EVENTS, REPLAYS} and each.queue in ours
+        binding
+        for binding in existing_bindings(management, vhost) - set(bindings(topology))
+        if binding.exchange in {EVENTS, REPLAYS} and binding.queue in service_queues
     )
 
 
 def bind(queue: Queue, address: Address) -> None:
-    """Bind a service's own queue to its topics, as far as a service may.
+    """Bind a service's own queue to its topics, with that service's permissions.
 
     Raises:
-        BrokerUnavailable: also when the queue is not there.
+        BrokerUnavailable: the broker cannot be reached, or the queue does not exist.
+        BrokerRefused: the service may not subscribe to one of the topics.
     """
     with open_session(address) as session:
         try:

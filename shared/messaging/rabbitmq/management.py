@@ -1,110 +1,113 @@
-"""RabbitMQ's management API, as far as set-up and checks need it.
+"""A client of RabbitMQ's management API, for set-up and checks.
 
 Source: https://www.rabbitmq.com/docs/http-api-reference
 """
 
-import base64
-import json
+import logging
+import ssl
 from collections.abc import Mapping
-from functools import partial
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from typing import Any
-from urllib.parse import SplitResult, quote, unquote, urlsplit
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote, urlsplit
 
 from shared.errors import BrokerRefused, BrokerUnavailable, InvalidInput
 
-_PATIENCE = 20.0
-"""Seconds; an answer that counts statistics can take several."""
+if TYPE_CHECKING:
+    import httpx
+
+_TIMEOUT = 20.0
+"""Seconds; an answer with statistics can take several."""
+
+_EXPECTED = "the broker's admin URL should look like http://user:password@host:15672"
 
 
 class Management:
-    """A client of the management API. For any thread; it keeps no connection.
+    """The management API. For any thread; it keeps no connection open.
+
+    Every method raises BrokerUnavailable when the API does not answer, and BrokerRefused when it
+    refuses; the messages hold no password.
 
     Args:
         url: `http://user:password@host:15672`.
 
     Raises:
-        InvalidInput: that is no such URL; the sentence does not repeat it.
+        InvalidInput: not such a URL. The message repeats nothing of it.
     """
 
     def __init__(self, url: str) -> None:
-        parts = _split(url)
-        is_secure = parts.scheme == "https"
-        kind = HTTPSConnection if is_secure else HTTPConnection
-        host, port = parts.hostname or "", parts.port or (443 if is_secure else 15672)
-        self._connect = partial(kind, host, port, timeout=_PATIENCE)
-        self._base = f"{parts.path.rstrip('/')}/api"
-        self.where = f"{host}:{port}"
-        who = f"{unquote(parts.username or 'guest')}:{unquote(parts.password or 'guest')}"
-        authorization = "Basic " + base64.b64encode(who.encode()).decode()
-        self._headers = {"Authorization": authorization, "Content-Type": "application/json"}
+        try:
+            parts = urlsplit(url)
+            is_valid = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        except ValueError:
+            is_valid = False
+        if not is_valid:
+            raise InvalidInput(_EXPECTED)
+        port = parts.port or (443 if parts.scheme == "https" else 15672)
+        self.address = f"{parts.hostname}:{port}"
+        host = parts.netloc.rpartition("@")[2].removesuffix(f":{parts.port}")
+        self._base_url = f"{parts.scheme}://{host}:{port}{parts.path.rstrip('/')}/api"
+        self._user = unquote(parts.username or "guest"), unquote(parts.password or "guest")
 
     def get(self, *path: str) -> Any:  # noqa: ANN401 - JSON of any shape
-        """What stands there, or None if nothing does."""
-        return self._call("GET", path)
+        """The resource, or None if there is none."""
+        return self._request("GET", path)
 
     def put(self, *path: str, content: Mapping[str, object] | None = None) -> None:
-        """Make it so."""
-        self._call("PUT", path, content or {})
+        """Create or replace the resource."""
+        self._request("PUT", path, content or {})
 
     def post(self, *path: str, content: Mapping[str, object]) -> None:
-        """Add it."""
-        self._call("POST", path, content)
+        """Add a resource."""
+        self._request("POST", path, content)
 
     def delete(self, *path: str) -> None:
-        """Remove it, if it is there."""
-        self._call("DELETE", path)
+        """Delete the resource, if there is one."""
+        self._request("DELETE", path)
 
-    def _call(
+    @cached_property
+    def _client(self) -> "httpx.Client":
+        # Imported for the first request: a service's process has the URL and makes no request.
+        import httpx  # noqa: PLC0415 - see above
+
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs each request
+        return httpx.Client(
+            auth=self._user,
+            timeout=_TIMEOUT,
+            limits=httpx.Limits(max_keepalive_connections=0),
+            trust_env=False,  # the broker is not behind the proxy for the internet
+            verify=ssl.create_default_context(),
+        )
+
+    def _request(
         self, method: str, path: tuple[str, ...], content: Mapping[str, object] | None = None
     ) -> Any:  # noqa: ANN401 - JSON of any shape
-        url = "/".join([self._base, *(quote(each, safe="") for each in path)])
-        body = None if content is None else json.dumps(content)
-        status, answer = self._ask(method, url, body)
-        if status == 404:
-            return None
-        if status >= 300:
-            kind = BrokerRefused if status < 500 else BrokerUnavailable
-            raise kind(self._refusal(status, answer, f"{method} {'/'.join(path)}"))
+        import httpx  # noqa: PLC0415 - see _client
+
+        url = "/".join([self._base_url, *(quote(part, safe="") for part in path)])
         try:
-            return json.loads(answer or b"null")
+            response = self._client.request(method, url, json=content)
+        except httpx.HTTPError as error:
+            raise BrokerUnavailable(
+                f"the broker's management API at {self.address} does not answer: {error}"
+            ) from error
+        if response.status_code == 404:
+            return None
+        if not response.is_success:
+            kind = BrokerRefused if response.status_code < 500 else BrokerUnavailable
+            raise kind(self._refusal(response, f"{method} {'/'.join(path)}"))
+        try:
+            return response.json() if response.content else None
         except ValueError as error:
             raise BrokerUnavailable(
-                f"what answers at {self.where} is not the broker's management API"
+                f"{self.address} does not answer as the broker's management API"
             ) from error
 
-    def _ask(self, method: str, url: str, body: str | None) -> tuple[int, bytes]:
-        # Not urllib: it leaves a socket open when the broker, starting, hangs up on a request.
-        connection = self._connect()
+    def _refusal(self, response: "httpx.Response", request: str) -> str:
+        api = f"the broker's management API at {self.address}"
+        if response.status_code == 401:
+            return f"{api} refuses the user or its password"
         try:
-            connection.request(method, url, body, self._headers)
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-        except (HTTPException, OSError) as error:
-            raise BrokerUnavailable(
-                f"the broker's management API at {self.where} does not answer: {error}"
-            ) from error
-        finally:
-            connection.close()
-
-    def _refusal(self, status: int, answer: bytes, what: str) -> str:
-        if status == 401:
-            return f"the broker's management API at {self.where} refuses the user or its password"
-        try:
-            reason = json.loads(answer)["reason"]
+            reason = response.json()["reason"]
         except (ValueError, LookupError, TypeError):
-            reason = "it does not say why"
-        return f"the broker's management API at {self.where} answers {status}: {reason} ({what})"
-
-
-def _split(url: str) -> SplitResult:
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise InvalidInput(
-            "the broker's admin URL should look like http://user:password@host:15672"
-        )
-    return parts
+            reason = "no reason given"
+        return f"{api} answers {response.status_code}: {reason} ({request})"

@@ -1,4 +1,4 @@
-"""A broker user for each service, who may do what that service does and nothing else.
+"""Creates a broker user for each service, with permission for what that service does only.
 
 Source: https://www.rabbitmq.com/docs/access-control
 """
@@ -10,7 +10,7 @@ from shared.messaging.rabbitmq.management import Management
 from shared.messaging.topology import EVENTS, HISTORY, REPLAYS, Queue, Topology, dead_queue
 
 OPERATOR = "operator"
-"""Reads the history and sees the queues; writes nothing."""
+"""A user that reads the history and sees the queues, and writes nothing."""
 
 _NOTHING = "^$"
 
@@ -18,10 +18,12 @@ _NOTHING = "^$"
 def grant(
     admin_url: str, topology: Topology, passwords: Mapping[str, str], *, vhost: str = "/"
 ) -> None:
-    """Create or update the users; again changes nothing.
+    """Create or update the users; calling it again changes nothing.
 
     Args:
-        passwords: by service; `operator` is the operator's. Who has none gets no user.
+        admin_url: of the management API.
+        passwords: by service; the key `operator` is the operator's. A service that has none here
+            gets no user.
 
     Raises:
         BrokerUnavailable: the management API cannot be reached, or refuses.
@@ -29,50 +31,40 @@ def grant(
     management = Management(admin_url)
     for queue in topology.queues:
         if queue.name in passwords:
-            _user(management, queue.name, passwords[queue.name])
-            _service(management, queue, vhost)
+            _put_user(management, queue.name, passwords[queue.name])
+            _grant_service(management, queue, vhost)
     if OPERATOR in passwords:
-        _user(management, OPERATOR, passwords[OPERATOR], tags="monitoring")
-        _permissions(management, OPERATOR, vhost, write=_NOTHING, read=_exactly([HISTORY]))
+        _put_user(management, OPERATOR, passwords[OPERATOR], tags="monitoring")
+        _put_permissions(management, OPERATOR, vhost, write=_NOTHING, read=_exactly([HISTORY]))
 
 
-def _user(management: Management, name: str, password: str, *, tags: str = "") -> None:
+def _put_user(management: Management, name: str, password: str, *, tags: str = "") -> None:
     management.put("users", name, content={"password": password, "tags": tags})
 
 
-def _service(management: Management, queue: Queue, vhost: str) -> None:
+def _grant_service(management: Management, queue: Queue, vhost: str) -> None:
     name = queue.name
     exchanges = [EVENTS, REPLAYS] if queue.publishes else [REPLAYS]
-    _permissions(
-        management,
-        name,
-        vhost,
-        write=_exactly([*exchanges, name]),
-        read=_exactly([EVENTS, name, dead_queue(name), HISTORY]),
+    write = _exactly([*exchanges, name])
+    read = _exactly([EVENTS, name, dead_queue(name), HISTORY])
+    _put_permissions(management, name, vhost, write=write, read=read)
+    # A user without topic permissions may use every topic.
+    topics: tuple[tuple[str, Iterable[str], Iterable[str]], ...] = (
+        (EVENTS, queue.publishes, queue.topics),
+        (REPLAYS, [name], []),
     )
-    # Without any, access to topics is open.
-    _topics(management, name, vhost, EVENTS, write=queue.publishes, read=queue.topics)
-    _topics(management, name, vhost, REPLAYS, write=[name], read=[])
+    for exchange, writes, reads in topics:
+        content = {"exchange": exchange, "write": _exactly(writes), "read": _exactly(reads)}
+        management.put("topic-permissions", vhost, name, content=content)
 
 
-def _permissions(management: Management, user: str, vhost: str, *, write: str, read: str) -> None:
+def _put_permissions(
+    management: Management, user: str, vhost: str, *, write: str, read: str
+) -> None:
     content = {"configure": _NOTHING, "write": write, "read": read}
     management.put("permissions", vhost, user, content=content)
 
 
-def _topics(  # noqa: PLR0913 - one row of a table
-    management: Management,
-    user: str,
-    vhost: str,
-    exchange: str,
-    *,
-    write: Iterable[str],
-    read: Iterable[str],
-) -> None:
-    content = {"exchange": exchange, "write": _exactly(write), "read": _exactly(read)}
-    management.put("topic-permissions", vhost, user, content=content)
-
-
 def _exactly(names: Iterable[str]) -> str:
-    """A pattern that these names match, and no other: a prefix would let events be forged."""
-    return f"^({'|'.join(re.escape(each) for each in sorted(names))})$"
+    """A pattern for these names only: with a prefix a service could forge another's events."""
+    return f"^({'|'.join(re.escape(name) for name in sorted(names))})$"

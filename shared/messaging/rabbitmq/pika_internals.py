@@ -1,39 +1,149 @@
-"""A connection of pika's that no message can break."""
+"""Every use of pika beyond its documented API: what is used, and why.
 
-import contextlib
+tests/unit/shared/messaging/rabbitmq/test_pika_internals.py holds what each function relies on.
+"""
+
 import struct
+from functools import lru_cache, partial
 
 import pika
-from pika import frame, spec
-from pika.exceptions import AMQPError
+from pika import data, frame, spec
+from pika.adapters.utils import connection_workflow as workflow
+from pika.channel import Channel
+from pika.exceptions import AMQPConnectionError
 
-_UNREADABLE = (AMQPError, ValueError, OverflowError, OSError, struct.error)
-"""What decoding properties raises: a float that is no number, a time past the year 9999."""
+ConnectError = workflow.AMQPConnectorException
+"""A connection could not be opened; neither an AMQPError nor an OSError."""
 
-_HEAD = ">BHLHHQ"
-"""Of a content header's frame: kind, channel, size; class, weight, size of the body."""
+ConnectTimeout = workflow.AMQPConnectorStackTimeout
+"""The broker accepted a connection and sent nothing in time."""
+
+_UNDECODABLE = (ValueError, OverflowError, OSError, RecursionError)
+"""A float that is not a number or infinite, a time after the year 9999, a deep nesting."""
+
+_VALUE_BYTES = {b"f": 4, b"d": 8, b"T": 8}
+"""Bytes of a float, a double and a timestamp; an array or a table begins with its length."""
+
+_pika_decode_value = data.decode_value
 
 
-class ReadingConnection(pika.SelectConnection):
-    """Takes properties that cannot be decoded for none.
+def tolerate_undecodable_headers() -> None:
+    """Make pika read a header value that Python cannot hold as None; calling it again is safe.
 
-    One message with such a header would end the connection each time that it is delivered, with
-    all that was delivered beside it, and could neither be handled nor shown nor removed.
+    By default pika closes the connection on such a value, again at each redelivery, so one message
+    would stop a consumer, and could be neither listed nor removed.
+
+    Source: https://github.com/pika/pika/issues/1698
     """
+    data.decode_value = _decode_value
 
-    def let_go(self) -> None:
-        """Close the socket, where the loop ended before pika has."""
-        if self._transport is not None and not self.is_closed:
-            with contextlib.suppress(AssertionError):  # it has, and was about to tell
-                self._transport.abort()
 
-    def _read_frame(self) -> tuple[int, frame.Frame | frame.ProtocolHeader | None]:
-        try:
-            return super()._read_frame()
-        except _UNREADABLE:
-            kind, channel, size, _, _, body_bytes = struct.unpack_from(_HEAD, self._frame_buffer)
-            if kind != spec.FRAME_HEADER:
-                raise
-            none = spec.BasicProperties()  # type: ignore[no-untyped-call]
-            whole = spec.FRAME_HEADER_SIZE + size + spec.FRAME_END_SIZE
-            return whole, frame.Header(channel, body_bytes, none)
+def _decode_value(encoded: bytes, offset: int) -> tuple[object, int]:
+    try:
+        return _pika_decode_value(encoded, offset)
+    except _UNDECODABLE:
+        start = offset + 1
+        length = _VALUE_BYTES.get(encoded[offset:start])
+        if length is None:
+            length = 4 + int(struct.unpack_from(">I", encoded, start)[0])
+        return None, start + length
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """The error inside the ones that pika's connection workflow wraps around it."""
+    inner: object = None
+    if isinstance(error, workflow.AMQPConnectionWorkflowFailed):
+        inner = error.exceptions[-1]
+    elif isinstance(error, workflow.AMQPConnectorPhaseErrorBase):
+        inner = error.exception
+    elif type(error) is AMQPConnectionError and error.args:
+        inner = error.args[0]
+    return cause_of(inner) if isinstance(inner, BaseException) else error
+
+
+def server_properties(connection: pika.BlockingConnection) -> dict[str, object] | None:
+    """What the broker says of itself; a BlockingConnection does not expose it."""
+    return connection._impl.server_properties  # noqa: SLF001
+
+
+def close_socket(connection: pika.SelectConnection) -> None:
+    """Close the socket of a connection whose loop has ended, if pika has not closed it.
+
+    pika's own `abort` closes it in a callback of the loop, which no longer runs.
+    """
+    transport = connection._transport  # noqa: SLF001
+    if transport is not None:
+        transport._close_and_finalize()  # noqa: SLF001
+
+
+def nack_while_cancelling(channel: Channel) -> None:
+    """Requeue uncounted what arrives while a consumer is being cancelled.
+
+    pika rejects it, which RabbitMQ counts as a failed attempt. To reject a delivery on this channel
+    use `reject`.
+    """
+    channel.basic_reject = partial(_nack, channel)  # type: ignore[method-assign]
+
+
+def _nack(channel: Channel, tag: int = 0, requeue: bool = True) -> None:  # noqa: FBT001, FBT002 - as basic_reject
+    channel.basic_nack(tag, requeue=requeue)
+
+
+def reject(channel: Channel, tag: int, *, requeue: bool) -> None:
+    """Reject a delivery, also on a channel that nacks while cancelling."""
+    Channel.basic_reject(channel, tag, requeue=requeue)
+
+
+def confirm_cancellation(channel: Channel, consumer_tag: str) -> None:
+    """Cancel a consumer that the broker has cancelled, which pika refuses as unknown.
+
+    Without it, settling a delivery revives a consumer that timed out, and all that it is then sent
+    fails with the channel.
+
+    Source: https://github.com/rabbitmq/rabbitmq-server/issues/17317
+    """
+    cancel = spec.Basic.Cancel(consumer_tag, nowait=True)  # type: ignore[no-untyped-call]
+    channel._send_method(cancel)  # noqa: SLF001
+
+
+def encode(  # noqa: PLR0913 - the parts of a message
+    exchange: str,
+    routing_key: str,
+    properties: spec.BasicProperties,
+    body: bytes,
+    *,
+    channel: int,
+    max_frame_bytes: int,
+) -> bytes:
+    """The frames that publish a message as mandatory, for `write`.
+
+    pika's basic_publish writes each frame to the socket alone: three system calls a message, and a
+    third of the throughput.
+
+    Args:
+        channel: the number of the channel.
+        max_frame_bytes: as negotiated with the broker.
+    """
+    chunk = max_frame_bytes - spec.FRAME_HEADER_SIZE - spec.FRAME_END_SIZE
+    parts = [_encode_publish(exchange, routing_key, channel=channel)]
+    parts.append(frame.Header(channel, len(body), properties).marshal())
+    parts += (
+        frame.Body(channel, body[start : start + chunk]).marshal()
+        for start in range(0, len(body), chunk)
+    )
+    return b"".join(parts)
+
+
+@lru_cache(maxsize=256)
+def _encode_publish(exchange: str, routing_key: str, *, channel: int) -> bytes:
+    # Without `mandatory` the broker drops a replay to a queue that does not exist.
+    method = spec.Basic.Publish(  # type: ignore[no-untyped-call]
+        exchange=exchange, routing_key=routing_key, mandatory=True
+    )
+    encoded: bytes = frame.Method(channel, method).marshal()
+    return encoded
+
+
+def write(channel: Channel, messages: list[bytes]) -> None:
+    """Write encoded messages in one call to the socket."""
+    channel.connection._output_marshaled_frames([b"".join(messages)])  # noqa: SLF001
