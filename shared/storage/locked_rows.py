@@ -58,10 +58,15 @@ class LockedRows(Mapping[str, R]):
             self._keep(result.mappings().all())
 
     def write(self) -> None:
-        """Write the rows that changed, in one statement."""
+        """Write the rows that changed, in one statement.
+
+        It is an upsert, since that always finds a row by its key; see docs/decisions/0008.
+        """
         changed = [vars(row) for key, row in self._rows.items() if vars(row) != self._stored[key]]
         if changed:
-            bulk.update_many(self._store.connection, self._table, changed)
+            bulk.insert_many(
+                self._store.connection, self._table, changed, add_clauses=_overwrite_existing
+            )
 
     def _keep(self, rows: Sequence[RowMapping]) -> None:
         for row in rows:
@@ -91,3 +96,9 @@ def _lock_existing(table: Table, insert: bulk.Insert) -> UpdateBase:
         index_elements=[key], set_={key.name: insert.excluded[key.name]}
     )
     return upsert.returning(*table.c)
+
+
+def _overwrite_existing(table: Table, insert: bulk.Insert) -> UpdateBase:
+    (key,) = table.primary_key.columns
+    values = {column.name: insert.excluded[column.name] for column in table.c if column is not key}
+    return insert.on_conflict_do_update(index_elements=[key], set_=values)

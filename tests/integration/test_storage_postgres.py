@@ -106,24 +106,10 @@ def is_woken(wakeup: Wakeup, by: Callable[[], object]) -> bool:
     return time.monotonic() - began < LONG
 
 
-def show(connection: Connection, *settings: str) -> list[str]:
-    return [connection.execute(text(f"SHOW {name}")).scalar_one() for name in settings]
-
-
-def test_only_transactions_that_write_avoid_table_scans(database: Database) -> None:
-    settings = ("enable_seqscan", "enable_mergejoin")
-
-    for _ in range(2):  # on the same connection
-        with database.begin() as connection:
-            assert show(connection, *settings) == ["off", "off"]
-        with database.read() as connection:
-            assert show(connection, *settings) == ["on", "on"]
-
-
 def test_options_in_the_url_are_used(postgres_url: str) -> None:
     url = f"{postgres_url}?options=-c%20work_mem%3D9MB"
     with closing(Database(url)) as database, database.begin() as connection:
-        assert show(connection, "work_mem") == ["9MB"]
+        assert connection.execute(text("SHOW work_mem")).scalar_one() == "9MB"
 
 
 def test_two_relays_claim_different_rows(database: Database) -> None:
