@@ -56,8 +56,8 @@ class InventoryStore(Store):
 
     def __init__(self, connection: Connection, database: Database) -> None:
         super().__init__(connection, database)
-        self.products = LockedRows(self, products, StockLevel)
-        self.reservations = LockedRows(self, reservations, Reservation)
+        self.products = LockedRows(connection, products, StockLevel)
+        self.reservations = LockedRows(connection, reservations, Reservation)
 
     def prepare(self, events: Sequence[DomainEvent]) -> None:
         """Lock and read the reservations of a batch's orders, then their products."""

@@ -35,7 +35,7 @@ class LoyaltyStore(Store):
 
     def __init__(self, connection: Connection, database: Database) -> None:
         super().__init__(connection, database)
-        self.awards = LockedRows(self, awards, Award)
+        self.awards = LockedRows(connection, awards, Award)
 
     def prepare(self, events: Sequence[DomainEvent]) -> None:
         """Lock and read the awards of a batch's orders."""

@@ -70,7 +70,7 @@ class ShippingStore(Store):
 
     def __init__(self, connection: Connection, database: Database) -> None:
         super().__init__(connection, database)
-        self.shipments = LockedRows(self, shipments, Shipment)
+        self.shipments = LockedRows(connection, shipments, Shipment)
 
     def prepare(self, events: Sequence[DomainEvent]) -> None:
         """Lock and read the shipments of a batch's orders."""

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import URL, Connection, Engine, make_url, text
+from sqlalchemy import URL, Connection, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.schema import Table
 
@@ -31,6 +31,10 @@ class Database:
         url: `postgresql://user:password@host/name` or `sqlite:///path`.
         app: the name that PostgreSQL shows for the connections.
 
+    Attributes:
+        engine: SQLAlchemy's, for migrations and raw connections.
+        place: names the database in messages, without the password.
+
     Raises:
         InvalidInput: the URL cannot be parsed, or is of another kind of database.
     """
@@ -44,24 +48,19 @@ class Database:
             from shared.storage import sqlite  # noqa: PLC0415 - see above
 
             self.path = Path(address.database or "")
-            self._engine = sqlite.engine_for(address)
-            self._writer = sqlite.Writer(self._engine)
+            self.engine = sqlite.engine_for(address)
+            self._writer = sqlite.Writer(self.engine)
             self._read_options = sqlite.READ_OPTIONS
         elif address.drivername in ("postgresql", "postgresql+psycopg"):
             from shared.storage import postgresql  # noqa: PLC0415 - see above
 
             address = address.set(drivername="postgresql+psycopg")
-            self._engine = postgresql.engine_for(address, app)
+            self.engine = postgresql.engine_for(address, app)
             self._read_options = postgresql.READ_OPTIONS
         else:
             raise InvalidInput("SHOP_DATABASE_URL should begin with postgresql:// or sqlite:///")
         self.address = address
         self.place = str(self.path) if self.is_sqlite else f"{address.host}/{address.database}"
-
-    @property
-    def engine(self) -> Engine:
-        """SQLAlchemy's engine, for migrations and raw connections."""
-        return self._engine
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
@@ -72,7 +71,7 @@ class Database:
         Raises:
             CommitOutcomeUnknown: the connection was lost during the commit.
         """
-        connected = self._writer.connected if self._writer else self._engine.connect
+        connected = self._writer.connected if self._writer else self.engine.connect
         with connected() as connection:
             transaction = connection.begin()
             try:
@@ -90,7 +89,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A read-only snapshot that takes no locks: all statements see the same state."""
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             yield connection.execution_options(**self._read_options)
 
     def probe(self) -> None:
@@ -113,7 +112,7 @@ class Database:
         """Close all connections; later calls open new ones."""
         if self._writer:
             self._writer.close()
-        self._engine.dispose()
+        self.engine.dispose()
 
 
 def is_environmental(error: BaseException) -> bool:

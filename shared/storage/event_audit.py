@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, literal, select, union_all
 
 from shared.storage.tables import failures, inbox, outbox
 
@@ -65,18 +65,16 @@ class FailedAttempt:
 
 def mentions(connection: Connection, subject: str) -> list[Mention]:
     """The events about an order in the service's inbox and outbox."""
-    received = select(inbox.c.event_id, inbox.c.event_type, inbox.c.occurred_at)
-    sent = select(outbox.c.event_id, outbox.c.event_type, outbox.c.occurred_at, outbox.c.sent_at)
-    return [
-        *(
-            Mention(row.event_id, row.event_type, row.occurred_at, is_sent=True)
-            for row in connection.execute(received.where(inbox.c.subject == subject))
-        ),
-        *(
-            Mention(row.event_id, row.event_type, row.occurred_at, is_sent=row.sent_at is not None)
-            for row in connection.execute(sent.where(outbox.c.subject == subject))
-        ),
-    ]
+    received = select(
+        inbox.c.event_id, inbox.c.event_type, inbox.c.occurred_at, literal(value=True)
+    ).where(inbox.c.subject == subject)
+    published = select(
+        outbox.c.event_id,
+        outbox.c.event_type,
+        outbox.c.occurred_at,
+        outbox.c.sent_at.is_not(None),
+    ).where(outbox.c.subject == subject)
+    return [Mention(*row) for row in connection.execute(union_all(received, published))]
 
 
 def inbox_entries(connection: Connection, event_ids: Collection[UUID]) -> dict[UUID, InboxEntry]:

@@ -4,15 +4,14 @@ Handlers change plain objects in between. So a batch costs two statements for ea
 many events it has, and a handler sees what earlier events of the batch changed.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, TypeVar
 
-from sqlalchemy import RowMapping, Select, Table, UpdateBase, select
+from sqlalchemy import Connection, Result, Select, Table, UpdateBase, select
 
 from shared.storage import bulk
 from shared.storage.compiled import execute
-from shared.storage.unit_of_work import Store
 
 R = TypeVar("R")
 
@@ -25,8 +24,8 @@ class LockedRows(Mapping[str, R]):
         row_type: a dataclass whose fields are the table's columns.
     """
 
-    def __init__(self, store: Store, table: Table, row_type: type[R]) -> None:
-        self._store = store
+    def __init__(self, connection: Connection, table: Table, row_type: type[R]) -> None:
+        self._connection = connection
         self._table = table
         self._row_type = row_type
         (self._key,) = table.primary_key.columns
@@ -40,9 +39,9 @@ class LockedRows(Mapping[str, R]):
         """
         ordered = sorted(set(keys))
         if ordered:
-            connection = self._store.connection
-            statement = _select_for_update(self._table, is_sqlite=bulk.is_sqlite(connection))
-            self._keep(execute(connection, statement, {bulk.KEYS: ordered}).mappings().all())
+            is_sqlite = bulk.is_sqlite(self._connection)
+            statement = _select_for_update(self._table, is_sqlite=is_sqlite)
+            self._keep(execute(self._connection, statement, {bulk.KEYS: ordered}))
 
     def lock_or_insert(self, keys: Iterable[str]) -> None:
         """Lock and read the rows of these keys, and insert missing ones, in one statement.
@@ -52,10 +51,9 @@ class LockedRows(Mapping[str, R]):
         """
         rows = [{self._key.name: key} for key in sorted(set(keys))]
         if rows:
-            result = bulk.insert_many(
-                self._store.connection, self._table, rows, add_clauses=_lock_existing
+            self._keep(
+                bulk.insert_many(self._connection, self._table, rows, add_clauses=_lock_existing)
             )
-            self._keep(result.mappings().all())
 
     def write(self) -> None:
         """Write the rows that changed, in one statement.
@@ -65,11 +63,11 @@ class LockedRows(Mapping[str, R]):
         changed = [vars(row) for key, row in self._rows.items() if vars(row) != self._stored[key]]
         if changed:
             bulk.insert_many(
-                self._store.connection, self._table, changed, add_clauses=_overwrite_existing
+                self._connection, self._table, changed, add_clauses=_overwrite_existing
             )
 
-    def _keep(self, rows: Sequence[RowMapping]) -> None:
-        for row in rows:
+    def _keep(self, result: Result[Any]) -> None:
+        for row in result.mappings():
             self._rows[row[self._key.name]] = self._row_type(**row)
             self._stored[row[self._key.name]] = dict(row)
 

@@ -12,7 +12,6 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from shared.storage import bulk
 from shared.storage.database import Database
 from shared.storage.locked_rows import LockedRows
-from shared.storage.unit_of_work import Store
 from tests.support.jars import EMPTY, FULL, Jar, all_jars, coins, jars, metadata
 
 READ_BY_SCAN = "SELECT seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'jars'"
@@ -46,7 +45,7 @@ def test_a_changed_value_of_each_column_type_is_stored_unchanged(database: Datab
         bulk.insert_many(connection, jars, [FULL, EMPTY])
     for count in (2, 1):  # as JSON, and without
         with database.begin() as connection:
-            rows = LockedRows(Store(connection, database), jars, Jar)
+            rows = LockedRows(connection, jars, Jar)
             rows.lock([first, second][:count])
             for row, new in zip(rows.values(), (EMPTY, FULL), strict=False):
                 vars(row).update({**new, "label": row.label, "coins": count})
@@ -86,7 +85,7 @@ def test_a_statement_is_the_same_for_any_number_of_rows(
     monkeypatch.setattr(psycopg.Cursor, "execute", recording)
     for labels in (["a", "b"], ["a", "b", "c"]):
         with database.begin() as connection:
-            rows = LockedRows(Store(connection, database), jars, Jar)
+            rows = LockedRows(connection, jars, Jar)
             rows.lock(labels)
             rows.lock_or_insert(labels)
             for row in rows.values():
@@ -103,22 +102,22 @@ def test_a_grown_table_is_not_scanned_to_write_a_few_of_its_rows(database: Datab
     """PostgreSQL may keep the plans that it made for the small table."""
     for number in range(0, 300, 20):  # it makes a new plan for the first five
         with database.begin() as connection:
-            add_a_coin(connection, database, [str(each) for each in range(number, number + 20)])
+            add_a_coin(connection, [str(each) for each in range(number, number + 20)])
     with database.begin() as connection:
         connection.execute(text(GROW))
 
     for labels in (["g7"], ["g7", "g8"], [f"g{number}" for number in range(20)]):
         with database.begin() as connection:
             before = connection.execute(text(READ_BY_SCAN)).scalar_one()
-            add_a_coin(connection, database, labels)
+            add_a_coin(connection, labels)
             after = connection.execute(text(READ_BY_SCAN)).scalar_one()
 
         assert after == before
     assert sum(coins(database).values()) == 300 + 1 + 2 + 20
 
 
-def add_a_coin(connection: Connection, database: Database, labels: list[str]) -> None:
-    rows = LockedRows(Store(connection, database), jars, Jar)
+def add_a_coin(connection: Connection, labels: list[str]) -> None:
+    rows = LockedRows(connection, jars, Jar)
     rows.lock_or_insert(labels)
     rows.lock(labels)
     for row in rows.values():

@@ -11,7 +11,6 @@ from shared.storage import bulk
 from shared.storage.compiled import execute
 from shared.storage.database import Database
 from shared.storage.locked_rows import LockedRows
-from shared.storage.unit_of_work import Store
 from tests.support.jars import EMPTY, FULL, Jar, all_jars, jars, metadata
 
 
@@ -30,7 +29,7 @@ def test_values_are_written_and_read_as_sqlalchemy_does(database: Database) -> N
     with database.begin() as connection:
         bulk.insert_many(connection, jars, [FULL])
         bulk.insert_many(connection, jars, [EMPTY])
-        rows = LockedRows(Store(connection, database), jars, Jar)
+        rows = LockedRows(connection, jars, Jar)
         rows.lock([EMPTY["label"], "a", "unknown"])
 
     assert [vars(row) for row in rows.values()] == all_jars(database) == [FULL, EMPTY]

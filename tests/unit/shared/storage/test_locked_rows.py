@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import event
 
 from shared.storage.database import Database
 from shared.storage.locked_rows import LockedRows
-from shared.storage.unit_of_work import Store
 from tests.support.jars import Jar, coins, jars, metadata
 
 
@@ -22,13 +21,9 @@ def database(tmp_path: Path) -> Iterator[Database]:
     database.close()
 
 
-def locked_rows(connection: Connection, database: Database) -> LockedRows[Jar]:
-    return LockedRows(Store(connection, database), jars, Jar)
-
-
 def test_only_existing_rows_are_locked_and_read(database: Database) -> None:
     with database.begin() as connection:
-        rows = locked_rows(connection, database)
+        rows = LockedRows(connection, jars, Jar)
         rows.lock(["c", "a", "c"])
 
     assert {key: row.coins for key, row in rows.items()} == {"c": 7}
@@ -37,7 +32,7 @@ def test_only_existing_rows_are_locked_and_read(database: Database) -> None:
 
 def test_missing_rows_are_inserted_with_their_defaults(database: Database) -> None:
     with database.begin() as connection:
-        rows = locked_rows(connection, database)
+        rows = LockedRows(connection, jars, Jar)
         rows.lock_or_insert(["c", "a", "c"])
 
     assert {key: row.coins for key, row in rows.items()} == {"a": 0, "c": 7}
@@ -47,7 +42,7 @@ def test_missing_rows_are_inserted_with_their_defaults(database: Database) -> No
 
 def test_changed_rows_are_written_and_no_others(database: Database) -> None:
     with database.begin() as connection:
-        rows = locked_rows(connection, database)
+        rows = LockedRows(connection, jars, Jar)
         rows.lock_or_insert(["a", "b", "c"])
         statements: list[str] = []
         event.listen(connection, "before_cursor_execute", lambda *args: statements.append(args[2]))
@@ -64,7 +59,7 @@ def test_no_keys_need_no_statement(database: Database) -> None:
     with database.begin() as connection:
         driver = cast("sqlite3.Connection", connection.connection.driver_connection)
         driver.set_trace_callback(statements.append)
-        rows = locked_rows(connection, database)
+        rows = LockedRows(connection, jars, Jar)
         rows.lock([])
         rows.lock_or_insert([])
         rows.write()
