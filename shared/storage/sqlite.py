@@ -18,11 +18,11 @@ READ_OPTIONS: dict[str, object] = {_READ_ONLY: True}
 """Execution options of a connection whose transactions take no write lock."""
 
 POLL_INTERVAL = 0.05
-"""Seconds between two looks at a file's data version; each takes some microseconds."""
+"""Seconds between two reads of a file's data version; each takes some microseconds."""
 
 BUSY_POLL_INTERVAL = 0.2
-"""Seconds between two looks while each finds commits. Under load, few large batches cost the
-services half of what many small ones do."""
+"""The same while every read finds commits: under load, few large batches cost the services half
+of what many small ones do."""
 
 
 class Writer:
