@@ -7,5 +7,5 @@ from shared.storage.unit_of_work import UnitOfWork
 
 def count_event(event: DomainEvent, work: UnitOfWork[AnalyticsStore]) -> None:
     """Keep the event's envelope and its numbers; what it means is worked out by the report."""
-    work.store.keep(event)
+    work.store.add(event)
     work.note("counted")

@@ -1,7 +1,7 @@
-"""What the events add up to.
+"""The analytics report: totals of orders, revenue, products, days and event types.
 
-Orders and money are counted from the versions of events that this code knows; an event of another
-type or version is counted under its own type. Days are those of UTC, by when an event occurred.
+Orders and revenue come from the event versions that this code knows; events of other types and
+versions are counted by type only. Days are in UTC, by when an event occurred.
 """
 
 from decimal import Decimal
@@ -40,12 +40,12 @@ def _of_sqlite(element: Milliseconds, compiler: SQLCompiler, **kwargs: Any) -> s
 
 
 def report(connection: Connection) -> dict[str, Any]:
-    """The numbers of the shop.
+    """Compute the report.
 
     Returns:
-        `revenue` is what was received less what was given back, in the shop's currency; `units`
-        what was ordered, by product, cancelled since or not; `placed_to_shipped` the seconds from
-        an order's placing to its shipping, None where nothing was shipped.
+        Among others: `revenue`, payments less refunds, in the shop's currency; `units`, pieces
+        ordered by product, including cancelled orders; `placed_to_shipped`, seconds between the
+        placing and the shipping of an order, None if nothing was shipped.
     """
     events = _events(connection)
     return {
@@ -60,13 +60,13 @@ def report(connection: Connection) -> dict[str, Any]:
 
 
 def _events(connection: Connection) -> dict[str, int]:
-    counted = select(facts.c.type, func.count()).group_by(facts.c.type).order_by(facts.c.type)
-    return {str(row[0]): row[1] for row in connection.execute(counted)}
+    by_type = select(facts.c.type, func.count().label("number")).group_by(facts.c.type)
+    return {row.type: row.number for row in connection.execute(by_type.order_by(facts.c.type))}
 
 
 def _units(connection: Connection) -> dict[str, int]:
-    ordered = select(units.c.sku, func.sum(units.c.quantity)).group_by(units.c.sku)
-    return {str(row[0]): int(row[1]) for row in connection.execute(ordered.order_by(units.c.sku))}
+    by_sku = select(units.c.sku, func.sum(units.c.quantity)).group_by(units.c.sku)
+    return {sku: int(total) for sku, total in connection.execute(by_sku.order_by(units.c.sku))}
 
 
 def _days(connection: Connection) -> list[dict[str, Any]]:
@@ -91,25 +91,26 @@ def _days(connection: Connection) -> list[dict[str, Any]]:
 
 def _placed_to_shipped(connection: Connection) -> dict[str, Any]:
     placed, shipped = facts.alias("placed"), facts.alias("shipped")
-    took = Milliseconds(shipped.c.occurred_at) - Milliseconds(placed.c.occurred_at)
+    duration = Milliseconds(shipped.c.occurred_at) - Milliseconds(placed.c.occurred_at)
     orders = (
         select(
-            took.label("took"),
-            func.row_number().over(order_by=took).label("place"),
-            func.count().over().label("of"),
+            duration.label("duration"),
+            func.row_number().over(order_by=duration).label("rank"),
+            func.count().over().label("total"),
         )
         .join_from(placed, shipped, placed.c.subject == shipped.c.subject)
         .where(placed.c.type == PLACED, shipped.c.type == SHIPPED)
         .subquery()
     )
-    # The median by its place, one or two of them: SQLite has no function for it.
-    in_the_middle = (orders.c.place * 2 - orders.c.of).between(0, 2)
-    average, median = func.avg(orders.c.took), func.avg(orders.c.took).filter(in_the_middle)
-    row = connection.execute(select(func.count(orders.c.took), average, median)).one()
+    # SQLite has no function for the median, so it is the average of the one or two middle rows.
+    is_middle = (orders.c.rank * 2 - orders.c.total).between(0, 2)
+    average = func.avg(orders.c.duration)
+    statement = select(func.count(orders.c.duration), average, average.filter(is_middle))
+    count, average_ms, median_ms = connection.execute(statement).one()
     return {
-        "orders": row[0],
-        "average_seconds": _seconds(row[1]),
-        "median_seconds": _seconds(row[2]),
+        "orders": count,
+        "average_seconds": _seconds(average_ms),
+        "median_seconds": _seconds(median_ms),
     }
 
 

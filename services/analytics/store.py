@@ -1,37 +1,34 @@
-"""What the analytics service keeps: a row for each event, and one for each line of an order.
+"""Events and order lines in the analytics database: one row each.
 
-Nothing is ever changed, and numbers are worked out when they are asked for. So the report is a
-function of the set of events: neither their order, nor how they were batched, nor a second copy
-makes a difference, and replaying the history rebuilds it.
+Rows are only ever inserted, and the report computes its numbers from them. So the report depends
+on the set of events alone: not on their order, batches or duplicates. Replaying the history
+rebuilds it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, select
 
 from services.analytics.tables import facts, units
 from shared.events import DomainEvent, OrderCancelled, OrderPlaced, PaymentReceived
-from shared.storage import bulk
 from shared.storage.database import Database
-from shared.storage.event_audit import Envelope
+from shared.storage.event_audit import EventSummary
 from shared.storage.unit_of_work import Store
-
-Row = dict[str, Any]
 
 
 class AnalyticsStore(Store):
-    """Events are kept back, and written together at the end of the batch."""
+    """Collects events, and inserts them together when it is flushed."""
 
     def __init__(self, connection: Connection, database: Database) -> None:
         super().__init__(connection, database)
-        self._facts: list[Row] = []
-        self._units: list[Row] = []
+        self._facts: list[dict[str, Any]] = []
+        self._units: list[dict[str, Any]] = []
 
-    def keep(self, event: DomainEvent) -> None:
-        """Keep an event's envelope, and of its data what is counted."""
+    def add(self, event: DomainEvent) -> None:
+        """Store an event's envelope and the numbers that the report needs; `flush` writes them."""
         self._facts.append(
             {
                 "event_id": event.event_id,
@@ -46,24 +43,22 @@ class AnalyticsStore(Store):
         )
         self._units += (
             {"event_id": event.event_id, "sku": sku, "quantity": quantity}
-            for sku, quantity in _ordered(event).items()
+            for sku, quantity in _ordered_items(event).items()
         )
 
-    def envelopes(self, subject: str) -> list[Envelope]:
-        """The events about an order, oldest first."""
-        columns = facts.c.event_id, facts.c.type, facts.c.occurred_at, facts.c.causation_id
-        wanted = select(*columns).where(facts.c.subject == subject).order_by(facts.c.occurred_at)
-        return [Envelope(*row) for row in self.connection.execute(wanted)]
-
     def flush(self) -> None:
-        """Write what was kept back."""
-        self._write(facts, self._facts)
-        self._write(units, self._units)
+        """Insert the events that were added; those of an earlier transaction are skipped."""
+        for table, rows in ((facts, self._facts), (units, self._units)):
+            if rows:
+                self.connection.execute(self.insert(table).on_conflict_do_nothing(), rows)
         self._facts, self._units = [], []
 
-    def _write(self, table: Table, rows: Sequence[Row]) -> None:
-        if rows:
-            bulk.insert_many(self.connection, table, rows, how=bulk.skip_existing)
+    def envelopes(self, subject: str) -> list[EventSummary]:
+        """The events about an order, oldest first."""
+        columns = facts.c.event_id, facts.c.type, facts.c.occurred_at, facts.c.causation_id
+        statement = select(*columns).where(facts.c.subject == subject)
+        rows = self.connection.execute(statement.order_by(facts.c.occurred_at))
+        return [EventSummary(*row) for row in rows]
 
 
 def _revenue(event: DomainEvent) -> Decimal | None:
@@ -76,5 +71,5 @@ def _revenue(event: DomainEvent) -> Decimal | None:
             return None
 
 
-def _ordered(event: DomainEvent) -> Mapping[str, int]:
+def _ordered_items(event: DomainEvent) -> Mapping[str, int]:
     return event.items if isinstance(event, OrderPlaced) else {}

@@ -1,4 +1,4 @@
-"""The tables of the analytics service: envelopes and numbers, and nothing of any person."""
+"""The tables of the analytics service; they hold no personal data."""
 
 from sqlalchemy import Column, Date, Index, Integer, MetaData, Table, Text, Uuid
 
@@ -21,7 +21,7 @@ facts = Table(
     Index("facts_by_day", "day", "type", "amount"),
     Index("facts_by_subject", "subject"),
 )
-"""Every event: `day` is that of `occurred_at` in UTC; `amount` what it adds to the revenue."""
+"""Events: `day` is the date of `occurred_at` in UTC, `amount` is added to the revenue."""
 
 units = Table(
     "units",
@@ -31,4 +31,4 @@ units = Table(
     Column("quantity", Integer, nullable=False),
     Index("units_by_product", "sku", "quantity"),
 )
-"""What was ordered, line by line."""
+"""Lines of placed orders."""

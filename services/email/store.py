@@ -1,20 +1,17 @@
-"""What the email service keeps: who placed an order, and the mails that were sent."""
+"""Customers and sent mails in the email database."""
 
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Executable, Select, Table, bindparam, select
+from sqlalchemy import Table, select
 
 from services.email.mails import Mail
 from services.email.tables import customers, sent_mails
-from shared.storage import bulk
-from shared.storage.compiled import execute
 from shared.storage.unit_of_work import Store
 
 
 class Customer(NamedTuple):
-    """Whom to write to about an order, and in which currency."""
+    """The mail address of an order's customer, and the currency of the order's amounts."""
 
     order_id: str
     address: str
@@ -25,16 +22,18 @@ class EmailStore(Store):
     """Customers by order, and mails by Message-ID."""
 
     def remember(self, customer: Customer) -> None:
-        """Keep who placed an order."""
-        bulk.insert_many(self.connection, customers, [customer._asdict()], how=_in_its_place)
+        """Store the customer of an order."""
+        self._upsert(customers, customer._asdict())
 
     def customer_of(self, order_id: str) -> Customer | None:
-        """Who placed an order; None as long as nobody told."""
-        row = execute(self.connection, _customer(), {"of": order_id}).mappings().one_or_none()
-        return Customer(**row) if row else None
+        """The customer of an order; None until its OrderPlaced has been handled."""
+        columns = customers.c.order_id, customers.c.address, customers.c.currency
+        statement = select(*columns).where(customers.c.order_id == order_id)
+        row = self.connection.execute(statement).one_or_none()
+        return Customer(*row) if row else None
 
     def record(self, mail: Mail) -> None:
-        """Keep that a mail is sent now; a second copy of it takes the place of the first."""
+        """Store a mail as sent now; a second copy replaces the first."""
         row = {
             "message_id": str(mail.message["Message-ID"]),
             "order_id": mail.order_id,
@@ -43,30 +42,23 @@ class EmailStore(Store):
             "subject": str(mail.message["Subject"]),
             "sent_at": datetime.now(UTC),
         }
-        bulk.insert_many(self.connection, sent_mails, [row], how=_in_its_place)
+        self._upsert(sent_mails, row)
 
     def sent(self, *, order_id: str | None = None, limit: int = 50) -> list[dict[str, Any]]:
-        """The last mails sent, in the order of sending."""
-        fields = sent_mails.c
+        """The newest mails, oldest of them first."""
+        columns = sent_mails.c
         newest_first = (
-            select(fields.order_id, fields.kind, fields.to, fields.subject, fields.sent_at)
-            .order_by(fields.sent_at.desc(), fields.message_id.desc())
+            select(columns.order_id, columns.kind, columns.to, columns.subject, columns.sent_at)
+            .order_by(columns.sent_at.desc(), columns.message_id.desc())
             .limit(limit)
         )
         if order_id is not None:
-            newest_first = newest_first.where(fields.order_id == order_id)
+            newest_first = newest_first.where(columns.order_id == order_id)
         rows = self.connection.execute(newest_first).mappings().all()
         return [dict(row) for row in reversed(rows)]
 
-
-def _in_its_place(table: Table, insert: bulk.Insert) -> Executable:
-    """An INSERT that takes the place of the row that has the same key."""
-    (key,) = table.primary_key.columns
-    others = {each.name: insert.excluded[each.name] for each in table.columns if each is not key}
-    return insert.on_conflict_do_update(index_elements=[key], set_=others)
-
-
-@cache
-def _customer() -> Select[Any]:
-    columns = customers.c.order_id, customers.c.address, customers.c.currency
-    return select(*columns).where(customers.c.order_id == bindparam("of"))
+    def _upsert(self, table: Table, row: dict[str, Any]) -> None:
+        insert = self.insert(table)
+        values = {name: insert.excluded[name] for name in row}
+        upsert = insert.on_conflict_do_update(index_elements=table.primary_key, set_=values)
+        self.connection.execute(upsert, row)

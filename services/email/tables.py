@@ -13,7 +13,7 @@ customers = Table(
     Column("address", Text, nullable=False),
     Column("currency", Text, nullable=False),
 )
-"""Who placed an order, and the currency that amounts in its mails are in."""
+"""Customers by order; `currency` is that of the order's amounts."""
 
 sent_mails = Table(
     "sent_mails",

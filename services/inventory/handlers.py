@@ -19,7 +19,7 @@ def reserve_stock(event: OrderPlaced, work: UnitOfWork[InventoryStore]) -> None:
         work.publish(StockRanShort(order_id=order_id, missing=missing))
         work.note(f"{_listed(missing)} missing")
     else:
-        store.put_aside(order_id, event.items)
+        store.reserve(order_id, event.items)
         work.publish(StockReserved(order_id=order_id, items=event.items))
         work.note(f"{_listed(event.items)} put aside")
 
@@ -28,7 +28,7 @@ def release_stock(event: OrderCancelled, work: UnitOfWork[InventoryStore]) -> No
     """Give back what was reserved; before the order is known, see to it that nothing will be."""
     reservation = work.store.reservations[event.order_id]
     if reservation.state == State.RESERVED:
-        work.store.give_back(event.order_id)
+        work.store.release(event.order_id)
         work.note(f"{_listed(reservation.items)} given back")
     elif reservation.state != State.RELEASED:
         reservation.state = State.CANCELLED

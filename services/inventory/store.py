@@ -1,7 +1,7 @@
-"""Stock and reservations in the inventory's database.
+"""Stock and reservations in the inventory database.
 
-Guarantees: whoever handles an order holds its reservation, and then its products in the order of
-their names, so any number of processes neither oversell nor deadlock.
+A batch locks its reservations first and its products second, each in key order. So any number of
+processes neither oversell nor deadlock.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,10 +20,10 @@ from shared.storage.unit_of_work import Store
 
 
 class State(StrEnum):
-    """How far a reservation is.
+    """The state of a reservation.
 
-    NEW lasts no longer than a transaction. RESERVED includes what was shipped since. CANCELLED
-    never held anything: its order ran short, or was cancelled before it was heard of.
+    NEW exists only within a transaction. RESERVED includes orders that were shipped since.
+    CANCELLED never held stock: its order ran short, or was cancelled before it was placed here.
     """
 
     NEW = "new"
@@ -34,8 +34,8 @@ class State(StrEnum):
 
 
 @dataclass
-class Product:
-    """How many pieces there are."""
+class StockLevel:
+    """Pieces of one product."""
 
     sku: str
     available: int
@@ -44,7 +44,7 @@ class Product:
 
 @dataclass
 class Reservation:
-    """What is put aside for an order; assign to its fields, `items` is not to be changed."""
+    """Pieces reserved for an order, by product; replace `items`, do not change it in place."""
 
     order_id: str
     state: str
@@ -56,13 +56,13 @@ class InventoryStore(Store):
 
     def __init__(self, connection: Connection, database: Database) -> None:
         super().__init__(connection, database)
-        self.products = LockedRows(self, products, Product)
-        self.reservations = LockedRows(self, reservations, Reservation)
+        self.products = LockedRows(connection, products, StockLevel)
+        self.reservations = LockedRows(connection, reservations, Reservation)
 
     def prepare(self, events: Sequence[DomainEvent]) -> None:
-        """Lock and read the orders' reservations and then the products that they are about."""
+        """Lock and read the reservations of a batch's orders, then their products."""
         orders = [event for event in events if isinstance(event, OrderEvent)]
-        self.reservations.lock_or_make(order.order_id for order in orders)
+        self.reservations.lock_or_insert(order.order_id for order in orders)
         self.products.lock(self._skus(orders))
 
     def _skus(self, orders: Sequence[OrderEvent]) -> Iterator[str]:
@@ -72,43 +72,46 @@ class InventoryStore(Store):
                 yield from order.items
 
     def flush(self) -> None:
-        """Write what has changed."""
+        """Write the rows that changed."""
         self.products.write()
         self.reservations.write()
 
     def missing(self, items: Mapping[str, int]) -> dict[str, int]:
-        """How many pieces there are too few, by product; an unknown product lacks them all."""
-        lacking = {sku: wanted - self._available(sku) for sku, wanted in items.items()}
-        return {sku: pieces for sku, pieces in lacking.items() if pieces > 0}
+        """Pieces that are not available, by product; an unknown product has none available."""
+        missing = {sku: quantity - self._available(sku) for sku, quantity in items.items()}
+        return {sku: quantity for sku, quantity in missing.items() if quantity > 0}
 
     def _available(self, sku: str) -> int:
         return self.products[sku].available if sku in self.products else 0
 
-    def put_aside(self, order_id: str, items: Mapping[str, int]) -> None:
-        """Reserve all lines for an order."""
+    def reserve(self, order_id: str, items: Mapping[str, int]) -> None:
+        """Reserve all items for an order."""
         self._move(items, 1)
         reservation = self.reservations[order_id]
         reservation.state, reservation.items = State.RESERVED, dict(items)
 
-    def give_back(self, order_id: str) -> None:
-        """Make available again what is reserved for an order."""
+    def release(self, order_id: str) -> None:
+        """Make the items of a reservation available again."""
         reservation = self.reservations[order_id]
         self._move(reservation.items, -1)
         reservation.state = State.RELEASED
 
     def _move(self, items: Mapping[str, int], direction: int) -> None:
-        for sku, pieces in items.items():
+        for sku, quantity in items.items():
             product = self.products[sku]
-            product.available -= direction * pieces
-            product.reserved += direction * pieces
+            product.available -= direction * quantity
+            product.reserved += direction * quantity
 
     def stock(self) -> list[dict[str, Any]]:
-        """All products, by name."""
-        found = self.connection.execute(select(products).order_by(products.c.sku))
-        return [dict(row) for row in found.mappings()]
+        """All products, by SKU."""
+        rows = self.connection.execute(select(products).order_by(products.c.sku))
+        return [dict(row) for row in rows.mappings()]
 
     def restock(self, sku: str, pieces: int) -> dict[str, Any]:
-        """Add pieces to a product; answers its new numbers.
+        """Add pieces to a product.
+
+        Returns:
+            The product's new stock.
 
         Raises:
             InvalidInput: there is no such product.
@@ -119,8 +122,8 @@ class InventoryStore(Store):
             .values(available=products.c.available + pieces)
             .returning(*products.c)
         )
-        found = self.connection.execute(statement).mappings().first()
-        if found is None:
-            known = ", ".join(each["sku"] for each in self.stock())
+        row = self.connection.execute(statement).mappings().first()
+        if row is None:
+            known = ", ".join(product["sku"] for product in self.stock())
             raise InvalidInput(f"there is no product {sku!r}; there are {known}")
-        return dict(found)
+        return dict(row)

@@ -1,4 +1,4 @@
-"""What the inventory service keeps."""
+"""The tables of the inventory service."""
 
 from sqlalchemy import JSON, BigInteger, CheckConstraint, Column, MetaData, Table, Text
 

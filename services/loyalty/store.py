@@ -1,9 +1,8 @@
-"""The ledger of points in the loyalty service's database.
+"""Awards of points in the loyalty database.
 
-Guarantee: the ledger follows from the set of events alone, not from the order of their arrival.
-An order is one row, so that its award and its takeback meet even when two processes handle them
-at once; the ledger's entries are read from it. The row of a cancelled order that was not heard of
-yet holds no customer and no points: once it is, its entries cancel each other out.
+An order's award and takeback are one row, and the ledger's entries are read from it. So the ledger
+depends on the set of events alone, not on their order: an order that was cancelled first has
+entries that add up to zero once it is placed.
 """
 
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from shared.storage.unit_of_work import Store
 
 @dataclass
 class Award:
-    """An order's points; None is what has not been heard."""
+    """The points of an order; a field is None until its event has arrived."""
 
     order_id: str
     customer_email: str | None
@@ -32,31 +31,30 @@ class Award:
 
 
 class LoyaltyStore(Store):
-    """The ledger, within one transaction."""
+    """Awards, within one transaction."""
 
     def __init__(self, connection: Connection, database: Database) -> None:
         super().__init__(connection, database)
-        self.awards = LockedRows(self, awards, Award)
+        self.awards = LockedRows(connection, awards, Award)
 
     def prepare(self, events: Sequence[DomainEvent]) -> None:
-        """Lock and read the orders' awards."""
-        self.awards.lock_or_make(
-            event.order_id for event in events if isinstance(event, OrderEvent)
-        )
+        """Lock and read the awards of a batch's orders."""
+        orders = [event for event in events if isinstance(event, OrderEvent)]
+        self.awards.lock_or_insert(order.order_id for order in orders)
 
     def flush(self) -> None:
-        """Write what has changed."""
+        """Write the rows that changed."""
         self.awards.write()
 
     def balance(self, customer_email: str) -> int:
-        """The customer's points; 0 for one who never ordered."""
+        """The points of a customer; 0 for an unknown one."""
         statement = select(func.coalesce(func.sum(awards.c.points), 0)).where(
             awards.c.customer_email == customer_email, awards.c.taken_back_at.is_(None)
         )
         return int(self.connection.execute(statement).scalar_one())
 
     def ledger(self, customer_email: str) -> list[dict[str, Any]]:
-        """The customer's entries, oldest first; `points` of a takeback are negative."""
+        """The entries of a customer, oldest first; the points of a takeback are negative."""
         entries = union_all(
             _entries("award", awards.c.points, awards.c.awarded_at),
             _entries("takeback", -awards.c.points, awards.c.taken_back_at),

@@ -1,4 +1,4 @@
-"""What the loyalty service keeps."""
+"""The tables of the loyalty service."""
 
 from sqlalchemy import BigInteger, Column, Index, MetaData, Table, Text
 

@@ -52,5 +52,5 @@ def cancel(order: Order, reason: str, work: UnitOfWork[OrdersStore]) -> Order:
         cancel_reason=event.reason,
         refunded_amount=event.refunded_amount,
     )
-    work.store.keep(cancelled)
+    work.store.save(cancelled)
     return cancelled

@@ -21,7 +21,7 @@ _LONGEST_REASON = 200
 def note_reservation(event: StockReserved, work: UnitOfWork[OrdersStore]) -> None:
     """Note that all of an order has been put aside."""
     order = _known(event, work.store)
-    work.store.keep(replace(order, reserved_at=order.reserved_at or event.occurred_at))
+    work.store.save(replace(order, reserved_at=order.reserved_at or event.occurred_at))
     work.note("reserved")
 
 
@@ -37,7 +37,7 @@ def note_shipping(event: OrderShipped, work: UnitOfWork[OrdersStore]) -> None:
             carrier=event.carrier,
             tracking_number=event.tracking_number,
         )
-        work.store.keep(shipped)
+        work.store.save(shipped)
     work.note(f"shipped with {event.carrier}")
 
 

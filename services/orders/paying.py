@@ -42,7 +42,7 @@ def pay_order(payment: Payment, work: UnitOfWork[OrdersStore]) -> Order:
     )
     work.publish(event, correlation_id=order.correlation_id)
     paid = replace(order, paid_at=event.occurred_at, payment_method=event.payment_method)
-    work.store.keep(paid)
+    work.store.save(paid)
     return paid
 
 

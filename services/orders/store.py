@@ -1,33 +1,30 @@
-"""Orders and the price list, as the database keeps them."""
+"""Orders and the price list in the orders database."""
 
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
-from functools import cache
 from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Executable,
     FromClause,
     Result,
     Select,
-    Table,
     UnaryExpression,
     and_,
+    bindparam,
     select,
+    update,
 )
 
 from services.orders.order import STATUSES, Order, Product
 from services.orders.tables import order_lines, orders, products
 from shared.events import DomainEvent, OrderEvent
-from shared.storage import bulk
-from shared.storage.compiled import execute
 from shared.storage.database import Database
 from shared.storage.unit_of_work import Store
 
-_CHANGING = (
+_MUTABLE = (
     "payment_method",
     "refunded_amount",
     "cancel_reason",
@@ -41,7 +38,7 @@ _CHANGING = (
 
 
 class OrdersStore(Store):
-    """Reads orders under a lock, and writes what was changed at once."""
+    """Reads orders under a lock, and writes the changed ones when it is flushed."""
 
     def __init__(self, connection: Connection, database: Database) -> None:
         super().__init__(connection, database)
@@ -49,41 +46,42 @@ class OrdersStore(Store):
         self._changed: set[str] = set()
 
     def prepare(self, events: Sequence[DomainEvent]) -> None:
-        """Lock and read the orders that a batch is about."""
+        """Lock and read the orders of a batch."""
         self._lock({event.order_id for event in events if isinstance(event, OrderEvent)})
 
     def locked(self, order_id: str) -> Order | None:
-        """An order that nobody else can change until this unit of work ends."""
+        """Lock and read an order until the transaction ends; None for an unknown id."""
         if order_id not in self._locked:
             self._lock({order_id})
         return self._locked.get(order_id)
 
-    def keep(self, order: Order) -> None:
-        """Remember what has become of a locked order."""
+    def save(self, order: Order) -> None:
+        """Store the new state of a locked order; `flush` writes it."""
         self._locked[order.order_id] = order
         self._changed.add(order.order_id)
 
     def flush(self) -> None:
-        """Write what was kept."""
-        if not self._changed:
-            return
+        """Write the orders that were saved."""
         rows = [
-            {name: getattr(self._locked[key], name) for name in ("order_id", *_CHANGING)}
+            {"key": key, **{name: getattr(self._locked[key], name) for name in _MUTABLE}}
             for key in sorted(self._changed)
         ]
-        bulk.update_many(self.connection, orders, rows)
+        if rows:
+            by_key = update(orders).where(orders.c.order_id == bindparam("key"))
+            self.connection.execute(by_key, rows)
         self._changed.clear()
 
     def add(self, order: Order, unit_prices: Mapping[str, Decimal]) -> bool:
-        """Write a new order, unless there is one of that id.
+        """Insert a new order, unless its id is taken.
 
-        Whoever adds the same id at the same time waits here until the first has committed.
+        While another transaction inserts the same id, this call waits until that one has ended.
 
         Returns:
-            Whether it was written.
+            Whether the order was inserted.
         """
         row = {column.name: getattr(order, column.name) for column in orders.columns}
-        if bulk.insert_many(self.connection, orders, [row], how=_unless_taken).first() is None:
+        insert = self.insert(orders).on_conflict_do_nothing().returning(orders.c.order_id)
+        if self.connection.execute(insert, row).first() is None:
             return False
         lines = [
             {
@@ -94,63 +92,62 @@ class OrdersStore(Store):
             }
             for sku, quantity in order.items.items()
         ]
-        bulk.insert_many(self.connection, order_lines, lines)
+        self.connection.execute(order_lines.insert(), lines)
         return True
 
     def find(self, order_id: str) -> Order | None:
-        """An order as it is now; it may change at once."""
-        wanted = _with_lines(orders).where(orders.c.order_id == order_id)
-        found = _orders_in(self.connection.execute(wanted))
-        return found[0] if found else None
+        """Read an order without a lock; None for an unknown id."""
+        statement = _with_lines(orders).where(orders.c.order_id == order_id)
+        return next(iter(_orders_from(self.connection.execute(statement))), None)
 
     def latest(self, *, limit: int, status: str | None = None) -> list[Order]:
-        """Orders, the newest first."""
-        newest = select(orders).where(*_is_at(status)).order_by(*_newest_first(orders)).limit(limit)
-        those = newest.subquery()
-        wanted = _with_lines(those).order_by(*_newest_first(those))
-        return _orders_in(self.connection.execute(wanted))
+        """Orders, newest first.
+
+        Args:
+            status: one of STATUSES; None for all orders.
+        """
+        newest = select(orders).order_by(*_newest_first(orders)).limit(limit)
+        if status is not None:
+            newest = newest.where(_has_status(status))
+        page = newest.subquery()
+        statement = _with_lines(page).order_by(*_newest_first(page))
+        return _orders_from(self.connection.execute(statement))
 
     def products(self) -> list[Product]:
-        """The price list."""
+        """The price list, by SKU."""
         rows = self.connection.execute(select(products).order_by(products.c.sku)).mappings()
         return [Product(**row) for row in rows]
 
     def unit_prices(self, skus: Collection[str]) -> dict[str, Decimal]:
-        """What a piece of each product costs; products that there are not are left out."""
-        wanted = _prices(is_sqlite=bulk.is_sqlite(self.connection))
-        rows = execute(self.connection, wanted, {bulk.KEYS: list(skus)})
-        return {row.sku: row.unit_price for row in rows}
+        """The unit price of each product; unknown products are left out."""
+        statement = select(products.c.sku, products.c.unit_price).where(products.c.sku.in_(skus))
+        return {row.sku: row.unit_price for row in self.connection.execute(statement)}
 
     def _lock(self, order_ids: Collection[str]) -> None:
         if not order_ids:
             return
-        wanted = _to_be_locked(is_sqlite=bulk.is_sqlite(self.connection))
-        found = _orders_in(execute(self.connection, wanted, {bulk.KEYS: list(order_ids)}))
+        statement = (
+            _with_lines(orders)
+            .where(orders.c.order_id.in_(order_ids))
+            # Every process locks in key order, so that processes wait instead of deadlocking.
+            .order_by(orders.c.order_id)
+            .with_for_update(of=orders)
+        )
+        found = _orders_from(self.connection.execute(statement))
         self._locked |= {order.order_id: order for order in found}
 
 
-def _unless_taken(table: Table, insert: bulk.Insert) -> Executable:
-    return insert.on_conflict_do_nothing().returning(table.c.order_id)
+def _with_lines(source: FromClause) -> Select[Any]:
+    """Orders joined with their lines: one row for each line. Every order has at least one."""
+    same_order = source.c.order_id == order_lines.c.order_id
+    return select(source, order_lines.c.sku, order_lines.c.quantity).join(order_lines, same_order)
 
 
-@cache
-def _to_be_locked(*, is_sqlite: bool) -> Select[Any]:
-    wanted = _with_lines(orders).where(bulk.among(orders.c.order_id, is_sqlite=is_sqlite))
-    # In the order of keys, so that two processes with the same orders wait, not deadlock.
-    return wanted.order_by(orders.c.order_id).with_for_update(of=orders)
-
-
-def _with_lines(some: FromClause) -> Select[Any]:
-    """Orders, each as often as it has lines, of which there is at least one."""
-    of_them = some.c.order_id == order_lines.c.order_id
-    return select(some, order_lines.c.sku, order_lines.c.quantity).join(order_lines, of_them)
-
-
-def _orders_in(found: Result[Any]) -> list[Order]:
-    """Orders in their order, their items by name."""
+def _orders_from(result: Result[Any]) -> list[Order]:
+    """The orders of a result of `_with_lines`, in its order; their items are sorted by SKU."""
     rows: dict[str, dict[str, Any]] = {}
     items: dict[str, dict[str, int]] = {}
-    for line in found.mappings():
+    for line in result.mappings():
         row = dict(line)
         sku, quantity = row.pop("sku"), row.pop("quantity")
         rows[row["order_id"]] = row
@@ -161,22 +158,14 @@ def _orders_in(found: Result[Any]) -> list[Order]:
     ]
 
 
-def _newest_first(some: FromClause) -> tuple[UnaryExpression[Any], ...]:
-    return some.c.placed_at.desc(), some.c.order_id.desc()
+def _newest_first(source: FromClause) -> tuple[UnaryExpression[Any], ...]:
+    return source.c.placed_at.desc(), source.c.order_id.desc()
 
 
-@cache
-def _prices(*, is_sqlite: bool) -> Select[Any]:
-    wanted = select(products.c.sku, products.c.unit_price)
-    return wanted.where(bulk.among(products.c.sku, is_sqlite=is_sqlite))
-
-
-def _is_at(status: str | None) -> tuple[ColumnElement[bool], ...]:
-    """Whether that status is the furthest that an order has come; see `Order.status`."""
-    if status is None:
-        return ()
+def _has_status(status: str) -> ColumnElement[bool]:
+    """Whether an order has reached this status and no later one; see `Order.status`."""
     later = STATUSES[STATUSES.index(status) + 1 :]
-    return (
+    return and_(
         orders.c[f"{status}_at"].is_not(None),
-        and_(True, *(orders.c[f"{each}_at"].is_(None) for each in later)),  # noqa: FBT003 - and_() wants a first
+        *(orders.c[f"{each}_at"].is_(None) for each in later),
     )

@@ -1,4 +1,4 @@
-"""The order service's tables: the price list, orders, and what each order is made of."""
+"""The tables of the orders service."""
 
 from sqlalchemy import Column, ForeignKey, Index, Integer, MetaData, Table, Text, Uuid
 
@@ -42,6 +42,6 @@ order_lines = Table(
     Column("order_id", Text, ForeignKey("orders.order_id"), primary_key=True),
     Column("sku", Text, ForeignKey("products.sku"), primary_key=True),
     Column("quantity", Integer, nullable=False),
-    # As it was when the order was placed; the price list may change.
+    # A copy of the price at the time of the order; the price list may change.
     Column("unit_price", MoneyAmount, nullable=False),
 )

@@ -1,11 +1,11 @@
-"""Shipments in the shipping service's database.
+"""Shipments in the shipping database.
 
-A shipment is what has been heard of an order, each fact with its time, so it is the same in
-whichever order the facts came. Its status is the first of these that holds:
+A shipment is one row that collects the events of an order, each with its time. So its state does
+not depend on the order in which they arrive. Its status is the first of these that applies:
 
-    shipped   given to the carrier
-    void      the order was cancelled; its address is forgotten
-    open      something is known of the order, and it waits for the rest
+    shipped   it was given to the carrier
+    void      the order was cancelled; the address is deleted
+    open      some of the events that shipping waits for have not arrived
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ _status = case(
     else_="open",
 ).label("status")
 
-_since = func.coalesce(
+_first_seen_at = func.coalesce(
     shipments.c.opened_at, shipments.c.paid_at, shipments.c.reserved_at, shipments.c.voided_at
 )
 
@@ -46,7 +46,7 @@ _LISTED = (
 
 @dataclass
 class Shipment:
-    """What is known of an order that is to be shipped; None is what has not been heard."""
+    """The shipment of an order; a field is None until its event has arrived."""
 
     order_id: str
     address: str | None
@@ -60,9 +60,9 @@ class Shipment:
 
     @property
     def is_ready(self) -> bool:
-        """Whether it is to be given to the carrier now."""
-        known = self.opened_at and self.paid_at and self.reserved_at
-        return bool(known) and not self.voided_at and not self.shipped_at
+        """Whether everything has arrived and the shipment is neither void nor shipped."""
+        is_complete = self.opened_at and self.paid_at and self.reserved_at
+        return bool(is_complete) and not self.voided_at and not self.shipped_at
 
 
 class ShippingStore(Store):
@@ -70,16 +70,15 @@ class ShippingStore(Store):
 
     def __init__(self, connection: Connection, database: Database) -> None:
         super().__init__(connection, database)
-        self.shipments = LockedRows(self, shipments, Shipment)
+        self.shipments = LockedRows(connection, shipments, Shipment)
 
     def prepare(self, events: Sequence[DomainEvent]) -> None:
-        """Lock and read the orders' shipments."""
-        self.shipments.lock_or_make(
-            event.order_id for event in events if isinstance(event, OrderEvent)
-        )
+        """Lock and read the shipments of a batch's orders."""
+        orders = [event for event in events if isinstance(event, OrderEvent)]
+        self.shipments.lock_or_insert(order.order_id for order in orders)
 
     def flush(self) -> None:
-        """Write what has changed."""
+        """Write the rows that changed."""
         self.shipments.write()
 
     def listed(self, *, status: str | None = None, limit: int = 50) -> list[dict[str, Any]]:
@@ -88,7 +87,8 @@ class ShippingStore(Store):
         Args:
             status: `open`, `shipped` or `void`; None for all.
         """
-        statement = select(*_LISTED).order_by(_since.desc(), shipments.c.order_id).limit(limit)
+        newest_first = select(*_LISTED).order_by(_first_seen_at.desc(), shipments.c.order_id)
         if status is not None:
-            statement = statement.where(_status == status)
-        return [dict(row) for row in self.connection.execute(statement).mappings()]
+            newest_first = newest_first.where(_status == status)
+        rows = self.connection.execute(newest_first.limit(limit)).mappings()
+        return [dict(row) for row in rows]

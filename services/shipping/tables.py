@@ -1,4 +1,4 @@
-"""What the shipping service keeps."""
+"""The tables of the shipping service."""
 
 from sqlalchemy import Column, MetaData, Table, Text
 

@@ -149,7 +149,7 @@ def _dead_letters(service: AnyService, what: str) -> Iterator[Finding]:
         what, f"{found.ready}; see what they died of, and retry or discard: shop dead list {name}"
     )
     with database_of(service) as database, database.read() as connection:
-        recent = failures.died_since(connection, datetime.now(UTC) - RECENTLY)
+        recent = failures.count_dead(connection, since=datetime.now(UTC) - RECENTLY)
     if recent:
         minutes = RECENTLY.total_seconds() / 60
         yield _wrong(what, f"they grow: {recent} died within the last {minutes:.0f} minutes")
@@ -174,24 +174,24 @@ def _database(service: AnyService, what: str) -> Iterator[Finding]:
 def _outbox(service: AnyService, database: Database) -> Iterator[Finding]:
     what = f"outbox of {service.name}"
     with database.read() as connection:
-        found, aside = outbox.backlog(connection), outbox.set_aside(connection, _NAMED)
+        found, aside = outbox.backlog(connection), outbox.rejected_events(connection, _NAMED)
     if found.age > OLDEST_UNSENT:
         yield _wrong(
             what,
             f"{found.depth} events are not sent, the oldest since {found.age:.0f} s: "
             f"does {service.name} run, and can it reach the broker?",
         )
-    if found.refused:
+    if found.rejected:
         named = "; ".join(
             f"{event_type} {event_id} ({reason})" for event_id, event_type, reason in aside
         )
         yield _wrong(
             what,
-            f"{found.refused} events that the broker would not take were set aside: {named}. Mend "
+            f"{found.rejected} events that the broker would not take were set aside: {named}. Mend "
             "the cause (permissions: shop setup; size: the broker's max_message_size), then: "
             f"shop outbox resend {service.name}",
         )
-    if found.age <= OLDEST_UNSENT and not found.refused:
+    if found.age <= OLDEST_UNSENT and not found.rejected:
         yield _well(what, f"{found.depth} to be sent")
 
 

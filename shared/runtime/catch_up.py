@@ -78,13 +78,13 @@ class CatchUp:
         if self._stopping.is_set():
             return
         place = self._place()
-        if place is not None and not place.is_done:
+        if place is not None and not place.is_complete:
             self._bring(place)
 
     def _place(self) -> Checkpoint | None:
         with self._database.read() as connection:
             place = checkpoints.find(connection)
-            finished_at = checkpoints.finished_at(connection)
+            finished_at = checkpoints.completed_at(connection)
         if finished_at is not None and self._is_wanted:
             self._log.info("caught up before, nothing to do", at=finished_at.isoformat())
         if place is not None or not self._is_wanted:
@@ -93,16 +93,16 @@ class CatchUp:
         end = self._history.end()
         with self._database.begin() as connection:
             checkpoints.begin(connection, self._database, until=end)
-        return Checkpoint(0, end, is_done=False)
+        return Checkpoint(0, end, is_complete=False)
 
     def _bring(self, place: Checkpoint) -> None:
-        left = truncated_history(self._history) if place.place == 0 else None
+        left = truncated_history(self._history) if place.position == 0 else None
         if left is not None:
             self._log.warning("not all there was will come", reason=left.sentence)
-        self._log.info("catching up", place=place.place, until=place.until)
+        self._log.info("catching up", place=place.position, until=place.until)
         wanted = EventFilter(topics=self._service.topics)
         reading = EventReader(
-            self._history, wanted, start=place.place, end=place.until, tell=self._skipped
+            self._history, wanted, start=place.position, end=place.until, tell=self._skipped
         )
         publisher = self._broker.publisher()
         sent = 0
@@ -118,7 +118,7 @@ class CatchUp:
             publisher.close()
         if not self._stopping.is_set():
             with self._database.begin() as connection:
-                checkpoints.finish(connection)
+                checkpoints.complete(connection)
             self._log.info("caught up", brought=sent, unreadable=reading.unreadable)
 
     def _keep(self, place: int) -> None:

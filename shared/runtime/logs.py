@@ -66,7 +66,7 @@ def log_reaction(log: Log, reacted: DeliveryResult, *, dies: bool) -> None:
     if delivery.replays:
         about["replays"] = delivery.replays
     if error is not None:
-        name, message, _ = failures.described(error)
+        name, message, _ = failures.describe(error)
         known = isinstance(error, ShopError)
         about |= {"error": name, "reason": message if known else f"at {_where(error)}"}
         if reacted.outcome is Outcome.DEAD or dies:

@@ -106,7 +106,7 @@ class _OutboxCollector(Collector):
         for name, documentation, value in (
             ("shop_outbox_depth", "Events committed and not sent yet.", found.depth),
             ("shop_outbox_age_seconds", "How long the oldest of them waits.", found.age),
-            ("shop_outbox_refused", "Events that the broker will never take.", found.refused),
+            ("shop_outbox_refused", "Events that the broker will never take.", found.rejected),
         ):
             family = GaugeMetricFamily(name, documentation, labels=["service"])
             family.add_metric([self._service], value)

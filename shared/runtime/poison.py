@@ -45,8 +45,8 @@ def _unexplained(database: Database, deliveries: Sequence[Delivery]) -> list[_Un
     if not again:
         return []
     with database.read() as connection:
-        handled = inbox.handled(connection, [each.id for each, _ in again if each.envelope])
-        recorded = failures.attempts(connection, [each.id for each, _ in again])
+        handled = inbox.outcomes(connection, [each.id for each, _ in again if each.envelope])
+        recorded = failures.attempt_counts(connection, [each.id for each, _ in again])
     return [
         _Unexplained(each, identity, known)
         for identity, each in again

@@ -210,7 +210,7 @@ def _say_why(log: Log, running: ServiceRunner) -> None:
     if isinstance(error, ShopError):
         log.error("cannot go on", service=running.name, reason=str(error))
     elif error is not None:
-        name, message, stack = failures.described(error)
+        name, message, stack = failures.describe(error)
         log.error("broke down", service=running.name, error=name, reason=message, stack=stack)
 
 

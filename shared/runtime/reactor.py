@@ -251,10 +251,12 @@ class Reactor:
     ) -> DeliveryResult:
         permanent = isinstance(error, PermanentFailure)
         outcome = Outcome.DEAD if permanent else Outcome.RETRY
-        self.record(delivery, failures.described(error), dies=permanent)
+        self.record(delivery, failures.describe(error), dies=permanent)
         return DeliveryResult(delivery, outcome, event, error=error)
 
-    def record(self, delivery: Delivery, failed: failures.Described, *, dies: bool = False) -> None:
+    def record(
+        self, delivery: Delivery, failed: failures.ErrorDescription, *, dies: bool = False
+    ) -> None:
         """Keep a failed attempt.
 
         Args:

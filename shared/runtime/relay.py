@@ -68,7 +68,7 @@ def send_some(
             if refusal is None:
                 claimed.sent.append(row.number)
             else:
-                claimed.refused[row.number] = refusal
+                claimed.rejected[row.number] = refusal
     return claimed
 
 
@@ -141,10 +141,10 @@ class Relay:
     def _send_window(self) -> bool:
         """Send a window; answers whether it was full."""
         claimed = send_some(self._database, self._publisher, source=self._source)
-        for number, reason in claimed.refused.items():
+        for number, reason in claimed.rejected.items():
             self._log.error("event set aside: the broker refuses it", number=number, reason=reason)
         if claimed.rows:
-            self._on_sent(len(claimed.sent), len(claimed.refused))
+            self._on_sent(len(claimed.sent), len(claimed.rejected))
         return len(claimed.rows) == WINDOW
 
     def _clean(self) -> None:

@@ -192,7 +192,7 @@ class ServiceRunner:
         delivery = step.delivery if step else None
         if step is not None and delivery is not None and succeeds_within(self._reactor.probe):
             sentence = f"the handler took more than {self.deadline:g} s"
-            failed = failures.Described(DeadlineExceeded.__name__, sentence, step.stack)
+            failed = failures.ErrorDescription(DeadlineExceeded.__name__, sentence, step.stack)
             if not succeeds_within(lambda: self._reactor.record(delivery, failed)):
                 # In a file the hung handler's own transaction is in the way.
                 self._log.warning("not on record", reason=sentence, stack=step.stack)

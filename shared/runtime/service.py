@@ -114,7 +114,7 @@ class Service(Generic[S, O]):
             work = UnitOfWork(store, service=self.name, publishes=self.publishes, gateway=None)
             yield work
             store.flush()
-            outbox.write(connection, work.published, calls=True)
+            outbox.write(connection, work.published, notifies_relay=True)
 
     @property
     def topics(self) -> frozenset[str]:

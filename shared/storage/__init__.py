@@ -1,1 +1,1 @@
-"""One database for each service, and what keeps its facts and effects together."""
+"""A service's database: transactions, tables, inbox, outbox and migrations."""

@@ -1,8 +1,8 @@
-"""Many rows in one statement: on PostgreSQL they travel as JSON, on SQLite row by row.
+"""Inserts and looks up many rows in one statement, in the order given.
 
-The text of such a statement does not depend on how many rows there are, so it is built, compiled
-and prepared once; and one JSON text is made faster than an array for each column. Rows are taken in
-their order, which is what keeps processes from deadlock that take the same ones.
+PostgreSQL gets the rows as one JSON parameter, so a statement's text does not depend on their
+number: it is compiled and prepared once. SQLite gets them row by row. Callers sort rows by key, so
+that transactions with the same rows wait for each other instead of deadlocking.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,18 +15,16 @@ from sqlalchemy import (
     JSON,
     ColumnElement,
     Connection,
-    Executable,
     Result,
     Table,
-    TableValuedAlias,
     Text,
+    UpdateBase,
     any_,
     bindparam,
     cast,
     column,
     func,
     select,
-    update,
 )
 
 from shared.storage.columns import UtcTime, require_aware
@@ -38,17 +36,18 @@ if TYPE_CHECKING:
     Insert = postgresql.Insert | sqlite.Insert
 else:
     from sqlalchemy import Insert
-Row = Mapping[str, Any]
-How = Callable[[Table, Insert], Executable]
-"""What becomes of an INSERT into a table: of its conflicts, and of what it returns."""
+AddClauses = Callable[[Table, Insert], UpdateBase]
+"""Adds ON CONFLICT and RETURNING to an INSERT into a table."""
 
-KEYS, ROWS = "keys_", "rows_"
-"""Parameters: of `among`, and of a statement of many rows."""
+KEYS = "keys_"
+"""The parameter of `is_among`."""
+
+_ROWS = "rows_"
 
 
 def insert_into(table: Table, *, is_sqlite: bool) -> Insert:
-    """An INSERT that knows ON CONFLICT."""
-    # Only the one in use: a dialect takes a tenth of the time that a command takes to start.
+    """An INSERT that supports ON CONFLICT."""
+    # Each is imported when it is needed: a dialect takes a tenth of a command's start.
     if is_sqlite:
         from sqlalchemy.dialects import sqlite  # noqa: PLC0415 - see above
 
@@ -58,118 +57,65 @@ def insert_into(table: Table, *, is_sqlite: bool) -> Insert:
     return postgresql.insert(table)
 
 
-def no_conflict_clause(_table: Table, insert: Insert) -> Executable:
-    """An INSERT without more ado."""
+def no_clauses(_table: Table, insert: Insert) -> UpdateBase:
+    """A plain INSERT."""
     return insert
-
-
-def skip_existing(_table: Table, insert: Insert) -> Executable:
-    """An INSERT that leaves out what is there already."""
-    return insert.on_conflict_do_nothing()
 
 
 def insert_many(
     connection: Connection,
     table: Table,
-    rows: Sequence[Row],
+    rows: Sequence[Mapping[str, Any]],
     *,
-    how: How = no_conflict_clause,
+    add_clauses: AddClauses = no_clauses,
 ) -> Result[Any]:
-    """Insert at least one row, all with the same columns.
+    """Insert rows.
 
     Args:
-        how: a function of a module, which is asked once.
+        rows: at least one, all with the same columns.
+        add_clauses: a module's function; it is called once, and the statement is kept.
     """
-    if _go_singly(connection, rows):
-        statement = _insert_of_rows(table, how, is_sqlite=is_sqlite(connection))
-        if len(rows) > 1:
-            return connection.execute(statement, [dict(each) for each in rows])
+    if len(rows) == 1:  # costs less without JSON
+        statement = _insert_of_rows(table, add_clauses, is_sqlite=is_sqlite(connection))
         return execute(connection, statement, rows[0])
-    names = tuple(rows[0])
-    return execute(connection, _insert_of_json(table, how, names), _json(table, rows))
+    if is_sqlite(connection):
+        statement = _insert_of_rows(table, add_clauses, is_sqlite=True)
+        return connection.execute(statement, rows)
+    statement = _insert_of_json(table, add_clauses, tuple(rows[0]))
+    return execute(connection, statement, _as_json(table, rows))
 
 
-def update_many(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-    """Update at least one row by its primary key, one column, which each row holds too."""
-    names = tuple(rows[0])
-    if not _go_singly(connection, rows):
-        execute(connection, _update_of_json(table, names), _json(table, rows))
-    elif len(rows) > 1:
-        connection.execute(_update_of_rows(table, names), [_suffixed(each) for each in rows])
-    else:
-        execute(connection, _update_of_rows(table, names), _suffixed(rows[0]))
-
-
-def among(wanted: ColumnElement[Any], *, is_sqlite: bool) -> ColumnElement[bool]:
-    """Whether a column's value is in the list that the parameter KEYS holds: texts or numbers."""
+def is_among(key: ColumnElement[Any], *, is_sqlite: bool) -> ColumnElement[bool]:
+    """Whether a column's value, text or number, is in the list that the parameter KEYS holds."""
     if is_sqlite:
         keys = func.json_each(bindparam(KEYS, type_=JSON)).table_valued("value")
-        return wanted.in_(select(keys.c.value))
-    return wanted == any_(bindparam(KEYS, type_=ARRAY(wanted.type)))
+        return key.in_(select(keys.c.value))
+    return key == any_(bindparam(KEYS, type_=ARRAY(key.type)))
 
 
 def is_sqlite(connection: Connection) -> bool:
-    """Whether this is a file, not a server."""
+    """Whether the connection is one to SQLite."""
     return connection.dialect.name == "sqlite"
 
 
-def _go_singly(connection: Connection, rows: Sequence[Row]) -> bool:
-    """Whether JSON brings nothing: one row costs less without, and a file takes them in C."""
-    return len(rows) == 1 or is_sqlite(connection)
+@cache
+def _insert_of_rows(table: Table, add_clauses: AddClauses, *, is_sqlite: bool) -> UpdateBase:
+    # Inline: SQLAlchemy need not return a generated key.
+    return add_clauses(table, insert_into(table, is_sqlite=is_sqlite).inline())
 
 
 @cache
-def _insert_of_rows(table: Table, how: How, *, is_sqlite: bool) -> Executable:
-    # Inline, since nobody asks for the number that a single row has got.
-    return how(table, insert_into(table, is_sqlite=is_sqlite).inline())
-
-
-@cache
-def _insert_of_json(table: Table, how: How, names: tuple[str, ...]) -> Executable:
-    rows = _recordset(table, names)
-    insert = insert_into(table, is_sqlite=False)
-    return how(table, insert.from_select(names, select(*rows.c)))
-
-
-@cache
-def _update_of_rows(table: Table, names: tuple[str, ...]) -> Executable:
-    (key,) = table.primary_key.columns
-    values: dict[str, Any] = {
-        name: bindparam(_parameter(name)) for name in names if name != key.name
-    }
-    return update(table).where(key == bindparam(_parameter(key.name))).values(values)
-
-
-@cache
-def _update_of_json(table: Table, names: tuple[str, ...]) -> Executable:
-    (key,) = table.primary_key.columns
-    rows = _recordset(table, names)
-    values = {name: rows.c[name] for name in names if name != key.name}
-    return update(table).where(key == rows.c[key.name]).values(values)
-
-
-def _recordset(table: Table, names: tuple[str, ...]) -> TableValuedAlias:
+def _insert_of_json(table: Table, add_clauses: AddClauses, names: tuple[str, ...]) -> UpdateBase:
     columns = [column(name, table.c[name].type) for name in names]
-    rows = func.json_to_recordset(cast(bindparam(ROWS, type_=Text), JSON))
-    return rows.table_valued(*columns).render_derived(with_types=True)
+    recordset = func.json_to_recordset(cast(bindparam(_ROWS, type_=Text), JSON))
+    rows = recordset.table_valued(*columns).render_derived(with_types=True)
+    insert = insert_into(table, is_sqlite=False)
+    return add_clauses(table, insert.from_select(names, select(*rows.c)))
 
 
-def _json(table: Table, rows: Sequence[Row]) -> dict[str, str]:
-    for name in _times(table, tuple(rows[0])):
-        for each in rows:
-            require_aware(each[name])
-    return {ROWS: to_json(rows).decode()}
-
-
-@cache
-def _times(table: Table, names: tuple[str, ...]) -> list[str]:
-    return [name for name in names if isinstance(table.c[name].type, UtcTime)]
-
-
-def _suffixed(row: Row) -> dict[str, Any]:
-    return {_parameter(name): value for name, value in row.items()}
-
-
-def _parameter(name: str) -> str:
-    # SQLAlchemy keeps a column's own name for its value in SET and VALUES.
-    return f"{name}_"
+def _as_json(table: Table, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    times = [name for name in rows[0] if isinstance(table.c[name].type, UtcTime)]
+    for row in rows:
+        for name in times:
+            require_aware(row[name])
+    return {_ROWS: to_json(rows).decode()}

@@ -1,4 +1,4 @@
-"""How much of the history has been brought to a service; kept where its effects are."""
+"""The checkpoint of a service in the history, in the service's own database."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,51 +6,52 @@ from datetime import datetime
 from sqlalchemy import Connection, select, update
 
 from shared.storage.database import Database
-from shared.storage.tables import DatabaseClock, history_place
+from shared.storage.tables import DatabaseClock, checkpoints
 
-_ONLY = 1
+_ONLY_ROW = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Where a service is in the history.
+    """How far a service has got in the history.
 
     Attributes:
-        place: all below it has been brought.
-        until: where it ends: what comes from there on reaches the service's queue by itself.
-        is_done: nothing is left to do.
+        position: all events below it have been sent to the service.
+        until: the position at which the catch-up ends; the service's queue gets the events from
+            there on.
+        is_complete: the catch-up has ended.
     """
 
-    place: int
+    position: int
     until: int
-    is_done: bool
+    is_complete: bool
 
 
 def find(connection: Connection) -> Checkpoint | None:
-    """The place; None for a service that was never brought any history."""
-    columns = history_place.c.place, history_place.c.until, history_place.c.caught_up_at
+    """The checkpoint; None for a service that never caught up with the history."""
+    columns = checkpoints.c.position, checkpoints.c.until, checkpoints.c.caught_up_at
     row = connection.execute(select(*columns)).one_or_none()
-    return Checkpoint(row.place, row.until, row.caught_up_at is not None) if row else None
+    return Checkpoint(row.position, row.until, row.caught_up_at is not None) if row else None
 
 
-def finished_at(connection: Connection) -> datetime | None:
-    """When nothing was left to do; None for a service that was brought no history, or not all."""
-    return connection.execute(select(history_place.c.caught_up_at)).scalar_one_or_none()
+def completed_at(connection: Connection) -> datetime | None:
+    """When the catch-up ended; None if it never began or has not ended."""
+    return connection.execute(select(checkpoints.c.caught_up_at)).scalar_one_or_none()
 
 
 def begin(connection: Connection, database: Database, *, until: int) -> None:
-    """From the beginning, whatever was before."""
-    row = {"number": _ONLY, "place": 0, "until": until, "caught_up_at": None}
-    insert = database.insert(history_place).values(row)
+    """Set the checkpoint to the beginning of the history, whatever it was before."""
+    row = {"number": _ONLY_ROW, "position": 0, "until": until, "caught_up_at": None}
+    insert = database.insert(checkpoints).values(row)
     connection.execute(insert.on_conflict_do_update(index_elements=["number"], set_=row))
 
 
-def advance(connection: Connection, place: int) -> None:
-    """All below is there; a place never goes back, when several processes bring the same."""
-    forward = update(history_place).where(history_place.c.place < place)
-    connection.execute(forward.values(place=place))
+def advance(connection: Connection, position: int) -> None:
+    """Move the checkpoint forward; it never moves back, since several processes may catch up."""
+    forward = update(checkpoints).where(checkpoints.c.position < position)
+    connection.execute(forward.values(position=position))
 
 
-def finish(connection: Connection) -> None:
-    """Nothing is left to do."""
-    connection.execute(update(history_place).values(caught_up_at=DatabaseClock()))
+def complete(connection: Connection) -> None:
+    """Mark the catch-up as ended."""
+    connection.execute(update(checkpoints).values(caught_up_at=DatabaseClock()))

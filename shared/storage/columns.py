@@ -1,4 +1,4 @@
-"""Kinds of column that mean the same on PostgreSQL and on SQLite."""
+"""Column types with the same meaning on PostgreSQL and on SQLite."""
 
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
@@ -7,24 +7,24 @@ from sqlalchemy import BigInteger, DateTime, Dialect, Integer, Numeric, String, 
 from sqlalchemy.types import TypeEngine
 
 SerialNumber = BigInteger().with_variant(Integer(), "sqlite")
-"""Counts up by itself: SQLite does so for INTEGER PRIMARY KEY only."""
+"""An automatic primary key; SQLite generates one only for INTEGER PRIMARY KEY."""
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """An aware time in UTC; on SQLite text that sorts by time."""
+    """An aware time, in UTC; on SQLite a text that sorts by time."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[datetime] | TypeEngine[str]:
-        """The column's own type in each database."""
+        """The column's type in the database."""
         return String(32) if dialect.name == "sqlite" else DateTime(timezone=True)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """To the database.
+        """Convert a value for the database.
 
         Raises:
-            ValueError: the time is not aware, so each machine would take it for another.
+            ValueError: the time has no time zone.
         """
         require_aware(value)
         if value is None or dialect.name != "sqlite":
@@ -34,30 +34,30 @@ class UtcTime(TypeDecorator[datetime]):
     def process_result_value(
         self, value: datetime | str | None, dialect: Dialect
     ) -> datetime | None:
-        """From the database."""
+        """Convert a value from the database."""
         del dialect
         moment = datetime.fromisoformat(value) if isinstance(value, str) else value
         return moment and moment.astimezone(UTC)
 
 
 def require_aware(value: datetime | None) -> None:
-    """Raise ValueError for a time that each machine would take for another."""
+    """Raise ValueError for a time without a time zone."""
     if value is not None and value.tzinfo is None:
-        raise ValueError("a time should be aware")
+        raise ValueError("a time must have a time zone")
 
 
 class MoneyAmount(TypeDecorator[Decimal]):
-    """An amount with two decimals; on SQLite, which has no decimals, in hundredths."""
+    """An amount with two decimals; on SQLite, which has no decimals, an integer of hundredths."""
 
     impl = Numeric(16, 2)
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Decimal] | TypeEngine[int]:
-        """The column's own type in each database."""
+        """The column's type in the database."""
         return Integer() if dialect.name == "sqlite" else Numeric(16, 2)
 
     def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Decimal | None:
-        """To the database."""
+        """Convert a value for the database."""
         if value is None or dialect.name != "sqlite":
             return value
         # Rounded as PostgreSQL does, half away from zero.
@@ -65,7 +65,7 @@ class MoneyAmount(TypeDecorator[Decimal]):
         return int(hundredths)  # type: ignore[return-value]
 
     def process_result_value(self, value: Decimal | int | None, dialect: Dialect) -> Decimal | None:
-        """From the database."""
+        """Convert a value from the database."""
         if value is None:
             return None
         return Decimal(value).scaleb(-2) if dialect.name == "sqlite" else Decimal(value)

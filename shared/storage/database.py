@@ -1,11 +1,11 @@
-"""One service's database: PostgreSQL, or a SQLite file; one code path for both."""
+"""A service's database, PostgreSQL or a SQLite file, behind one interface."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import URL, Connection, Engine, make_url, text
+from sqlalchemy import URL, Connection, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.schema import Table
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 DATABASE_ERRORS = (DBAPIError, CommitOutcomeUnknown)
-"""All that a transaction may raise because of the database, or of the way to it."""
+"""The errors that a transaction raises because of the database or the connection to it."""
 
 
 class Database:
@@ -25,47 +25,49 @@ class Database:
 
     Args:
         url: `postgresql://user:password@host/name` or `sqlite:///path`.
+        app: the name that PostgreSQL shows for the connections.
+
+    Attributes:
+        engine: SQLAlchemy's, for migrations and raw connections.
+        place: names the database in messages, without the password.
 
     Raises:
-        InvalidInput: the URL is none, or of another kind of database.
+        InvalidInput: the URL cannot be parsed, or is of another kind of database.
     """
 
     def __init__(self, url: str, *, app: str = "shop") -> None:
-        address = address_in(url, "SHOP_DATABASE_URL")
+        address = parse_url(url, "SHOP_DATABASE_URL")
         self.is_sqlite = address.drivername == "sqlite"
         self._writer: Writer | None = None
-        self._first_of_a_look = ""
-        # Imported where they are used: PostgreSQL's takes a fifth of a command's time to start.
+        # Each is imported when it is needed: PostgreSQL's takes a fifth of a command's start.
         if self.is_sqlite:
             from shared.storage import sqlite  # noqa: PLC0415 - see above
 
             self.path = Path(address.database or "")
-            self._engine = sqlite.engine_at(address)
-            self._writer = sqlite.Writer(self._engine)
+            self.engine = sqlite.engine_for(address)
+            self._writer = sqlite.Writer(self.engine)
+            self._read_options = sqlite.READ_OPTIONS
         elif address.drivername in ("postgresql", "postgresql+psycopg"):
             from shared.storage import postgresql  # noqa: PLC0415 - see above
 
             address = address.set(drivername="postgresql+psycopg")
-            self._engine = postgresql.engine_at(address, app)
-            self._first_of_a_look = postgresql.PLANNED_AS_EVER
+            self.engine = postgresql.engine_for(address, app)
+            self._read_options = postgresql.READ_OPTIONS
         else:
             raise InvalidInput("SHOP_DATABASE_URL should begin with postgresql:// or sqlite:///")
         self.address = address
         self.place = str(self.path) if self.is_sqlite else f"{address.host}/{address.database}"
 
-    @property
-    def engine(self) -> Engine:
-        """SQLAlchemy's engine, for migrations and raw connections."""
-        return self._engine
-
     @contextmanager
     def begin(self) -> Iterator[Connection]:
-        """One transaction: all of the block, or nothing.
+        """A transaction: committed at the end of the block, rolled back if the block raises.
+
+        On SQLite it has the write lock from the beginning.
 
         Raises:
-            CommitOutcomeUnknown: the connection was lost in the commit.
+            CommitOutcomeUnknown: the connection was lost during the commit.
         """
-        connected = self._writer.connected if self._writer else self._engine.connect
+        connected = self._writer.connected if self._writer else self.engine.connect
         with connected() as connection:
             transaction = connection.begin()
             try:
@@ -82,21 +84,15 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A consistent look that takes no lock: all its statements see the same moment."""
-        options: dict[str, object] = {"shop_reads_only": True}
-        if not self.is_sqlite:
-            options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-        with self._engine.connect() as connection:
-            looking = connection.execution_options(**options)
-            if self._first_of_a_look:
-                looking.exec_driver_sql(self._first_of_a_look)
-            yield looking
+        """A read-only snapshot that takes no locks: all statements see the same state."""
+        with self.engine.connect() as connection:
+            yield connection.execution_options(**self._read_options)
 
     def probe(self) -> None:
-        """Ask for a sign of life.
+        """Check that the database answers.
 
         Raises:
-            DependencyUnavailable: there is none.
+            DependencyUnavailable: it does not.
         """
         try:
             with self.read() as connection:
@@ -105,28 +101,31 @@ class Database:
             raise DependencyUnavailable(f"the database {self.place} does not answer") from error
 
     def insert(self, table: Table) -> Insert:
-        """An INSERT that knows ON CONFLICT."""
+        """An INSERT that supports ON CONFLICT."""
         return insert_into(table, is_sqlite=self.is_sqlite)
 
     def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections; later calls open new ones."""
         if self._writer:
             self._writer.close()
-        self._engine.dispose()
+        self.engine.dispose()
 
 
 def is_environmental(error: BaseException) -> bool:
-    """Whether an error may mean that the database is away; a probe then tells."""
+    """Whether an error may mean that the database is away; `Database.probe` then decides."""
     return isinstance(
         error, DependencyUnavailable | CommitOutcomeUnknown | OperationalError | InterfaceError
     )
 
 
-def address_in(url: str, variable: str) -> URL:
-    """What a database's URL says.
+def parse_url(url: str, variable: str) -> URL:
+    """Parse a database URL.
+
+    Args:
+        variable: the name of the setting, for the error.
 
     Raises:
-        InvalidInput: it is none, or names no database; the sentence repeats none of it.
+        InvalidInput: it is no URL, or names no database; the message repeats no part of it.
     """
     try:
         address = make_url(url)

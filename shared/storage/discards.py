@@ -1,4 +1,4 @@
-"""The dead letters that a person discarded: which, who, when and why. Never pruned."""
+"""The record of dead letters that a person discarded; it is never pruned."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,10 +11,10 @@ from shared.storage.tables import discards
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discard:
-    """One discarded letter, without personal data.
+    """One discarded dead letter, without personal data.
 
     Attributes:
-        letter_id: the event's id; of what is no event, whatever it could be told by.
+        letter_id: the event's id; for a message that is no event, the id that stands in for it.
         discarded_by: user and machine.
         discarded_at: set by the database.
     """
@@ -28,26 +28,26 @@ class Discard:
 
 
 def record(connection: Connection, database: Database, discard: Discard) -> None:
-    """Keep it; what is there already stays as it is, so that it may be done again."""
+    """Store a discard; one of the same letter that is stored already stays unchanged."""
     row = {name: getattr(discard, name) for name in Discard.__slots__ if name != "discarded_at"}
     connection.execute(database.insert(discards).on_conflict_do_nothing(), [row])
 
 
 def find(connection: Connection, name: str, *, by_end: bool) -> Discard | None:
-    """The record of a letter; None if there is none, or several.
+    """The discard of a letter; None for an unknown or an ambiguous name.
 
     Args:
-        name: its id.
-        by_end: or the end of it.
+        name: the letter's id.
+        by_end: `name` is the end of the id.
     """
     letter_id = discards.c.letter_id
-    is_it = letter_id.endswith(name, autoescape=True) if by_end else letter_id == name
-    wanted = select(discards).where(is_it)
-    rows = connection.execute(wanted.limit(2)).mappings().all()
+    is_named = letter_id.endswith(name, autoescape=True) if by_end else letter_id == name
+    statement = select(discards).where(is_named).limit(2)
+    rows = connection.execute(statement).mappings().all()
     return Discard(**rows[0]) if len(rows) == 1 else None
 
 
-def everything(connection: Connection) -> list[Discard]:
-    """All records, newest first: each was a person's decision, so there are not many."""
-    wanted = select(discards).order_by(discards.c.discarded_at.desc(), discards.c.letter_id)
-    return [Discard(**row) for row in connection.execute(wanted).mappings()]
+def find_all(connection: Connection) -> list[Discard]:
+    """All discards, newest first; each was a person's decision, so they are few."""
+    statement = select(discards).order_by(discards.c.discarded_at.desc(), discards.c.letter_id)
+    return [Discard(**row) for row in connection.execute(statement).mappings()]

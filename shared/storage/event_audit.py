@@ -1,21 +1,21 @@
-"""What a service said and did about an order, or about events: for who looks across services."""
+"""What a service's inbox, outbox and failures say about an order or about events."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, literal, select, union_all
 
 from shared.storage.tables import failures, inbox, outbox
 
 
 @dataclass(frozen=True, slots=True)
-class Envelope:
-    """An event without its content.
+class EventSummary:
+    """An event without its data.
 
     Attributes:
-        causation_id: the event that caused it, None for a person's act.
+        causation_id: the event that caused it; None for a person's action.
     """
 
     event_id: UUID
@@ -26,7 +26,7 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """An event about an order that a service has said, or heard.
+    """An event about an order in a service's inbox or outbox.
 
     Attributes:
         is_sent: the broker has it.
@@ -39,22 +39,22 @@ class Mention:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """What the inbox says of an event."""
+class InboxEntry:
+    """What became of an event that is in the inbox."""
 
     outcome: str
     handled_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """One failed attempt.
+class FailedAttempt:
+    """One failed attempt to handle an event.
 
     Attributes:
-        outcome: `retried`, or `dead` for the last; `sent again` for one that was the last until a
-            person sent the event again.
-        error: its class.
-        message: what it said, where it was ours; no personal data.
+        outcome: `retried`; `dead` for the last attempt; `sent again` for a last attempt after
+            which a person sent the event again.
+        error: the error's class.
+        message: the error's message, without personal data.
     """
 
     outcome: str
@@ -64,30 +64,30 @@ class Attempt:
 
 
 def mentions(connection: Connection, subject: str) -> list[Mention]:
-    """The events about an order that stand in the service's inbox and outbox."""
-    heard = select(inbox.c.event_id, inbox.c.event_type, inbox.c.occurred_at)
-    said = select(outbox.c.event_id, outbox.c.event_type, outbox.c.occurred_at, outbox.c.sent_at)
-    return [
-        *(
-            Mention(row.event_id, row.event_type, row.occurred_at, is_sent=True)
-            for row in connection.execute(heard.where(inbox.c.subject == subject))
-        ),
-        *(
-            Mention(row.event_id, row.event_type, row.occurred_at, is_sent=row.sent_at is not None)
-            for row in connection.execute(said.where(outbox.c.subject == subject))
-        ),
-    ]
+    """The events about an order in the service's inbox and outbox."""
+    received = select(
+        inbox.c.event_id, inbox.c.event_type, inbox.c.occurred_at, literal(value=True)
+    ).where(inbox.c.subject == subject)
+    published = select(
+        outbox.c.event_id,
+        outbox.c.event_type,
+        outbox.c.occurred_at,
+        outbox.c.sent_at.is_not(None),
+    ).where(outbox.c.subject == subject)
+    return [Mention(*row) for row in connection.execute(union_all(received, published))]
 
 
-def entries(connection: Connection, event_ids: Collection[UUID]) -> dict[UUID, Entry]:
-    """What the inbox says of events, where it knows them."""
+def inbox_entries(connection: Connection, event_ids: Collection[UUID]) -> dict[UUID, InboxEntry]:
+    """What became of the events that are in the inbox."""
     columns = inbox.c.event_id, inbox.c.outcome, inbox.c.handled_at
-    found = connection.execute(select(*columns).where(inbox.c.event_id.in_(event_ids)))
-    return {row.event_id: Entry(row.outcome, row.handled_at) for row in found}
+    rows = connection.execute(select(*columns).where(inbox.c.event_id.in_(event_ids)))
+    return {row.event_id: InboxEntry(row.outcome, row.handled_at) for row in rows}
 
 
-def attempts(connection: Connection, event_ids: Collection[UUID]) -> dict[UUID, list[Attempt]]:
-    """The failed attempts of events, oldest first."""
+def failed_attempts(
+    connection: Connection, event_ids: Collection[UUID]
+) -> dict[UUID, list[FailedAttempt]]:
+    """The failed attempts of each event, oldest first."""
     columns = (
         failures.c.event_id,
         failures.c.outcome,
@@ -95,9 +95,9 @@ def attempts(connection: Connection, event_ids: Collection[UUID]) -> dict[UUID, 
         failures.c.message,
         failures.c.failed_at,
     )
-    ids = [str(each) for each in event_ids]
-    wanted = select(*columns).where(failures.c.event_id.in_(ids)).order_by(failures.c.number)
-    found: dict[UUID, list[Attempt]] = {}
-    for event_id, *rest in connection.execute(wanted):
-        found.setdefault(UUID(event_id), []).append(Attempt(*rest))
-    return found
+    ids = [str(event_id) for event_id in event_ids]
+    statement = select(*columns).where(failures.c.event_id.in_(ids)).order_by(failures.c.number)
+    attempts: dict[UUID, list[FailedAttempt]] = {}
+    for event_id, *rest in connection.execute(statement):
+        attempts.setdefault(UUID(event_id), []).append(FailedAttempt(*rest))
+    return attempts

@@ -1,8 +1,7 @@
-"""Every failed attempt, kept so that a person can see why.
+"""The record of failed attempts to handle an event, without personal data.
 
-A record never holds a customer's address or mail: of this project's errors it keeps the message,
-since those name ids only; of any other error it keeps the class and where it was raised, since
-its message may quote whatever the code had in hand.
+It holds the message of this project's errors only, since these contain ids and no personal data.
+For other errors it holds the class and the stack, since their messages may quote any value.
 """
 
 import traceback
@@ -19,11 +18,11 @@ from shared.storage.tables import failures
 RETRIED = "retried"
 DEAD = "dead"
 REDRIVEN = "sent again"
-"""What became of an attempt; the last was an event's end too, until a person sent it again."""
+"""Outcomes of an attempt: REDRIVEN was DEAD until a person sent the event again."""
 
-_ENDS = (DEAD, REDRIVEN)
+_FINAL = (DEAD, REDRIVEN)
 
-WITHHELD = "(withheld: the message of an error that is not ours may quote personal data)"
+WITHHELD = "(withheld: the message of an error from outside this project may quote personal data)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,46 +40,46 @@ class Failure:
     traceback: str
 
 
-class Described(NamedTuple):
-    """Class, message and stack of an error, without what could be personal."""
+class ErrorDescription(NamedTuple):
+    """An error's class, message and stack, without personal data."""
 
     error: str
     message: str
     stack: str
 
 
-def described(error: BaseException) -> Described:
-    """What may be kept of an error."""
+def describe(error: BaseException) -> ErrorDescription:
+    """Describe an error without personal data."""
     message = str(error) if isinstance(error, ShopError) else WITHHELD
     stack = "".join(traceback.format_tb(error.__traceback__))
-    return Described(type(error).__name__, message, stack)
+    return ErrorDescription(type(error).__name__, message, stack)
 
 
 def record(connection: Connection, failure: Failure) -> None:
-    """Keep one failed attempt."""
+    """Store one failed attempt."""
     row = {name: getattr(failure, name) for name in Failure.__slots__}
     connection.execute(failures.insert(), [row])
 
 
 def note_redriven(connection: Connection, letters: Iterable[tuple[str, int]]) -> None:
-    """Note that a person sent dead letters again.
+    """Record that a person sent dead letters again.
 
     Args:
-        letters: ids, each with how often it had been sent again before.
+        letters: ids, each with the number of times it had been sent again before.
     """
-    died = update(failures).where(
+    dead = update(failures).where(
         failures.c.event_id == bindparam("letter"),
-        failures.c.replays <= bindparam("before"),
+        failures.c.replays <= bindparam("most_replays"),
         failures.c.outcome == DEAD,
     )
-    # In the order of ids, so that two who retry the same wait and do not deadlock.
-    rows = [{"letter": letter, "before": before} for letter, before in sorted(letters)]
+    # Sorted by id, so that two retries of the same letters wait instead of deadlocking.
+    rows = [{"letter": letter, "most_replays": replays} for letter, replays in sorted(letters)]
     if rows:
-        connection.execute(died.values(outcome=REDRIVEN), rows)
+        connection.execute(dead.values(outcome=REDRIVEN), rows)
 
 
-def attempts(connection: Connection, event_ids: Sequence[str]) -> dict[tuple[str, int], int]:
-    """How many attempts are recorded, by event and number of replays."""
+def attempt_counts(connection: Connection, event_ids: Sequence[str]) -> dict[tuple[str, int], int]:
+    """The number of recorded attempts, by event id and number of replays."""
     statement = (
         select(failures.c.event_id, failures.c.replays, func.count())
         .where(failures.c.event_id.in_(event_ids))
@@ -92,45 +91,48 @@ def attempts(connection: Connection, event_ids: Sequence[str]) -> dict[tuple[str
 
 
 @dataclass(frozen=True, slots=True)
-class Cause:
-    """Why an event died, as far as it was recorded."""
+class FinalFailure:
+    """The failure after which an event was dead."""
 
     error: str
     failed_at: datetime
 
 
-def causes(connection: Connection, event_ids: Sequence[str]) -> dict[str, dict[int, Cause]]:
-    """What each event died of, by its id and the number of its replays.
+def final_failures(
+    connection: Connection, event_ids: Sequence[str]
+) -> dict[str, dict[int, FinalFailure]]:
+    """The final failure of each event, by its id and its number of replays.
 
-    That is its last failure that was its end; of one whose end nobody could record, the last.
+    Where no failure was recorded as final, it is the last one.
     """
-    is_end = case((failures.c.outcome.in_(_ENDS), 1), else_=0)
+    is_final = case((failures.c.outcome.in_(_FINAL), 1), else_=0)
     rank = func.row_number().over(
         partition_by=(failures.c.event_id, failures.c.replays),
-        order_by=(is_end.desc(), failures.c.number.desc()),
+        order_by=(is_final.desc(), failures.c.number.desc()),
     )
     columns = failures.c.event_id, failures.c.replays, failures.c.error, failures.c.failed_at
     ranked = select(*columns, rank.label("rank")).where(failures.c.event_id.in_(event_ids))
-    found = ranked.subquery()
-    causes: dict[str, dict[int, Cause]] = {}
-    for row in connection.execute(select(found).where(found.c.rank == 1)):
-        causes.setdefault(row.event_id, {})[row.replays] = Cause(row.error, row.failed_at)
-    return causes
+    failed = ranked.subquery()
+    final: dict[str, dict[int, FinalFailure]] = {}
+    for row in connection.execute(select(failed).where(failed.c.rank == 1)):
+        final.setdefault(row.event_id, {})[row.replays] = FinalFailure(row.error, row.failed_at)
+    return final
 
 
-def of(connection: Connection, event_ids: Sequence[str]) -> list[dict[str, Any]]:
-    """Every failed attempt that is recorded under one of these ids, oldest first."""
+def find(connection: Connection, event_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """The recorded attempts of events, oldest first."""
     columns = [each for each in failures.c if each.name not in ("number", "event_id", "subject")]
-    wanted = select(*columns).where(failures.c.event_id.in_(event_ids))
-    return [dict(row) for row in connection.execute(wanted.order_by(failures.c.number)).mappings()]
+    statement = select(*columns).where(failures.c.event_id.in_(event_ids))
+    rows = connection.execute(statement.order_by(failures.c.number)).mappings()
+    return [dict(row) for row in rows]
 
 
-def died_since(connection: Connection, moment: datetime) -> int:
-    """How many attempts since then were an event's last."""
-    recent = (failures.c.failed_at >= moment) & failures.c.outcome.in_(_ENDS)
+def count_dead(connection: Connection, *, since: datetime) -> int:
+    """The number of final failures since this time."""
+    recent = (failures.c.failed_at >= since) & failures.c.outcome.in_(_FINAL)
     return connection.execute(select(func.count()).where(recent)).scalar_one()
 
 
 def prune(connection: Connection, *, before: datetime) -> int:
-    """Forget what failed before then; answers how many."""
+    """Delete the failures from before this time; returns their number."""
     return connection.execute(delete(failures).where(failures.c.failed_at < before)).rowcount

@@ -1,8 +1,8 @@
-"""Brings a service's database to the shape that the code expects.
+"""Migrates a service's database to the tables that the code expects.
 
-Two chains of migrations, each with a version table of its own: the runtime's, which is the same in
-every database, and the service's. A revision is the number that its file's name begins with, so
-that whether something is to be done is known without loading Alembic.
+There are two chains of migrations, each with its own version table: the runtime's, which is the
+same in every database, and the service's. A revision is the number at the beginning of its file's
+name, so checking whether a database is current needs no Alembic.
 """
 
 import contextlib
@@ -20,20 +20,20 @@ from shared.errors import OperationFailed
 from shared.storage.database import Database
 
 _ADVISORY_LOCK = 7_450_001
-"""Any number will do, as long as every process takes the same."""
+"""An arbitrary number, the same in every process."""
 
-_ALEMBIC = threading.Lock()
-"""Alembic keeps what it works on in a module, so two threads would migrate each other's database:
+_ALEMBIC_LOCK = threading.Lock()
+"""Alembic keeps its context in a module, so two threads would migrate each other's database:
 https://alembic.sqlalchemy.org/en/latest/api/runtime.html#the-environment-context"""
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Migrations that follow one another.
+    """A sequence of migrations.
 
     Attributes:
-        versions: the folder that holds them; where there is none, there is nothing to do.
-        version_table: where a database keeps how far it is.
+        versions: the folder of the migrations; if it does not exist, the chain is empty.
+        version_table: the table that holds a database's revision.
     """
 
     versions: Path
@@ -41,7 +41,7 @@ class Chain:
 
     @property
     def head(self) -> str | None:
-        """The last revision."""
+        """The newest revision; None for an empty chain."""
         numbers = (path.name.split("_")[0] for path in self.versions.glob("[0-9]*_*.py"))
         return max(numbers, default=None)
 
@@ -52,26 +52,30 @@ VERSION_TABLES = frozenset({RUNTIME.version_table, SERVICE_VERSION})
 
 
 def chains(migrations: Path) -> tuple[Chain, Chain]:
-    """The runtime's chain, and that of the service whose migrations are in that folder."""
+    """The runtime's chain, and the service's.
+
+    Args:
+        migrations: the folder of the service's migrations.
+    """
     return RUNTIME, Chain(migrations, SERVICE_VERSION)
 
 
 def is_current(database: Database, migrations: Path) -> bool:
-    """Whether there is nothing to migrate."""
+    """Whether all migrations have been applied."""
     if database.is_sqlite and not database.path.exists():
         return False
     with database.read() as connection:
-        return all(_version(connection, each) == each.head for each in chains(migrations))
+        return all(_revision(connection, chain) == chain.head for chain in chains(migrations))
 
 
 def migrate(database: Database, migrations: Path) -> bool:
-    """Apply what is missing; safe when several processes start at once.
+    """Apply the missing migrations; several processes may call this at the same time.
 
     Returns:
-        Whether there was something to do.
+        Whether a migration was applied.
 
     Raises:
-        OperationFailed: the database cannot be reached, or refuses, or a newer program made it.
+        OperationFailed: the database cannot be reached, refuses, or is of a newer version.
     """
     try:
         with _file_lock(database):
@@ -84,10 +88,10 @@ def migrate(database: Database, migrations: Path) -> bool:
                     _upgrade(connection, chain)
             return True
     except DBAPIError as error:
-        # SQLite says of its file what is wrong; a server may quote a row.
-        said = error.orig if database.is_sqlite else type(error.orig).__name__
+        # PostgreSQL's message may quote a row.
+        reason = error.orig if database.is_sqlite else type(error.orig).__name__
         raise OperationFailed(
-            f"the database {database.place} cannot be migrated: {said}"
+            f"the database {database.place} cannot be migrated: {reason}"
         ) from error
 
 
@@ -106,17 +110,17 @@ def _file_lock(database: Database) -> Iterator[None]:
         ) from error
 
 
-def _version(connection: Connection, chain: Chain) -> str | None:
+def _revision(connection: Connection, chain: Chain) -> str | None:
     tables = connection.dialect.get_table_names(connection)
     if chain.version_table not in tables:
         return None
-    return connection.execute(text(f"SELECT version_num FROM {chain.version_table}")).scalar()  # noqa: S608 - a name of ours
+    return connection.execute(text(f"SELECT version_num FROM {chain.version_table}")).scalar()  # noqa: S608 - a constant
 
 
 def _upgrade(connection: Connection, chain: Chain) -> None:
     if chain.head is None:
         return
-    # Alembic takes a tenth of a second to import, and most starts have nothing to migrate.
+    # Alembic takes a tenth of a second to import, and most starts need no migration.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
     from alembic.util import CommandError  # noqa: PLC0415
@@ -127,10 +131,10 @@ def _upgrade(connection: Connection, chain: Chain) -> None:
     config.set_main_option("path_separator", "newline")
     config.attributes.update(connection=connection, version_table=chain.version_table)
     try:
-        with _ALEMBIC:
+        with _ALEMBIC_LOCK:
             command.upgrade(config, "head")
     except CommandError as error:
         raise OperationFailed(
-            f"{chain.version_table} of the database is at {_version(connection, chain)}, which "
+            f"{chain.version_table} of the database is at {_revision(connection, chain)}, which "
             f"this program does not know (it knows {chain.head}): run the newer program"
         ) from error

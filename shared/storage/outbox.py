@@ -1,4 +1,4 @@
-"""What a service has decided to say, committed with the decision and sent afterwards."""
+"""The events that a service publishes: committed with its changes, and sent to the broker later."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,11 +10,11 @@ from typing import Any
 from filelock import FileLock, Timeout
 from sqlalchemy import (
     Connection,
-    Executable,
     Row,
     Select,
     Table,
     Update,
+    UpdateBase,
     delete,
     func,
     select,
@@ -31,26 +31,29 @@ from shared.storage.database import Database
 from shared.storage.tables import DatabaseClock, outbox
 
 CHANNEL = "outbox"
-"""PostgreSQL's NOTIFY channel by which a process without a relay wakes one."""
+"""The PostgreSQL channel on which a process without a relay notifies the service's relay."""
 
-SOMETHING_WAITS = "SELECT 1 FROM outbox WHERE sent_at IS NULL AND refused IS NULL LIMIT 1"
+PENDING = "SELECT 1 FROM outbox WHERE sent_at IS NULL AND refused IS NULL LIMIT 1"
+"""Returns a row if any event is still to be sent."""
 
-_waiting = outbox.c.sent_at.is_(None) & outbox.c.refused.is_(None)
+_is_pending = outbox.c.sent_at.is_(None) & outbox.c.rejected.is_(None)
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """An event and its bytes, as it will be sent."""
+    """An event and its encoded message body."""
 
     event: DomainEvent
     body: bytes
 
 
-def write(connection: Connection, outgoing: Sequence[Outgoing], *, calls: bool = False) -> None:
-    """Put events into the outbox, in one statement.
+def write(
+    connection: Connection, outgoing: Sequence[Outgoing], *, notifies_relay: bool = False
+) -> None:
+    """Insert events into the outbox, in one statement.
 
     Args:
-        calls: wake the service's relay in another process, as `notify` does.
+        notifies_relay: wake the service's relay in another process, as `notify` does.
     """
     if not outgoing:
         return
@@ -66,53 +69,58 @@ def write(connection: Connection, outgoing: Sequence[Outgoing], *, calls: bool =
         }
         for each in outgoing
     ]
-    calls_a_server = calls and not bulk.is_sqlite(connection)
-    bulk.insert_many(
-        connection, outbox, rows, how=_calling if calls_a_server else bulk.no_conflict_clause
-    )
+    notifies = notifies_relay and not bulk.is_sqlite(connection)
+    add_clauses = _notify_relay if notifies else bulk.no_clauses
+    bulk.insert_many(connection, outbox, rows, add_clauses=add_clauses)
 
 
-def _calling(_table: Table, insert: bulk.Insert) -> Executable:
+def _notify_relay(_table: Table, insert: bulk.Insert) -> UpdateBase:
     return insert.returning(func.pg_notify(CHANNEL, ""))
 
 
 def notify(connection: Connection, database: Database) -> None:
-    """Wake the service's relay in another process; it costs each commit of the cluster a little."""
+    """Wake the service's relay in another process, once this transaction commits.
+
+    On SQLite the relay sees the commit itself. NOTIFY makes every commit of the PostgreSQL
+    cluster a little slower, so processes with a relay of their own do without it.
+    """
     if not database.is_sqlite:
         connection.execute(text(f"NOTIFY {CHANNEL}"))
 
 
 @dataclass(slots=True)
 class Claim:
-    """Rows that are this relay's alone to send, oldest first.
+    """Rows that only this relay may send, oldest first.
 
     Attributes:
-        refused: why the broker will never take a row, by its number.
+        sent: numbers of the rows that the broker has confirmed; filled by the relay.
+        rejected: the broker's reasons, by the numbers of the rows that it will never accept.
     """
 
     rows: Sequence[Row[Any]]
     sent: list[int] = field(default_factory=list)
-    refused: dict[int, str] = field(default_factory=dict)
+    rejected: dict[int, str] = field(default_factory=dict)
 
 
 @contextmanager
-def claim(database: Database, most: int) -> Iterator[Claim]:
-    """Claim what waits; what the block says was sent or refused is marked when it ends.
+def claim(database: Database, limit: int) -> Iterator[Claim]:
+    """Claim pending rows; when the block ends, those that it sent or rejected are marked.
 
-    Never "numbers above the last": numbers commit out of order. On PostgreSQL the rows stay
-    locked meanwhile and other relays pass over them. On SQLite a lock would stop the service's
-    own writing, so one relay at a time is held by a file beside the database.
+    On PostgreSQL the rows stay locked meanwhile, and other relays skip them. Rows are never
+    selected as "numbers above the last one", since numbers commit out of order. On SQLite a
+    lock would block the service, so a file lock beside the database admits one relay at a time;
+    the claim of another relay is empty.
     """
     if database.is_sqlite:
-        yield from _claim_by_file(database, most)
+        yield from _claim_by_file(database, limit)
         return
     with database.begin() as connection:
-        claimed = Claim(execute(connection, _unclaimed(most)).all())
+        claimed = Claim(execute(connection, _pending_unlocked(limit)).all())
         yield claimed
         _mark(connection, claimed)
 
 
-def _claim_by_file(database: Database, most: int) -> Iterator[Claim]:
+def _claim_by_file(database: Database, limit: int) -> Iterator[Claim]:
     try:
         lock = FileLock(f"{database.path}.relay.lock").acquire(blocking=False)
     except Timeout:
@@ -120,20 +128,20 @@ def _claim_by_file(database: Database, most: int) -> Iterator[Claim]:
         return
     with lock:
         with database.read() as connection:
-            claimed = Claim(execute(connection, _oldest(most)).all())
+            claimed = Claim(execute(connection, _pending(limit)).all())
         yield claimed
-        if claimed.sent or claimed.refused:
+        if claimed.sent or claimed.rejected:
             with database.begin() as connection:
                 _mark(connection, claimed)
 
 
 @cache
-def _unclaimed(most: int) -> Select[Any]:
-    return _oldest(most).with_for_update(skip_locked=True)
+def _pending_unlocked(limit: int) -> Select[Any]:
+    return _pending(limit).with_for_update(skip_locked=True)
 
 
 @cache
-def _oldest(most: int) -> Select[Any]:
+def _pending(limit: int) -> Select[Any]:
     columns = (
         outbox.c.number,
         outbox.c.event_id,
@@ -143,68 +151,68 @@ def _oldest(most: int) -> Select[Any]:
         outbox.c.occurred_at,
         outbox.c.body,
     )
-    return select(*columns).where(_waiting).order_by(outbox.c.number).limit(most)
+    return select(*columns).where(_is_pending).order_by(outbox.c.number).limit(limit)
 
 
 def _mark(connection: Connection, claimed: Claim) -> None:
     if claimed.sent:
-        marking = _marking(is_sqlite=bulk.is_sqlite(connection))
-        execute(connection, marking, {bulk.KEYS: claimed.sent})
-    for number, reason in claimed.refused.items():
-        connection.execute(update(outbox).where(outbox.c.number == number).values(refused=reason))
+        mark_sent = _mark_sent(is_sqlite=bulk.is_sqlite(connection))
+        execute(connection, mark_sent, {bulk.KEYS: claimed.sent})
+    for number, reason in claimed.rejected.items():
+        connection.execute(update(outbox).where(outbox.c.number == number).values(rejected=reason))
 
 
 @cache
-def _marking(*, is_sqlite: bool) -> Update:
-    those = bulk.among(outbox.c.number, is_sqlite=is_sqlite)
-    return update(outbox).where(those).values(sent_at=DatabaseClock())
+def _mark_sent(*, is_sqlite: bool) -> Update:
+    is_sent = bulk.is_among(outbox.c.number, is_sqlite=is_sqlite)
+    return update(outbox).where(is_sent).values(sent_at=DatabaseClock())
 
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What waits in an outbox.
+    """How much of an outbox is not sent.
 
     Attributes:
-        depth: events not sent yet.
-        age: seconds that the oldest of them has waited.
-        refused: events that the broker will never take.
+        depth: the number of pending events.
+        age: seconds since the oldest of them was written.
+        rejected: the number of events that the broker will never accept.
     """
 
     depth: int
     age: float
-    refused: int
+    rejected: int
 
 
 def backlog(connection: Connection) -> Backlog:
-    """How much waits, and since when, by the database's clock."""
-    now = type_coerce(DatabaseClock(), UtcTime)
-    depth, oldest, looked_at = connection.execute(
-        select(func.count(), func.min(outbox.c.created_at), now).where(_waiting)
+    """The outbox's backlog, by the database's clock."""
+    clock = type_coerce(DatabaseClock(), UtcTime)
+    depth, oldest, now = connection.execute(
+        select(func.count(), func.min(outbox.c.created_at), clock).where(_is_pending)
     ).one()
-    refused = connection.execute(
-        select(func.count()).where(outbox.c.refused.is_not(None))
+    rejected = connection.execute(
+        select(func.count()).where(outbox.c.rejected.is_not(None))
     ).scalar_one()
-    age = (looked_at - oldest).total_seconds() if oldest else 0.0
-    return Backlog(depth, age, refused)
+    age = (now - oldest).total_seconds() if oldest else 0.0
+    return Backlog(depth, age, rejected)
 
 
-def set_aside(connection: Connection, most: int) -> list[tuple[str, str, str]]:
-    """What the broker would never take, oldest first: id, type and its reason."""
-    columns = outbox.c.event_id, outbox.c.event_type, outbox.c.refused
-    wanted = select(*columns).where(outbox.c.refused.is_not(None)).order_by(outbox.c.number)
-    rows = connection.execute(wanted.limit(most))
-    return [(str(row.event_id), row.event_type, row.refused) for row in rows]
+def rejected_events(connection: Connection, limit: int) -> list[tuple[str, str, str]]:
+    """The events that the broker will never accept, oldest first: id, type and reason."""
+    columns = outbox.c.event_id, outbox.c.event_type, outbox.c.rejected
+    statement = select(*columns).where(outbox.c.rejected.is_not(None)).order_by(outbox.c.number)
+    rows = connection.execute(statement.limit(limit))
+    return [(str(event_id), event_type, reason) for event_id, event_type, reason in rows]
 
 
 def resend(connection: Connection, database: Database) -> int:
-    """Let what was set aside be sent after all; answers how many."""
-    again = update(outbox).where(outbox.c.refused.is_not(None)).values(refused=None)
-    number = connection.execute(again).rowcount
+    """Make the rejected events pending again; returns their number."""
+    rejected = update(outbox).where(outbox.c.rejected.is_not(None))
+    number = connection.execute(rejected.values(rejected=None)).rowcount
     if number:
         notify(connection, database)
     return number
 
 
 def prune(connection: Connection, *, before: datetime) -> int:
-    """Forget what was sent before then; answers how many."""
+    """Delete the events that were sent before this time; returns their number."""
     return connection.execute(delete(outbox).where(outbox.c.sent_at < before)).rowcount

@@ -1,15 +1,16 @@
-"""A role and a database for each service on one PostgreSQL server, made by `shop setup`."""
+"""Creates a role and a database for each service on a PostgreSQL server, for `shop setup`."""
 
 import psycopg
 from psycopg import sql
 from sqlalchemy import URL
 
 from shared.errors import InvalidInput, OperationFailed
-from shared.storage.database import address_in
+from shared.storage.database import parse_url
 
 ROLE_SETTINGS = {
-    # A query, a lock or an open transaction that outlasts every deadline (60 s unless set) is a
-    # fault: end it, so that nobody waits for it. A mail is handed over inside its transaction.
+    # A statement, a wait for a lock or an idle transaction that takes longer than this is a fault,
+    # and ending it frees the locks. A transaction is idle while its handler sends a mail, so its
+    # timeout is above the handlers' deadline (60 s unless set).
     "statement_timeout": "30s",
     "lock_timeout": "10s",
     "idle_in_transaction_session_timeout": "150s",
@@ -17,20 +18,21 @@ ROLE_SETTINGS = {
 
 
 def grant(admin_url: str, service_url: str) -> None:
-    """Make the role and the database that a service's URL names; again changes nothing.
+    """Create the role and the database of a service's URL, or update an existing role's password.
 
-    The role owns its database and may connect neither to another's nor to the server's own.
+    The role owns its database. It can connect neither to other services' databases nor to the
+    server's own.
 
     Args:
-        admin_url: a superuser's, on any database of that server.
-        service_url: with the role's name and password, and the database's name.
+        admin_url: of a superuser, with any database of the server.
+        service_url: of the role, with its password and the database.
 
     Raises:
-        InvalidInput: one of them is no PostgreSQL URL, or lacks the role or the database.
+        InvalidInput: a URL is not PostgreSQL's, or lacks the role, the password or the database.
         OperationFailed: the server cannot be reached, or refuses.
     """
-    admin = _address(admin_url, "SHOP_DATABASE_ADMIN_URL")
-    service = _address(service_url, "SHOP_DATABASE_URL")
+    admin = _postgresql_url(admin_url, "SHOP_DATABASE_ADMIN_URL")
+    service = _postgresql_url(service_url, "SHOP_DATABASE_URL")
     role, database = service.username, service.database
     if not role or not database or not isinstance(service.password, str):
         raise InvalidInput("SHOP_DATABASE_URL should name a role, its password and a database")
@@ -38,18 +40,18 @@ def grant(admin_url: str, service_url: str) -> None:
         with psycopg.connect(
             admin.render_as_string(hide_password=False), autocommit=True, connect_timeout=10
         ) as connection:
-            _make_role(connection, role, service.password)
-            _make_database(connection, database, role)
-            _close_what_is_open_to_all(connection)
+            _create_role(connection, role, service.password)
+            _create_database(connection, database, role)
+            _revoke_public_connect(connection)
     except psycopg.Error as error:
         reason = error.diag.message_primary or "the server cannot be reached"
         raise OperationFailed(f"database {database} cannot be set up: {reason}") from None
 
 
-def _make_role(connection: psycopg.Connection, role: str, password: str) -> None:
+def _create_role(connection: psycopg.Connection, role: str, password: str) -> None:
     name = sql.Identifier(role)
-    known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone()
-    verb = sql.SQL("ALTER" if known else "CREATE")
+    exists = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone()
+    verb = sql.SQL("ALTER" if exists else "CREATE")
     connection.execute(
         sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(verb, name, sql.Literal(password))
     )
@@ -61,7 +63,7 @@ def _make_role(connection: psycopg.Connection, role: str, password: str) -> None
         )
 
 
-def _make_database(connection: psycopg.Connection, database: str, role: str) -> None:
+def _create_database(connection: psycopg.Connection, database: str, role: str) -> None:
     name = sql.Identifier(database)
     query = "SELECT 1 FROM pg_database WHERE datname = %s"
     if not connection.execute(query, [database]).fetchone():
@@ -71,8 +73,8 @@ def _make_database(connection: psycopg.Connection, database: str, role: str) -> 
     connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
 
 
-def _close_what_is_open_to_all(connection: psycopg.Connection) -> None:
-    """Keep roles out of the server's own databases, which let everybody in by default."""
+def _revoke_public_connect(connection: psycopg.Connection) -> None:
+    """Close the server's own databases, to which every role can connect by default."""
     query = """
         SELECT datname FROM pg_database
         WHERE datname IN ('postgres', 'template1')
@@ -84,8 +86,8 @@ def _close_what_is_open_to_all(connection: psycopg.Connection) -> None:
         )
 
 
-def _address(url: str, variable: str) -> URL:
-    address = address_in(url, variable)
-    if not address.drivername.startswith("postgresql"):
+def _postgresql_url(url: str, variable: str) -> URL:
+    parsed = parse_url(url, variable)
+    if not parsed.drivername.startswith("postgresql"):
         raise InvalidInput(f"{variable} should begin with postgresql://")
-    return address.set(drivername="postgresql")
+    return parsed.set(drivername="postgresql")

@@ -1,4 +1,4 @@
-"""A SQLite file: on the disk when a transaction commits, and written by one thread at a time."""
+"""SQLite: durable commits, and one writing thread at a time in each process."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -13,92 +13,92 @@ from sqlalchemy.exc import InvalidRequestError, OperationalError
 from shared.errors import DependencyUnavailable
 from shared.sqlite_locking import LONGEST_WAIT, begin_writing
 
-READS_ONLY = "shop_reads_only"
-"""The execution option of a connection that begins without waiting for those who write."""
+_READ_ONLY = "shop_read_only"
+READ_OPTIONS: dict[str, object] = {_READ_ONLY: True}
+"""Execution options of a connection whose transactions take no write lock."""
 
+POLL_INTERVAL = 0.05
+"""Seconds between two reads of a file's data version; each takes some microseconds."""
 
-GLANCE_EVERY = 0.05
-"""Seconds between two looks at a file's data version; a look costs some microseconds."""
-
-STREAM_EVERY = 0.2
-"""Seconds until the next look after two that found something. Where much is committed, few large
-batches go through all services for half of what many small ones cost."""
+BUSY_POLL_INTERVAL = 0.2
+"""The same while every read finds commits: under load, few large batches cost the services half
+of what many small ones do."""
 
 
 class Writer:
-    """The connection that a process writes a file with.
+    """The connection with which a process writes a file; one thread has it at a time.
 
-    It is kept from one transaction to the next: what SQLite has read of the file stays in memory,
-    and to fetch a connection and give it back costs as much as two statements.
+    It is kept between transactions: SQLite's page cache stays warm, and taking a connection out of
+    the pool and returning it costs as much as two statements.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._turn = RLock()
-        self._is_writing = False
+        self._lock = RLock()
+        self._is_in_use = False
         self._connection: Connection | None = None
 
     @contextmanager
     def connected(self) -> Iterator[Connection]:
-        """The connection, for one transaction; the other threads wait.
+        """The connection, for one transaction; waits until no other thread has it.
 
         Raises:
-            InvalidRequestError: this thread has begun one already.
+            InvalidRequestError: this thread has it already.
         """
-        with self._turn:
-            if self._is_writing:
+        with self._lock:
+            if self._is_in_use:
                 raise InvalidRequestError("a transaction cannot begin within another")
             if self._connection is None:
                 self._connection = self._engine.connect()
-            self._is_writing = True
+            self._is_in_use = True
             try:
                 yield self._connection
             except BaseException:
-                # The pool would keep it; and after a COMMIT that failed, it is still open.
+                # After a failed COMMIT the transaction is still open, and the pool would keep it.
                 self._connection.invalidate()
                 self.close()
                 raise
             finally:
-                self._is_writing = False
+                self._is_in_use = False
 
     def close(self) -> None:
-        """Let go of it."""
-        with self._turn:
+        """Close the connection; the next transaction opens another."""
+        with self._lock:
             connection, self._connection = self._connection, None
             if connection is not None:
                 connection.close()
 
 
 class DataVersionPoller:
-    """Hears of what other connections commit, by looking.
+    """Notices commits of other connections by the file's data version.
 
     Args:
-        something: a query that has a row when a commit is worth hearing of.
+        pending: a query that returns a row if the commits are of interest.
     """
 
-    source: int | None = None
+    file_descriptor: int | None = None
 
-    def __init__(self, path: Path, something: str) -> None:
-        self.every = GLANCE_EVERY
-        self._something = something
+    def __init__(self, path: Path, pending: str) -> None:
+        self.poll_interval = POLL_INTERVAL
+        self._pending = pending
         self._version: object = None
-        self._found = False
+        self._found_before = False
         with _translate_errors():
-            self._file = sqlite3.connect(path, check_same_thread=False)
+            self._connection = sqlite3.connect(path, check_same_thread=False)
 
     def poll(self) -> bool:
-        """Whether others have committed since, and something is there."""
+        """Whether others have committed since the last call, and the query returns a row."""
         with _translate_errors():
-            (version,) = self._file.execute("PRAGMA data_version").fetchone()
-            changed, self._version = version != self._version, version
-            found = changed and self._file.execute(self._something).fetchone() is not None
-        self.every = STREAM_EVERY if found and self._found else GLANCE_EVERY
-        self._found = found
+            (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+            has_changed, self._version = version != self._version, version
+            found = has_changed and self._connection.execute(self._pending).fetchone() is not None
+        self.poll_interval = BUSY_POLL_INTERVAL if found and self._found_before else POLL_INTERVAL
+        self._found_before = found
         return found
 
     def close(self) -> None:
-        """Look no more."""
-        self._file.close()
+        """Close the connection."""
+        self._connection.close()
 
 
 @contextmanager
@@ -106,18 +106,18 @@ def _translate_errors() -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise DependencyUnavailable(f"the database's file cannot be looked at: {error}") from error
+        raise DependencyUnavailable(f"the database's file cannot be read: {error}") from error
 
 
-def engine_at(address: URL) -> Engine:
+def engine_for(address: URL) -> Engine:
     """An engine for a file."""
     connect_args = {"timeout": LONGEST_WAIT, "check_same_thread": False}
     engine = create_engine(address, hide_parameters=True, connect_args=connect_args)
 
-    # SQLAlchemy begins; the driver must not. "Serializable isolation / Savepoints":
+    # The driver must not begin transactions, since `_begin` does. "Serializable isolation":
     # https://docs.sqlalchemy.org/en/21/dialects/sqlite.html
     @event.listens_for(engine, "connect")
-    def _on_connect(connection: sqlite3.Connection, record: PoolProxiedConnection) -> None:
+    def _configure(connection: sqlite3.Connection, record: PoolProxiedConnection) -> None:
         del record
         connection.isolation_level = None
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
@@ -128,13 +128,13 @@ def engine_at(address: URL) -> Engine:
 
 
 def _begin(connection: Connection) -> None:
-    """Begin on the driver's connection, which costs a tenth of what SQLAlchemy's execute does."""
+    # On the driver's connection, which takes a tenth of the time of SQLAlchemy's execute.
     driver = cast("sqlite3.Connection", connection.connection.driver_connection)
     try:
-        if connection.get_execution_options().get(READS_ONLY):
+        if connection.get_execution_options().get(_READ_ONLY):
             driver.execute("BEGIN")
         else:
-            # A deferred one that turns into a writing one fails at once when another writes.
+            # A plain BEGIN would fail at the first write if another connection is writing.
             begin_writing(driver)
     except sqlite3.OperationalError as error:
         raise OperationalError("BEGIN", None, error, hide_parameters=True) from error

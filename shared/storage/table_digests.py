@@ -1,6 +1,6 @@
-"""A service's own tables, whatever they are: emptied before they are made anew, and compared.
+"""Compares and empties a service's own tables, for a rebuild from the history.
 
-Which they are is asked of the database: all but the runtime's and those of the migrations.
+The tables are read from the database: all except the runtime's and the migrations'.
 """
 
 import hashlib
@@ -14,16 +14,17 @@ from shared.storage.migrating import VERSION_TABLES
 from shared.storage.tables import failures, metadata
 from shared.storage.tables import inbox as inbox_table
 
-_LARGEST = 1 << 256
+_DIGESTS = 1 << 256
+"""The number of SHA-256 digests."""
 
 
 @dataclass(frozen=True, slots=True)
 class TableDigest:
-    """What a table holds, whatever the order of its rows.
+    """A table's contents, whatever the order of its rows.
 
     Attributes:
-        rows: how many.
-        digest: the same for the same rows.
+        rows: the number of rows.
+        digest: equal for equal rows.
     """
 
     rows: int
@@ -31,41 +32,41 @@ class TableDigest:
 
 
 def digests(connection: Connection) -> dict[str, TableDigest]:
-    """What each of the service's own tables holds; memory does not grow with it."""
-    return {table.name: _contents(connection, table) for table in _own(connection)}
+    """The digest of each of the service's own tables, by name; tables are read row by row."""
+    return {table.name: _digest(connection, table) for table in _own_tables(connection)}
 
 
 def truncate(connection: Connection) -> None:
-    """Forget all that the service knows and has handled; what was discarded stays so."""
+    """Empty the service's own tables and the inbox; discarded events stay in the inbox."""
     if connection.dialect.name == "postgresql":
-        # A role's statements have seconds: enough to handle a batch, not to forget years.
+        # The role's statement timeout is meant for batches, not for whole tables.
         connection.execute(text("SET LOCAL statement_timeout = 0"))
-    for table in reversed(_own(connection)):
+    for table in reversed(_own_tables(connection)):
         connection.execute(delete(table))
     connection.execute(delete(inbox_table).where(inbox_table.c.outcome != inbox.DISCARDED))
 
 
-def dead(connection: Connection) -> set[str]:
-    """The ids of events that died, and were neither sent again nor handled since."""
-    died = select(failures.c.event_id).where(failures.c.outcome == DEAD).distinct()
-    found = set(connection.execute(died).scalars())
-    return found - inbox.handled(connection, found).keys()
+def dead_event_ids(connection: Connection) -> set[str]:
+    """The ids of events that are dead: neither sent again nor handled since their last attempt."""
+    statement = select(failures.c.event_id).where(failures.c.outcome == DEAD).distinct()
+    dead = set(connection.execute(statement).scalars())
+    return dead - inbox.outcomes(connection, dead).keys()
 
 
-def _own(connection: Connection) -> list[Table]:
-    """Those that others refer to come first."""
-    found = MetaData()
+def _own_tables(connection: Connection) -> list[Table]:
+    """Tables that others refer to come first."""
+    reflected = MetaData()
     foreign = metadata.tables.keys() | VERSION_TABLES
-    found.reflect(connection, only=lambda name, _: name not in foreign)
-    return found.sorted_tables
+    reflected.reflect(connection, only=lambda name, _: name not in foreign)
+    return reflected.sorted_tables
 
 
-def _contents(connection: Connection, table: Table) -> TableDigest:
-    # As the driver gives it: types that only the service knows are not needed for comparing.
+def _digest(connection: Connection, table: Table) -> TableDigest:
+    # The driver's values are enough for a comparison, and need none of the service's column types.
     name = connection.dialect.identifier_preparer.quote(table.name)
     query = text(f"SELECT * FROM {name}")  # noqa: S608 - quoted
     count = total = 0
     for row in connection.execute(query, execution_options={"yield_per": 1000}):
         count += 1
         total += int.from_bytes(hashlib.sha256(repr(tuple(row)).encode()).digest(), "big")
-    return TableDigest(count, f"{total % _LARGEST:064x}")
+    return TableDigest(count, f"{total % _DIGESTS:064x}")

@@ -1,7 +1,7 @@
-"""The runtime's own tables, the same in every service's database.
+"""The runtime's tables, which are the same in every service's database.
 
-`handled_at`, `created_at` and `failed_at` are set by the database, so that times of one server
-can be compared whichever machine a service runs on.
+`handled_at`, `created_at` and `failed_at` are set by the database, so that they can be compared
+whichever machine a service runs on.
 """
 
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text, Uuid
@@ -13,10 +13,10 @@ from shared.storage.columns import SerialNumber, UtcTime
 
 
 class DatabaseClock(FunctionElement[object]):
-    """Now, by the database's clock; within one transaction too it moves on."""
+    """The current time by the database's clock, not the time at which the transaction began."""
 
-    # A function, since a plain ColumnElement has no cache key: each statement with one would be
-    # compiled each time. https://docs.sqlalchemy.org/en/21/core/compiler.html#further-examples
+    # A function, since a plain ColumnElement has no cache key: its statements would be compiled
+    # each time. https://docs.sqlalchemy.org/en/21/core/compiler.html#further-examples
     name = "database_clock"
     inherit_cache = True
 
@@ -59,8 +59,8 @@ outbox = Table(
     Column("body", Text, nullable=False),
     Column("created_at", UtcTime, nullable=False, server_default=DatabaseClock()),
     Column("sent_at", UtcTime, nullable=True),
-    Column("refused", Text, nullable=True),
-    # Partial, as their migration says; to say it here would load the dialects of both databases.
+    Column("refused", Text, nullable=True, key="rejected"),
+    # Their migration makes them partial; to declare it here would import both dialects.
     Index("outbox_waiting", "number"),
     Index("outbox_by_sent", "sent_at"),
 )
@@ -94,12 +94,12 @@ discards = Table(
     Column("discarded_at", UtcTime, nullable=False, server_default=DatabaseClock()),
 )
 
-history_place = Table(
+checkpoints = Table(
     "history_place",
     metadata,
     Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("place", BigInteger, nullable=False),
+    Column("place", BigInteger, nullable=False, key="position"),
     Column("until", BigInteger, nullable=False),
     Column("caught_up_at", UtcTime, nullable=True),
 )
-"""How much of the history has been brought to this service: one row, or none."""
+"""The service's checkpoint in the history: one row, or none."""

@@ -1,4 +1,4 @@
-"""A store to read and write through, and a way to say what happened, in one transaction."""
+"""What a handler works with in one transaction: its store, and the events that it publishes."""
 
 from collections.abc import Sequence
 from typing import Generic
@@ -16,10 +16,10 @@ from shared.storage.outbox import Outgoing
 
 
 class Store:
-    """A service's own tables, within one transaction; thrown away with it.
+    """A service's own tables, within one transaction.
 
     Attributes:
-        connection: where the transaction is.
+        connection: the transaction's.
     """
 
     def __init__(self, connection: Connection, database: Database) -> None:
@@ -27,13 +27,13 @@ class Store:
         self._database = database
 
     def prepare(self, events: Sequence[DomainEvent]) -> None:
-        """Before a batch is handled: lock in key order, and read, what it will touch."""
+        """Lock, in key order, and read the rows that a batch will change, before it is handled."""
 
     def flush(self) -> None:
-        """After a batch was handled: write at once what was kept back."""
+        """Write what the handlers of a batch have changed, after all of them have run."""
 
     def insert(self, table: Table) -> Insert:
-        """An INSERT that knows ON CONFLICT on either database."""
+        """An INSERT that supports ON CONFLICT on both databases."""
         return self._database.insert(table)
 
 
@@ -47,12 +47,13 @@ class UnitOfWork(Generic[S, O]):
     Attributes:
         store: the service's own tables.
         gateway: what the service acts on outside its database, such as a mail server.
-        attempt: 1 for the first; more when it was retried.
-        is_last_attempt: if it fails now, the event is dead.
-        published: what has been said so far.
+        attempt: 1 for the first attempt to handle the event.
+        is_last_attempt: if this attempt fails, the event is dead.
+        published: the events published so far.
+        notes: what was done, in a few words each, for the log.
     """
 
-    def __init__(  # noqa: PLR0913 - each is one thing that a handler may need
+    def __init__(  # noqa: PLR0913 - each is something that a handler may need
         self,
         store: S,
         *,
@@ -74,17 +75,18 @@ class UnitOfWork(Generic[S, O]):
         self._cause = cause
 
     def publish(self, event: DomainEvent, *, correlation_id: UUID | None = None) -> DomainEvent:
-        """Say that something happened; it is sent if, and after, this unit of work commits.
+        """Publish an event; it is sent after this unit of work has committed.
 
         Args:
-            correlation_id: the conversation it belongs to; that of the causing event by default.
+            correlation_id: the conversation that the event belongs to; by default that of the
+                event that is being handled.
 
         Returns:
-            The event as it will be sent, with its correlation and causation.
+            The event as it will be sent, with its correlation and causation ids.
 
         Raises:
-            EventTooLarge: above 1 MiB.
-            UndeclaredEvent: the service did not declare that it publishes such events.
+            EventTooLarge: it is above 1 MiB.
+            UndeclaredEvent: the service does not declare that it publishes such events.
         """
         if not isinstance(event, self._publishes):
             raise UndeclaredEvent(
@@ -92,15 +94,15 @@ class UnitOfWork(Generic[S, O]):
             )
         cause = self._cause
         conversation = (cause.correlation_id or cause.event_id) if cause else event.event_id
-        told = event.model_copy(
+        complete = event.model_copy(
             update={
                 "correlation_id": event.correlation_id or correlation_id or conversation,
                 "causation_id": event.causation_id or (cause.event_id if cause else None),
             }
         )
-        self.published.append(Outgoing(told, encode(told, source=self._service)))
-        return told
+        self.published.append(Outgoing(complete, encode(complete, source=self._service)))
+        return complete
 
     def note(self, note: str) -> None:
-        """Say in a few words what was done, for who watches the log; no personal data."""
+        """Add a few words to the log entry of this event; they must hold no personal data."""
         self.notes.append(note)

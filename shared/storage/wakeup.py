@@ -1,7 +1,7 @@
-"""What wakes a relay at once, whoever committed: its own process, or one without a relay.
+"""Wakes a relay when an event has been committed, by its own process or by another one.
 
-In the process it is a socket; from another it is NOTIFY on PostgreSQL, and on SQLite the file's
-data version, which every commit of another connection changes, with something in the outbox.
+A socket carries the notifications of its own process. Commits of other processes are noticed by
+NOTIFY on PostgreSQL, and by a change of the file's data version on SQLite.
 """
 
 import contextlib
@@ -12,95 +12,96 @@ from typing import Protocol
 
 from shared.errors import DependencyUnavailable
 from shared.storage.database import Database
-from shared.storage.outbox import CHANNEL, SOMETHING_WAITS
+from shared.storage.outbox import CHANNEL, PENDING
 
 
 class CommitListener(Protocol):
-    """What hears the commits of other processes.
+    """Notices commits of other processes.
 
     Attributes:
-        source: a file descriptor that is ready when there is something to hear; None if none is.
-        every: seconds between two times that it wants to be asked.
+        file_descriptor: readable when `poll` should be called; None if there is none.
+        poll_interval: seconds between two calls of `poll`, whatever the file descriptor says.
     """
 
-    source: int | None
-    every: float
+    file_descriptor: int | None
+    poll_interval: float
 
     def poll(self) -> bool:
-        """Whether there was something since it was asked last.
+        """Whether another process has committed since the last call.
 
         Raises:
-            DependencyUnavailable: it hears nothing any more.
+            DependencyUnavailable: the database is away, and the listener has to be replaced.
         """
 
     def close(self) -> None:
-        """Hear no more."""
+        """Close the connection to the database."""
 
 
 class Wakeup:
-    """Rung in this process by `ring`, and heard from others too, after `listen`."""
+    """Lets one thread wait until `notify` is called or, after `listen`, another process commits."""
 
     def __init__(self) -> None:
-        self._hears, self._rings = socket.socketpair()
-        self._hears.settimeout(0)
-        self._rings.settimeout(0)
+        self._receiver, self._sender = socket.socketpair()
+        self._receiver.settimeout(0)
+        self._sender.settimeout(0)
         self._listener: CommitListener | None = None
 
     def notify(self) -> None:
-        """Wake whoever waits, or whoever waits next."""
-        with contextlib.suppress(BlockingIOError):  # it is full of rings already
-            self._rings.send(b"!")
+        """Wake the waiting thread; if none is waiting, the next `wait` returns at once."""
+        with contextlib.suppress(BlockingIOError):  # the buffer is full of notifications
+            self._sender.send(b"!")
 
     def listen(self, database: Database) -> None:
-        """Hear commits of other processes too.
+        """Notice commits of other processes too; does nothing if it does already.
 
         Raises:
             DependencyUnavailable: the server cannot be reached, or the file cannot be opened.
         """
-        self._listener = self._listener or _listener_at(database)
+        self._listener = self._listener or _listener_for(database)
 
     def wait(self, seconds: float) -> None:
-        """Wait until it rings, at most so long."""
-        until = time.monotonic() + seconds
-        while not self._rang(max(0.0, until - time.monotonic())):
-            if time.monotonic() >= until:
+        """Wait until there is a notification, at most this long."""
+        deadline = time.monotonic() + seconds
+        while not self._is_notified(max(0.0, deadline - time.monotonic())):
+            if time.monotonic() >= deadline:
                 return
 
-    def _rang(self, seconds: float) -> bool:
-        sources = [self._hears.fileno()]
+    def _is_notified(self, timeout: float) -> bool:
+        descriptors = [self._receiver.fileno()]
         if self._listener is not None:
-            seconds = min(seconds, self._listener.every)
-            if self._listener.source is not None:
-                sources.append(self._listener.source)
-        ready, _, _ = select.select(sources, [], [], seconds)
-        if self._hears.fileno() in ready:
-            self._hears.recv(65_536)
-        return self._has_heard() or bool(ready)
+            timeout = min(timeout, self._listener.poll_interval)
+            if self._listener.file_descriptor is not None:
+                descriptors.append(self._listener.file_descriptor)
+        ready, _, _ = select.select(descriptors, [], [], timeout)
+        if self._receiver.fileno() in ready:
+            self._receiver.recv(65_536)
+        return self._poll() or bool(ready)
 
-    def _has_heard(self) -> bool:
+    def _poll(self) -> bool:
         try:
             return self._listener is not None and self._listener.poll()
         except DependencyUnavailable:
-            self._hang_up()  # `listen` will call again
+            self._close_listener()  # the next `listen` opens another
             return True
 
-    def _hang_up(self) -> None:
+    def _close_listener(self) -> None:
         if self._listener is not None:
             self._listener.close()
         self._listener = None
 
     def close(self) -> None:
-        """Let go of it; nobody may ring it any more."""
-        self._hang_up()
-        self._hears.close()
-        self._rings.close()
+        """Close the sockets and the listener; `notify` must not be called any more."""
+        self._close_listener()
+        self._receiver.close()
+        self._sender.close()
 
 
-def _listener_at(database: Database) -> CommitListener:
+def _listener_for(database: Database) -> CommitListener:
+    # Each is imported when it is needed, as in `Database`.
     if database.is_sqlite:
-        from shared.storage import sqlite  # noqa: PLC0415 - only the one in use
+        from shared.storage import sqlite  # noqa: PLC0415 - see above
 
-        return sqlite.DataVersionPoller(database.path, SOMETHING_WAITS)
-    from shared.storage import postgresql  # noqa: PLC0415 - only the one in use
+        return sqlite.DataVersionPoller(database.path, PENDING)
+    from shared.storage import postgresql  # noqa: PLC0415 - see above
 
     return postgresql.NotifyListener(database.address, CHANNEL)

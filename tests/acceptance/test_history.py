@@ -119,7 +119,7 @@ class World:
     def place(self, service: AnyService) -> Checkpoint:
         """Where it is in the history; nowhere, before it has begun."""
         with self.database(service) as database, database.read() as connection:
-            return checkpoints.find(connection) or Checkpoint(0, 0, is_done=False)
+            return checkpoints.find(connection) or Checkpoint(0, 0, is_complete=False)
 
     def state(self, service: AnyService) -> dict[str, TableDigest]:
         with self.database(service) as database, database.read() as connection:
@@ -150,7 +150,7 @@ def test_who_comes_late_ends_exactly_like_who_was_there_from_the_start(world: Wo
 
     with world.at_work(NEWCOMER, from_history=True):
         eventually(lambda: world.handled(NEWCOMER) == heard, within=PATIENCE)
-        eventually(lambda: world.place(NEWCOMER).is_done)
+        eventually(lambda: world.place(NEWCOMER).is_complete)
 
     assert world.state(NEWCOMER) == world.state(VETERAN)
     assert world.state(NEWCOMER)["awards"].rows == EVENTS // 2
@@ -188,14 +188,14 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(world: World) -> None:
     world.make(VETERAN, loyalty)
     command = [sys.executable, "-m", "shop.cli", "run", "loyalty", "--from-history"]
     with Popen(command, stdout=DEVNULL) as process:
-        eventually(lambda: world.place(loyalty).place > 0, within=PATIENCE)
+        eventually(lambda: world.place(loyalty).position > 0, within=PATIENCE)
         process.kill()
     reached = world.place(loyalty)
-    assert not reached.is_done
+    assert not reached.is_complete
 
     with world.at_work(loyalty):  # what was begun is ended, asked for or not
         eventually(lambda: world.handled(loyalty) == heard, within=PATIENCE)
-        eventually(lambda: world.place(loyalty).is_done)
+        eventually(lambda: world.place(loyalty).is_complete)
 
-    assert world.place(loyalty).place >= reached.place
+    assert world.place(loyalty).position >= reached.position
     assert world.state(loyalty) == world.state(VETERAN)

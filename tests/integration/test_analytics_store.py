@@ -1,4 +1,4 @@
-"""The analytics store on PostgreSQL, where its report must say what it says on SQLite."""
+"""The analytics store on PostgreSQL, where its report must be the same as on SQLite."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -41,7 +41,7 @@ def sqlite(tmp_path: Path) -> Iterator[Database]:
 
 
 def history(number: int) -> list[DomainEvent]:
-    """An order with a life of its own, the more different the higher its number."""
+    """The events of an order; they vary with its number."""
     order_id = f"ORD-{number}"
     at = NOON + timedelta(hours=number, microseconds=number * 1_700)
     events: list[DomainEvent] = [
@@ -60,10 +60,10 @@ def history(number: int) -> list[DomainEvent]:
         UnknownEvent(unknown_type="gift.wrapped.v1", about=order_id, occurred_at=at),
     ]
     if number % 3:
-        late = at + timedelta(seconds=7 * number, microseconds=123_400)
+        sent = at + timedelta(seconds=7 * number, microseconds=123_400)
         return [
             *events,
-            OrderShipped(order_id=order_id, occurred_at=late, tracking_number="1", carrier="Swift"),
+            OrderShipped(order_id=order_id, occurred_at=sent, tracking_number="1", carrier="Swift"),
         ]
     refunded = Decimal("99.99")
     return [
@@ -72,33 +72,32 @@ def history(number: int) -> list[DomainEvent]:
     ]
 
 
-def keep(database: Database, events: list[DomainEvent]) -> None:
+def add(database: Database, events: list[DomainEvent]) -> None:
     with analytics.unit_of_work(database) as work:
         for event in events:
-            work.store.keep(event)
+            work.store.add(event)
 
 
 def test_both_databases_report_the_same(postgresql: Database, sqlite: Database) -> None:
     events = [event for number in range(40) for event in history(number)]
 
     for database in (postgresql, sqlite):
-        keep(database, events)
-    with postgresql.read() as one, sqlite.read() as other:
-        reports = report(one), report(other)
+        add(database, events)
+    with postgresql.read() as first, sqlite.read() as second:
+        reports = report(first), report(second)
 
     assert reports[0] == reports[1]
     assert reports[0]["revenue"] == 26 * Decimal("99.99")
     assert reports[0]["placed_to_shipped"]["orders"] == 26
 
 
-def test_processes_that_count_the_same_events_at_once_count_them_once(
+def test_events_that_processes_add_concurrently_count_once(
     postgresql: Database,
 ) -> None:
-    batches = [[event for n in range(50) for event in history(n)] for _ in range(4)]
-    shared_by_all = batches[0]
+    events = [event for number in range(50) for event in history(number)]
 
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: keep(postgresql, shared_by_all), batches))
+        list(pool.map(lambda _: add(postgresql, events), range(4)))
 
     with postgresql.read() as connection:
         assert report(connection)["orders_placed"] == 50

@@ -1,4 +1,4 @@
-"""A handler past its deadline, where its own transaction is not in the way of the record."""
+"""A handler past its deadline on PostgreSQL, where its transaction does not block the record."""
 
 import threading
 from pathlib import Path
@@ -12,15 +12,15 @@ from tests.support.play import Play
 from tests.support.waiting import eventually
 
 
-def test_a_handler_past_its_deadline_is_on_record_with_where_it_hung(
+def test_a_handler_past_its_deadline_is_recorded_with_its_stack(
     postgres_url: str, tmp_path: Path
 ) -> None:
-    begun, go_on = threading.Event(), threading.Event()
+    started, proceed = threading.Event(), threading.Event()
 
     def hang(event: ThingHappened, work: Work) -> None:
         if event.name == "hangs":
-            begun.set()
-            go_on.wait(30)
+            started.set()
+            proceed.wait(30)
         count(event, work)
 
     at = Play(tmp_path, hang, database_url=postgres_url)
@@ -29,14 +29,14 @@ def test_a_handler_past_its_deadline_is_on_record_with_where_it_hung(
     eventually(lambda: at.counted() == {"proof": SLOW_START_AFTER})
     hanging = ThingHappened(name="hangs")
     at.send(hanging, ThingHappened(name="neighbour"))
-    assert begun.wait(20)
+    assert started.wait(20)
 
     at.running.stop()
     at.running.abandon()
 
     with at.database.read() as connection:
         [record] = connection.execute(select(failures)).mappings()
-    go_on.set()
+    proceed.set()
     at.end()
     assert (record["event_id"], record["error"]) == (str(hanging.event_id), "DeadlineExceeded")
     assert (record["attempt"], record["outcome"]) == (1, "retried")

@@ -25,7 +25,7 @@ from shared.errors import DependencyUnavailable, ShopError
 from shared.events import OrderPlaced
 from shared.messaging.ports.consumer import Outcome
 from shared.runtime.settings import Settings
-from shared.storage.failures import described
+from shared.storage.failures import describe
 from shared.testing import Stage
 
 # What is tested is the login; there is no TLS on a loopback port without a certificate.
@@ -245,7 +245,7 @@ def test_no_error_holds_the_address_that_the_server_repeated(
     assert error.__cause__ is None
     assert error.__context__ is None
     assert "canary" not in "".join(traceback.format_exception(error))
-    assert "canary" not in repr(described(error))
+    assert "canary" not in repr(describe(error))
 
 
 def test_a_server_that_is_away_is_the_environment_s_failure_and_comes_back(

@@ -1,4 +1,4 @@
-"""Inventory on PostgreSQL: several processes with the same products and the same orders."""
+"""Inventory on PostgreSQL: concurrent processes with the same products and orders."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -27,18 +27,18 @@ def database(postgres_url: str) -> Iterator[Database]:
 
 def stock(database: Database) -> dict[str, tuple[int, int]]:
     with database.read() as connection:
-        found = inventory.store(connection, database).stock()
-    return {each["sku"]: (each["available"], each["reserved"]) for each in found}
+        products = inventory.store(connection, database).stock()
+    return {each["sku"]: (each["available"], each["reserved"]) for each in products}
 
 
 def test_two_processes_with_the_same_products_neither_deadlock_nor_oversell(
     database: Database,
 ) -> None:
-    up = [batch("up", number, PRODUCTS) for number in range(12)]
-    down = [batch("down", number, PRODUCTS[::-1]) for number in range(12)]
+    ascending = [batch("up", number, PRODUCTS) for number in range(12)]
+    descending = [batch("down", number, PRODUCTS[::-1]) for number in range(12)]
 
     with recording() as published:
-        reacted = race(inventory, database, up, down)
+        reacted = race(inventory, database, ascending, descending)
 
     reserved = sum(
         (Counter(each.items) for each in published if isinstance(each, StockReserved)), Counter()
@@ -47,14 +47,14 @@ def test_two_processes_with_the_same_products_neither_deadlock_nor_oversell(
     assert all(each.error is None for each in reacted)
     assert len(published) == 2 * 12 * 8
     assert stock(database) == {
-        sku: (had - reserved[sku], reserved[sku])
-        for sku, had in zip(PRODUCTS, (100, 50, 5), strict=True)
+        sku: (initial - reserved[sku], reserved[sku])
+        for sku, initial in zip(PRODUCTS, (100, 50, 5), strict=True)
     }
     assert stock(database)["product-3"] == (0, 5)
 
 
 def batch(name: str, number: int, products: tuple[str, ...]) -> list[OrderPlaced]:
-    """Orders of two products each, beginning with the first, then with the second, and so on."""
+    """Eight orders of two products each, which start with each product in turn."""
     return [
         placed(
             f"ORD-{name}-{number}-{line}",
@@ -64,7 +64,7 @@ def batch(name: str, number: int, products: tuple[str, ...]) -> list[OrderPlaced
     ]
 
 
-def test_placed_and_cancelled_at_the_same_moment_leave_nothing_reserved(
+def test_orders_placed_and_cancelled_concurrently_leave_nothing_reserved(
     database: Database,
 ) -> None:
     orders = [f"ORD-{number}" for number in range(40)]

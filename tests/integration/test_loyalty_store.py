@@ -1,4 +1,4 @@
-"""Loyalty on PostgreSQL: two processes that hear of the same orders at the same moment."""
+"""Loyalty on PostgreSQL: two concurrent processes with the same orders."""
 
 from services.loyalty.service import loyalty
 from shared.messaging.ports.consumer import Outcome
@@ -8,7 +8,7 @@ from tests.support.histories import CUSTOMER, cancelled, placed
 from tests.support.racing import race
 
 
-def test_points_are_taken_back_also_when_both_are_heard_at_the_same_moment(
+def test_points_are_taken_back_when_award_and_takeback_are_concurrent(
     postgres_url: str,
 ) -> None:
     database = Database(postgres_url)

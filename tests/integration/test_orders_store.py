@@ -1,4 +1,4 @@
-"""Orders on PostgreSQL, where two processes can be at the same order at the same time."""
+"""Orders on PostgreSQL: concurrent processes with the same orders."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -45,37 +45,37 @@ def database(postgres_url: str) -> Iterator[Database]:
     database.close()
 
 
-def at_the_same_time(*notes: Callable[[], object]) -> list[object]:
-    """What each answered, or what it raised."""
-    together = Barrier(len(notes))
+def concurrently(*functions: Callable[[], object]) -> list[object]:
+    """What each function returned, or raised."""
+    barrier = Barrier(len(functions))
 
-    def do(note: Callable[[], object]) -> object:
-        together.wait(10)
+    def call(function: Callable[[], object]) -> object:
+        barrier.wait(10)
         try:
-            return note()
+            return function()
         except OperationFailed as error:
             return error
 
-    with ThreadPoolExecutor(len(notes)) as pool:
-        return list(pool.map(do, notes))
+    with ThreadPoolExecutor(len(functions)) as pool:
+        return list(pool.map(call, functions))
 
 
-def said(database: Database, topic: str) -> int:
+def published(database: Database, topic: str) -> int:
     with database.read() as connection:
         statement = text("SELECT count(*) FROM outbox WHERE topic = :topic")
         return int(connection.execute(statement, {"topic": topic}).scalar_one())
 
 
-def test_of_the_same_order_placed_at_once_one_is_kept_and_all_answer_it(
+def test_an_order_placed_four_times_concurrently_is_stored_once(
     database: Database,
 ) -> None:
-    answers = at_the_same_time(*[lambda: place(database)] * 4)
+    results = concurrently(*[lambda: place(database)] * 4)
 
-    assert answers == [found(database)] * 4
-    assert said(database, "order.placed") == 1
+    assert results == [found(database)] * 4
+    assert published(database, "order.placed") == 1
 
 
-def test_whoever_places_a_taken_id_waits_for_the_first_and_is_refused(database: Database) -> None:
+def test_a_second_order_with_the_same_id_waits_and_is_rejected(database: Database) -> None:
     with ThreadPoolExecutor(1) as pool:
         with orders.unit_of_work(database) as work:
             place_order(new_order(), work)
@@ -84,10 +84,10 @@ def test_whoever_places_a_taken_id_waits_for_the_first_and_is_refused(database: 
         with pytest.raises(OrderRefuses, match="ORD-123 has been placed before"):
             second.result(10)
 
-    assert said(database, "order.placed") == 1
+    assert published(database, "order.placed") == 1
 
 
-def test_an_id_is_free_again_when_the_first_is_rolled_back(database: Database) -> None:
+def test_an_id_is_free_after_its_order_is_rolled_back(database: Database) -> None:
     with ThreadPoolExecutor(1) as pool:
         with suppress(ZeroDivisionError), orders.unit_of_work(database) as work:
             place_order(new_order(), work)
@@ -98,18 +98,18 @@ def test_an_id_is_free_again_when_the_first_is_rolled_back(database: Database) -
         assert second.result(10) == found(database)
 
 
-def test_of_a_payment_and_a_cancellation_at_once_one_wins(database: Database) -> None:
+def test_one_of_a_concurrent_payment_and_cancellation_succeeds(database: Database) -> None:
     for number in range(10):
         order_id = place(database, order_id=f"ORD-{number}").order_id
-        answers = at_the_same_time(
+        results = concurrently(
             lambda order_id=order_id: pay(database, order_id),  # type: ignore[misc]
             lambda order_id=order_id: cancel(database, order_id),  # type: ignore[misc]
         )
 
-        (won,) = (each for each in answers if isinstance(each, Order))
-        assert [type(each) for each in answers if each is not won] == [OrderRefuses]
-        assert found(database, order_id) == won
-    assert said(database, "payment.received") + said(database, "order.cancelled") == 10
+        (result,) = (each for each in results if isinstance(each, Order))
+        assert [type(each) for each in results if each is not result] == [OrderRefuses]
+        assert found(database, order_id) == result
+    assert published(database, "payment.received") + published(database, "order.cancelled") == 10
 
 
 def test_batches_about_the_same_orders_do_not_deadlock(database: Database) -> None:
@@ -121,18 +121,18 @@ def test_batches_about_the_same_orders_do_not_deadlock(database: Database) -> No
     begun: list[object] = []
     listen(database.engine, "begin", begun.append)
 
-    answers = at_the_same_time(
+    results = concurrently(
         *(lambda batch=batch: react_at_once(database, batch) for batch in batches)
     )
 
-    assert len(begun) == 3, "a batch that fails is taken one by one"
-    for reacted in answers:
+    assert len(begun) == 3, "a batch that failed would be handled one by one"
+    for reacted in results:
         assert isinstance(reacted, Sequence)
         assert [each.outcome for each in reacted] == [Outcome.DONE] * 200
-    assert said(database, "order.cancelled") == 20
+    assert published(database, "order.cancelled") == 20
 
 
-def test_a_commit_whose_outcome_is_unknown_is_said_so(
+def test_an_unknown_outcome_of_a_commit_is_reported(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place(database)
@@ -149,7 +149,7 @@ def test_a_commit_whose_outcome_is_unknown_is_said_so(
 
 
 def wait_for_a_lock(database: Database) -> None:
-    """Until another transaction waits for one that this process holds."""
+    """Wait until another transaction waits for a lock."""
     waiting = text(
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE datname = current_database() AND wait_event_type = 'Lock'"

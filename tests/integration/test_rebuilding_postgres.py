@@ -1,4 +1,4 @@
-"""Rebuilding a service whose database is a server's."""
+"""Rebuilding a service on PostgreSQL."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -19,7 +19,7 @@ from shared.storage.migrating import migrate
 from tests.support.histories import cancelled, paid, placed, shipped
 from tests.support.tape import message
 
-SLOW_TO_FORGET = """
+SLOW_DELETE = """
     CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END $$;
     CREATE TRIGGER slow AFTER DELETE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION wait();
@@ -54,23 +54,23 @@ def rebuild(service: AnyService, url: str, broker: EmbeddedBroker) -> RebuildRes
 @pytest.mark.parametrize(
     ("service", "events"), [(analytics, 1200), (loyalty, 600)], ids=["analytics", "loyalty"]
 )
-def test_a_service_is_emptied_and_ends_as_it_was(
+def test_a_rebuilt_service_has_the_same_contents(
     service: AnyService, events: int, postgres_url: str, broker: EmbeddedBroker
 ) -> None:
-    made = rebuild(service, postgres_url, broker)
-    again = rebuild(service, postgres_url, broker)
+    first = rebuild(service, postgres_url, broker)
+    second = rebuild(service, postgres_url, broker)
 
-    assert (made.handled, again.handled) == (events, events)
-    assert not made.is_as_it_was
-    assert again.is_as_it_was
+    assert (first.handled, second.handled) == (events, events)
+    assert not first.is_as_it_was
+    assert second.is_as_it_was
 
 
-def test_forgetting_much_may_take_longer_than_other_statements_may(
+def test_emptying_tables_is_not_subject_to_the_statement_timeout(
     postgres_url: str, broker: EmbeddedBroker
 ) -> None:
     rebuild(loyalty, postgres_url, broker)
     with closing(Database(postgres_url)) as database, database.begin() as connection:
-        connection.execute(text(SLOW_TO_FORGET.format(table="awards")))
+        connection.execute(text(SLOW_DELETE.format(table="awards")))
         name = connection.engine.url.database
         connection.execute(text(f'ALTER DATABASE "{name}" SET statement_timeout = 400'))
 

@@ -51,7 +51,7 @@ def test_the_cause_is_the_end_of_each_replay_or_else_the_last_failure(database: 
     fail(database, "Other", event_id="two")
 
     with database.read() as connection:
-        causes = failures.causes(connection, ["one", "nobody"])
+        causes = failures.final_failures(connection, ["one", "nobody"])
 
     assert {replays: cause.error for replays, cause in causes["one"].items()} == {
         0: "End",
@@ -66,7 +66,7 @@ def test_every_attempt_is_told_oldest_first(database: Database) -> None:
     fail(database, "Second", attempt=2)
 
     with database.read() as connection:
-        found = failures.of(connection, ["one"])
+        found = failures.find(connection, ["one"])
 
     assert [(each["attempt"], each["error"]) for each in found] == [(1, "First"), (2, "Second")]
     assert found[0]["traceback"] == "where"
@@ -78,8 +78,8 @@ def test_only_recent_ends_are_counted(database: Database) -> None:
     now = datetime.now(UTC)
 
     with database.read() as connection:
-        assert failures.died_since(connection, now - timedelta(minutes=1)) == 1
-        assert failures.died_since(connection, now + timedelta(minutes=1)) == 0
+        assert failures.count_dead(connection, since=now - timedelta(minutes=1)) == 1
+        assert failures.count_dead(connection, since=now + timedelta(minutes=1)) == 0
 
 
 def test_what_was_sent_again_is_noted_and_what_died_of_it_later_is_not(database: Database) -> None:
@@ -93,9 +93,11 @@ def test_what_was_sent_again_is_noted_and_what_died_of_it_later_is_not(database:
         failures.note_redriven(connection, [])
 
     with database.read() as connection:
-        found = {each["error"]: each["outcome"] for each in failures.of(connection, ["one", "two"])}
-        causes = failures.causes(connection, ["one"])
-        assert table_digests.dead(connection) == {"one", "two"}
+        found = {
+            each["error"]: each["outcome"] for each in failures.find(connection, ["one", "two"])
+        }
+        causes = failures.final_failures(connection, ["one"])
+        assert table_digests.dead_event_ids(connection) == {"one", "two"}
     assert found == {"Retried": "retried", "End": "sent again", "Other": "dead", "Again": "dead"}
     assert causes["one"][0].error == "End"
 
@@ -142,11 +144,11 @@ def test_what_was_set_aside_is_named_and_sent_after_all(database: Database) -> N
     with database.begin() as connection:
         outbox.write(connection, [Outgoing(each, b"{}") for each in events])
     with outbox.claim(database, 10) as claimed:
-        claimed.refused.update({claimed.rows[0].number: "too large", claimed.rows[1].number: "no"})
+        claimed.rejected.update({claimed.rows[0].number: "too large", claimed.rows[1].number: "no"})
         claimed.sent.append(claimed.rows[2].number)
 
     with database.read() as connection:
-        aside = outbox.set_aside(connection, 1)
+        aside = outbox.rejected_events(connection, 1)
     with database.begin() as connection:
         assert outbox.resend(connection, database) == 2
         assert outbox.resend(connection, database) == 0

@@ -1,4 +1,4 @@
-"""The relay on a server, where it has two windows under way."""
+"""The relay on PostgreSQL, where it sends two windows at a time."""
 
 import io
 import json
@@ -31,33 +31,33 @@ def database(postgres_url: str) -> Iterator[Database]:
     database.close()
 
 
-class Post:
-    """A publisher that waits, once the first window is sent, until it has two at a time."""
+class SlowPublisher:
+    """After the first window, it waits until it has got two windows at a time."""
 
     def __init__(self) -> None:
         self.sent: list[str] = []
-        self._under_way = self._most = 0
+        self._active = self._max_active = 0
         self._changed = threading.Condition()
 
     def publish(self, messages: Sequence[Message]) -> list[str | None]:
         with self._changed:
-            self._under_way += 1
-            self._most = max(self._most, self._under_way)
+            self._active += 1
+            self._max_active = max(self._max_active, self._active)
             self._changed.notify_all()
             if self.sent:
-                assert self._changed.wait_for(lambda: self._most == relay.AT_ONCE, timeout=20)
+                assert self._changed.wait_for(lambda: self._max_active == relay.AT_ONCE, timeout=20)
             self.sent += [json.loads(each.body)["data"]["name"] for each in messages]
-            self._under_way -= 1
+            self._active -= 1
         return [None] * len(messages)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """There is nothing to close."""
 
 
-def test_a_window_is_sent_while_another_is(
+def test_two_windows_are_sent_at_a_time(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    post = Post()
+    publisher = SlowPublisher()
     monkeypatch.setattr(relay, "WINDOW", WINDOW)
     names = [f"{number:02}" for number in range(EVENTS)]
     with database.begin() as connection:
@@ -65,27 +65,27 @@ def test_a_window_is_sent_while_another_is(
         outbox.write(
             connection, [outbox.Outgoing(each, encode(each, source="c")) for each in events]
         )
-    logged = io.StringIO()
-    sending = Relay(
+    log = io.StringIO()
+    relay_under_test = Relay(
         database,
-        post,
+        publisher,
         source="counting",
-        log=log_to(logged, Settings()),
+        log=log_to(log, Settings()),
         outbox_keep=timedelta(days=7),
         failures_keep=timedelta(days=30),
     )
-    thread = threading.Thread(target=sending.run)
+    thread = threading.Thread(target=relay_under_test.run)
 
     thread.start()
     try:
-        eventually(lambda: len(post.sent) >= EVENTS)
+        eventually(lambda: len(publisher.sent) >= EVENTS)
     finally:
-        sending.stop()
+        relay_under_test.stop()
         thread.join(20)
-        sending.close()
+        relay_under_test.close()
 
-    assert sorted(post.sent) == names
-    assert post.sent[:WINDOW] == names[:WINDOW]
-    assert logged.getvalue() == ""
+    assert sorted(publisher.sent) == names
+    assert publisher.sent[:WINDOW] == names[:WINDOW]
+    assert log.getvalue() == ""
     with database.read() as connection:
         assert outbox.backlog(connection).depth == 0

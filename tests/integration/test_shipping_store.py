@@ -1,4 +1,4 @@
-"""Shipping on PostgreSQL: several processes that hear of the same orders at the same moment."""
+"""Shipping on PostgreSQL: concurrent processes with the same orders."""
 
 from collections import Counter
 from itertools import chain
@@ -12,7 +12,7 @@ from tests.support.histories import paid, placed, reserved
 from tests.support.racing import race
 
 
-def test_facts_that_three_processes_hear_at_the_same_moment_ship_each_order_once(
+def test_three_concurrent_processes_ship_each_order_once(
     postgres_url: str,
 ) -> None:
     database = Database(postgres_url)

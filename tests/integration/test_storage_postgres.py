@@ -1,4 +1,4 @@
-"""What storage does on PostgreSQL and cannot do on a file: rows, locks and backends of a server."""
+"""Storage on PostgreSQL: row locks, notifications, lost connections and error messages."""
 
 import json
 import time
@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from shared.errors import CommitOutcomeUnknown, DependencyUnavailable, OperationFailed
 from shared.messaging.codec import encode
-from shared.storage import failures, inbox, outbox, postgresql
+from shared.storage import failures, inbox, outbox
 from shared.storage.database import Database
 from shared.storage.migrating import is_current, migrate
 from shared.storage.tables import DatabaseClock
@@ -25,11 +25,11 @@ from shared.storage.wakeup import Wakeup
 from tests.support.counting import CountStore, ThingHappened, counting, counts
 
 LONG = 20.0
-"""Seconds; whoever waits as long was not woken."""
+"""Seconds; a thread that waited this long was not woken."""
 
 CANARY = "123 Canary Street, canary@example.com"
 
-END_MY_OTHERS = """
+END_OTHER_BACKENDS = """
     SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid()
 """
@@ -41,7 +41,7 @@ END_THE_BACKEND_IN_ITS_COMMIT = """
         DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION end_me();
 """
 
-REFUSE_AT_COMMIT = (
+REJECT_AT_COMMIT = (
     "ALTER TABLE counts ADD CONSTRAINT once UNIQUE (times) DEFERRABLE INITIALLY DEFERRED"
 )
 
@@ -62,13 +62,13 @@ def wakeup() -> Iterator[Wakeup]:
 
 
 def end_backends(url: str) -> int:
-    """End every other connection to that database, as a restart of the server does."""
+    """End all other connections to a database, as a restart of the server does."""
     address = url.replace("postgresql+psycopg://", "postgresql://")
     with psycopg.connect(address, autocommit=True) as connection:
-        return len(connection.execute(END_MY_OTHERS).fetchall())
+        return len(connection.execute(END_OTHER_BACKENDS).fetchall())
 
 
-def say(connection: Connection, *names: str) -> None:
+def write(connection: Connection, *names: str) -> None:
     events = [ThingHappened(name=name) for name in names]
     outbox.write(connection, [outbox.Outgoing(each, encode(each, source="c")) for each in events])
 
@@ -96,28 +96,25 @@ def counted(database: Database) -> dict[str, int]:
         return CountStore(connection, database).counted()
 
 
-def rang(wakeup: Wakeup, done: Callable[[], object]) -> bool:
-    """Whether it rang for something done meanwhile in another thread."""
+def is_woken(wakeup: Wakeup, by: Callable[[], object]) -> bool:
+    """Whether a wait ended before its timeout, while another thread called `by`."""
     began = time.monotonic()
-    doing = Thread(target=done)
-    doing.start()
+    thread = Thread(target=by)
+    thread.start()
     wakeup.wait(LONG)
-    doing.join()
+    thread.join()
     return time.monotonic() - began < LONG
 
 
-def test_options_in_the_url_win(postgres_url: str) -> None:
-    asked = "options=-c%20enable_hashjoin%3Don%20-c%20work_mem%3D9MB"
-    with closing(Database(f"{postgres_url}?{asked}")) as database, database.begin() as connection:
-        settings = ("enable_hashjoin", "work_mem", "enable_seqscan")
-        shown = [connection.execute(text(f"SHOW {each}")).scalar_one() for each in settings]
-
-    assert shown == ["on", "9MB", "off"]
+def test_options_in_the_url_are_used(postgres_url: str) -> None:
+    url = f"{postgres_url}?options=-c%20work_mem%3D9MB"
+    with closing(Database(url)) as database, database.begin() as connection:
+        assert connection.execute(text("SHOW work_mem")).scalar_one() == "9MB"
 
 
-def test_two_relays_send_different_rows(database: Database) -> None:
+def test_two_relays_claim_different_rows(database: Database) -> None:
     with database.begin() as connection:
-        say(connection, "a", "b", "c")
+        write(connection, "a", "b", "c")
 
     with outbox.claim(database, 2) as first, outbox.claim(database, 2) as second:
         assert (names(first), names(second)) == (["a", "b"], ["c"])
@@ -128,19 +125,17 @@ def test_two_relays_send_different_rows(database: Database) -> None:
 
 def test_an_event_that_commits_after_a_later_number_is_not_lost(database: Database) -> None:
     with database.begin() as slow:
-        say(slow, "early number")
+        write(slow, "early number")
         with database.begin() as quick:
-            say(quick, "late number")
+            write(quick, "late number")
         assert send(database) == ["late number"]
 
     assert send(database) == ["early number"]
 
 
-def test_a_relay_that_dies_lets_go_of_what_it_claimed(
-    database: Database, postgres_url: str
-) -> None:
+def test_a_relay_that_dies_releases_its_claim(database: Database, postgres_url: str) -> None:
     with database.begin() as connection:
-        say(connection, "a")
+        write(connection, "a")
 
     with suppress(DBAPIError), outbox.claim(database, 10) as claimed:
         claimed.sent.append(claimed.rows[0].number)
@@ -149,18 +144,18 @@ def test_a_relay_that_dies_lets_go_of_what_it_claimed(
     assert send(database) == ["a"]
 
 
-def test_a_notification_wakes_a_bell_elsewhere(database: Database, wakeup: Wakeup) -> None:
+def test_a_notification_ends_a_wait_in_another_process(database: Database, wakeup: Wakeup) -> None:
     wakeup.listen(database)
 
     def commit() -> None:
         with database.begin() as connection:
             outbox.notify(connection, database)
 
-    assert rang(wakeup, commit)
+    assert is_woken(wakeup, commit)
 
 
 @pytest.mark.parametrize("names", [["a"], ["a", "b"]], ids=["one", "two"])
-def test_events_may_be_written_with_a_call(
+def test_writing_events_can_notify_the_relay(
     database: Database, wakeup: Wakeup, names: list[str]
 ) -> None:
     wakeup.listen(database)
@@ -168,14 +163,16 @@ def test_events_may_be_written_with_a_call(
 
     def commit() -> None:
         with database.begin() as connection:
-            outbox.write(connection, [outbox.Outgoing(each, b"{}") for each in events], calls=True)
+            outbox.write(
+                connection, [outbox.Outgoing(each, b"{}") for each in events], notifies_relay=True
+            )
 
-    assert rang(wakeup, commit)
+    assert is_woken(wakeup, commit)
     with database.read() as connection:
         assert outbox.backlog(connection).depth == len(names)
 
 
-def test_what_is_rolled_back_notifies_nobody(database: Database, wakeup: Wakeup) -> None:
+def test_a_rolled_back_notification_ends_no_wait(database: Database, wakeup: Wakeup) -> None:
     wakeup.listen(database)
     with suppress(ZeroDivisionError), database.begin() as connection:
         outbox.notify(connection, database)
@@ -187,27 +184,27 @@ def test_what_is_rolled_back_notifies_nobody(database: Database, wakeup: Wakeup)
     began = time.monotonic()
     wakeup.wait(LONG)
 
-    assert time.monotonic() - began < LONG, "the second came"
+    assert time.monotonic() - began < LONG, "the second notification ends the wait"
 
 
-def test_a_lost_listener_wakes_and_calls_again(
+def test_a_lost_listener_ends_the_wait_and_is_replaced(
     database: Database, wakeup: Wakeup, postgres_url: str
 ) -> None:
     wakeup.listen(database)
 
-    assert rang(wakeup, lambda: end_backends(postgres_url))
+    assert is_woken(wakeup, lambda: end_backends(postgres_url))
     wakeup.listen(database)
 
     def commit() -> None:
         with database.begin() as connection:
             outbox.notify(connection, database)
 
-    assert rang(wakeup, commit)
+    assert is_woken(wakeup, commit)
 
 
-def test_a_bell_that_could_not_call_calls_the_next_time(database: Database, wakeup: Wakeup) -> None:
+def test_a_listener_that_cannot_connect_is_replaced(database: Database, wakeup: Wakeup) -> None:
     away = Database("postgresql://nobody@127.0.0.1:1/nothing")
-    with pytest.raises(DependencyUnavailable, match="cannot be listened to"):
+    with pytest.raises(DependencyUnavailable, match="sends no notifications"):
         wakeup.listen(away)
 
     wakeup.listen(database)
@@ -216,24 +213,24 @@ def test_a_bell_that_could_not_call_calls_the_next_time(database: Database, wake
         with database.begin() as connection:
             outbox.notify(connection, database)
 
-    assert rang(wakeup, commit)
+    assert is_woken(wakeup, commit)
 
 
-def test_of_four_that_migrate_at_once_one_does_and_none_fails(postgres_url: str) -> None:
-    line = Barrier(4, timeout=30)
+def test_four_processes_can_migrate_concurrently(postgres_url: str) -> None:
+    barrier = Barrier(4, timeout=30)
 
     def start() -> bool:
         database = Database(postgres_url)
-        line.wait()
-        did = migrate(database, counting().migrations)
+        barrier.wait()
+        migrated = migrate(database, counting().migrations)
         assert is_current(database, counting().migrations)
         database.close()
-        return did
+        return migrated
 
     with ThreadPoolExecutor(4) as pool:
-        did = [each.result() for each in [pool.submit(start) for _ in range(4)]]
+        results = [each.result() for each in [pool.submit(start) for _ in range(4)]]
 
-    assert any(did)
+    assert any(results)
 
 
 def test_a_connection_lost_in_the_commit_leaves_the_outcome_unknown(database: Database) -> None:
@@ -246,7 +243,7 @@ def test_a_connection_lost_in_the_commit_leaves_the_outcome_unknown(database: Da
     assert counted(database) == {}
 
 
-def test_a_connection_lost_before_the_commit_is_no_unknown_outcome(
+def test_a_connection_lost_before_the_commit_is_a_known_outcome(
     database: Database, postgres_url: str
 ) -> None:
     def lose(connection: Connection) -> None:
@@ -260,9 +257,9 @@ def test_a_connection_lost_before_the_commit_is_no_unknown_outcome(
     assert counted(database) == {}
 
 
-def test_a_commit_that_is_refused_is_no_unknown_outcome(database: Database) -> None:
+def test_a_rejected_commit_is_a_known_outcome(database: Database) -> None:
     with database.begin() as connection:
-        connection.execute(text(REFUSE_AT_COMMIT))
+        connection.execute(text(REJECT_AT_COMMIT))
 
     with pytest.raises(IntegrityError, match="once"), database.begin() as connection:
         connection.execute(counts.insert(), [{"name": "a", "times": 1}, {"name": "b", "times": 1}])
@@ -270,7 +267,7 @@ def test_a_commit_that_is_refused_is_no_unknown_outcome(database: Database) -> N
     assert counted(database) == {}
 
 
-def test_after_all_connections_are_lost_the_next_use_works(
+def test_lost_connections_are_replaced_at_the_next_use(
     database: Database, postgres_url: str
 ) -> None:
     with database.begin() as connection:
@@ -284,21 +281,7 @@ def test_after_all_connections_are_lost_the_next_use_works(
     assert counted(database) == {"a": 2}
 
 
-def test_a_connection_just_used_is_not_asked_for_a_sign_of_life(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[object] = []
-    monkeypatch.setattr(database.engine.dialect, "do_ping", asked.append)
-    for trusted in (60.0, 60.0, 0.0):
-        monkeypatch.setattr(postgresql, "TRUSTED_SECONDS", trusted)
-        with database.begin() as connection:
-            count(connection, database, "a")
-
-    assert len(asked) == 1
-    assert counted(database) == {"a": 3}
-
-
-def test_a_server_that_is_away_gives_no_sign_of_life() -> None:
+def test_the_probe_names_the_server_that_is_away() -> None:
     away = Database("postgresql://nobody:hunter2@127.0.0.1:1/nothing")
 
     with pytest.raises(DependencyUnavailable) as failed:
@@ -307,7 +290,7 @@ def test_a_server_that_is_away_gives_no_sign_of_life() -> None:
     assert str(failed.value) == "the database 127.0.0.1/nothing does not answer"
 
 
-def test_a_server_that_is_away_cannot_be_migrated_and_keeps_the_password() -> None:
+def test_a_failed_migration_does_not_show_the_password() -> None:
     away = Database("postgresql://nobody:hunter2@127.0.0.1:1/nothing")
 
     with pytest.raises(OperationFailed) as failed:
@@ -316,7 +299,7 @@ def test_a_server_that_is_away_cannot_be_migrated_and_keeps_the_password() -> No
     assert "hunter2" not in str(failed.value) + str(failed.value.__cause__)
 
 
-def test_a_reader_sees_one_moment_and_can_write_nothing(database: Database) -> None:
+def test_a_reader_sees_one_snapshot_and_cannot_write(database: Database) -> None:
     with database.read() as reading:
         before = CountStore(reading, database).counted()
         with database.begin() as writing:
@@ -327,7 +310,7 @@ def test_a_reader_sees_one_moment_and_can_write_nothing(database: Database) -> N
         count(reading, database, "a")
 
 
-def test_a_transaction_after_a_look_may_write_again(database: Database) -> None:
+def test_a_transaction_after_a_reader_can_write(database: Database) -> None:
     with database.read() as reading:
         reading.execute(select(counts))
 
@@ -337,33 +320,33 @@ def test_a_transaction_after_a_look_may_write_again(database: Database) -> None:
     assert counted(database) == {"a": 1}
 
 
-WRONG = [
-    pytest.param("INSERT INTO counts VALUES (:canary, NULL)", id="a row that a constraint refuses"),
-    pytest.param("INSERT INTO counts VALUES (:canary, 1), (:canary, 2)", id="a key that is taken"),
+INVALID = [
+    pytest.param("INSERT INTO counts VALUES (:canary, NULL)", id="a violated constraint"),
+    pytest.param("INSERT INTO counts VALUES (:canary, 1), (:canary, 2)", id="a duplicate key"),
     pytest.param("SELECT CAST(:canary AS integer)", id="a value of a wrong type"),
     pytest.param("SELECT CAST(:canary AS json)", id="a value that cannot be parsed"),
-    pytest.param("SELECT CAST(:canary AS timestamptz)", id="a time that is none"),
+    pytest.param("SELECT CAST(:canary AS timestamptz)", id="an invalid time"),
     pytest.param("INSERT INTO missing VALUES (:canary)", id="no such table"),
     pytest.param("SELECT missing(:canary)", id="no such function"),
 ]
 
 
-@pytest.mark.parametrize("statement", WRONG)
-def test_no_error_holds_what_the_statement_was_about(database: Database, statement: str) -> None:
+@pytest.mark.parametrize("statement", INVALID)
+def test_an_error_holds_no_value_of_its_statement(database: Database, statement: str) -> None:
     with pytest.raises(DBAPIError) as failed, database.begin() as connection:
         connection.execute(text(statement), {"canary": CANARY})
 
     error = failed.value
-    said = f"{error}{error!r}{error.orig}{error.orig!r}{error.args}" + "".join(
-        failures.described(error)
+    shown = f"{error}{error!r}{error.orig}{error.orig!r}{error.args}" + "".join(
+        failures.describe(error)
     )
-    assert "Canary Street" not in said
-    assert "canary@" not in said
+    assert "Canary Street" not in shown
+    assert "canary@" not in shown
     assert error.orig is not None
     assert getattr(error.orig, "sqlstate", "") in str(error)
 
 
-def test_a_refused_constraint_is_still_named(database: Database) -> None:
+def test_an_error_names_the_violated_constraint(database: Database) -> None:
     with database.begin() as connection:
         connection.execute(counts.insert(), [{"name": "a", "times": 1}])
 
@@ -371,23 +354,23 @@ def test_a_refused_constraint_is_still_named(database: Database) -> None:
         again.execute(counts.insert(), [{"name": "a", "times": 1}])
 
 
-def test_what_was_handled_is_stamped_by_the_databases_clock(database: Database) -> None:
+def test_the_time_of_handling_is_that_of_the_databases_clock(database: Database) -> None:
     with database.begin() as connection:
         before = connection.execute(select(DatabaseClock())).scalar_one()
         inbox.enter(connection, [ThingHappened(name="a")])
         after = connection.execute(select(DatabaseClock())).scalar_one()
         stamped = connection.execute(select(inbox_table.c.handled_at)).scalar_one()
 
-    assert before < stamped < after, "it moves on within a transaction"
+    assert before < stamped < after, "the clock advances within a transaction"
     assert stamped.tzinfo is UTC
 
 
 def test_the_backlogs_age_is_by_the_databases_clock(database: Database) -> None:
     long_ago = datetime.now(UTC) - timedelta(hours=1)
     with database.begin() as connection:
-        say(connection, "a", "b")
+        write(connection, "a", "b")
         connection.execute(outbox_table.update().values(created_at=long_ago))
         found = outbox.backlog(connection)
 
-    assert (found.depth, found.refused) == (2, 0)
+    assert (found.depth, found.rejected) == (2, 0)
     assert 3_600 - 60 < found.age < 3_600 + 60

@@ -151,8 +151,8 @@ class DeadQueue:
     def _summaries(self, consumer: Consumer, deliveries: Sequence[Delivery]) -> list[Letter]:
         known = [Identity.of(each) for each in deliveries]
         with self.database.read() as connection:
-            outcomes = inbox.handled(connection, [each.id for each in known if each.envelope])
-            causes = failures.causes(connection, [each.id for each in known])
+            outcomes = inbox.outcomes(connection, [each.id for each in known if each.envelope])
+            causes = failures.final_failures(connection, [each.id for each in known])
         return [
             Letter.of(
                 identity,

@@ -65,7 +65,7 @@ class Letter:
         held: Held,
         *,
         outcome: str | None,
-        causes: Mapping[int, failures.Cause],
+        causes: Mapping[int, failures.FinalFailure],
     ) -> "Letter":
         """One that is held, with what inbox and records say of it; its body is let go.
 

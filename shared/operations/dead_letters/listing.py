@@ -101,7 +101,7 @@ def letter_details(queue: DeadQueue, name: str) -> dict[str, Any]:
 def discarded(queue: DeadQueue) -> list[dict[str, Any]]:
     """What was discarded in a service, by whom and why, newest first; the broker may be away."""
     with queue.database.read() as connection:
-        return [_record(queue, each) for each in discards.everything(connection)]
+        return [_record(queue, each) for each in discards.find_all(connection)]
 
 
 def _discarded(queue: DeadQueue, name: str) -> dict[str, Any] | None:
@@ -142,4 +142,4 @@ def _contents(body: bytes) -> dict[str, Any]:
 
 def _attempts(queue: DeadQueue, letter_id: str) -> list[dict[str, Any]]:
     with queue.database.read() as connection:
-        return failures.of(connection, [letter_id])
+        return failures.find(connection, [letter_id])

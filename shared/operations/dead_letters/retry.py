@@ -198,7 +198,7 @@ def discard(queue: DeadQueue, name: str, *, reason: str, who: str) -> Letter:
             event = codec.decode(body, {})
             inbox.enter(connection, [event], outcome=inbox.DISCARDED)
             # It may have been applied since, or all along.
-            if inbox.handled(connection, [letter.id])[letter.id] != inbox.DISCARDED:
+            if inbox.outcomes(connection, [letter.id])[letter.id] != inbox.DISCARDED:
                 raise InvalidInput(
                     f"{letter.id} was applied, so there is nothing to discard; take it out of the "
                     f"dead queue with: shop dead retry {queue.service.name} {letter.id}"

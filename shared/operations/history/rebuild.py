@@ -109,7 +109,7 @@ class Rebuild:
         end = history.end()
         with self.database.begin() as connection:
             rebuilt.before = table_digests.digests(connection)
-            dead = table_digests.dead(connection)
+            dead = table_digests.dead_event_ids(connection)
             table_digests.truncate(connection)
             checkpoints.begin(connection, self.database, until=end)
         wanted = EventFilter(topics=self.service.topics)
@@ -129,7 +129,7 @@ class Rebuild:
             publisher.close()
         rebuilt.unreadable = reading.unreadable
         with self.database.begin() as connection:
-            checkpoints.finish(connection)
+            checkpoints.complete(connection)
             rebuilt.after = table_digests.digests(connection)
         return rebuilt
 

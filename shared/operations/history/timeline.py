@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from shared.storage.event_audit import Attempt, Envelope
+from shared.storage.event_audit import EventSummary, FailedAttempt
 
 HANDLED = "handled"
 DISCARDED = "discarded"
@@ -34,7 +34,7 @@ class Reaction:
     outcome: str
     at: datetime | None = None
     after: float | None = None
-    attempts: Sequence[Attempt] = ()
+    attempts: Sequence[FailedAttempt] = ()
 
     @property
     def record(self) -> dict[str, Any]:
@@ -62,9 +62,9 @@ class TimelineEntry:
         is_sent: the broker has it.
     """
 
-    envelope: Envelope
+    envelope: EventSummary
     depth: int
-    cause: Envelope | None
+    cause: EventSummary | None
     is_sent: bool
     reactions: Sequence[Reaction]
 

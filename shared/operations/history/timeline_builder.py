@@ -33,13 +33,13 @@ from shared.operations.history.timeline import (
 from shared.runtime.service import AnyService
 from shared.storage import event_audit, failures, inbox
 from shared.storage.database import Database
-from shared.storage.event_audit import Attempt, Entry, Envelope, Mention
+from shared.storage.event_audit import EventSummary, FailedAttempt, InboxEntry, Mention
 
 _AFTER_FAILING = {failures.DEAD: DEAD, failures.REDRIVEN: REDRIVEN}
 
 Opening = Callable[[AnyService], AbstractContextManager[Database]]
 Asking = Callable[[AnyService], bool]
-Reacted = tuple[Mapping[UUID, Entry], Mapping[UUID, Sequence[Attempt]]]
+Reacted = tuple[Mapping[UUID, InboxEntry], Mapping[UUID, Sequence[FailedAttempt]]]
 """What a service's inbox says of events, and how it failed at them."""
 
 
@@ -94,19 +94,19 @@ class TimelineBuilder:
                 self._notes.append(f"{service.name} cannot be seen: {error}")
         return found
 
-    def _envelopes(self, order: str, mentions: Mapping[UUID, Mention]) -> dict[UUID, Envelope]:
+    def _envelopes(self, order: str, mentions: Mapping[UUID, Mention]) -> dict[UUID, EventSummary]:
         kept, keeper = self._kept(order)
         sent = {each.event_id for each in mentions.values() if each.is_sent}
         missing = sent - kept.keys()
         if missing or not kept:
             kept = self._read(order, _why_not_kept(keeper, len(missing))) | kept
         unsent = {
-            each.event_id: Envelope(each.event_id, each.type, each.occurred_at)
+            each.event_id: EventSummary(each.event_id, each.type, each.occurred_at)
             for each in mentions.values()
         }
         return unsent | kept
 
-    def _kept(self, order: str) -> tuple[dict[UUID, Envelope], str]:
+    def _kept(self, order: str) -> tuple[dict[UUID, EventSummary], str]:
         for service in self.services:
             if hasattr(service.store, "envelopes") and service.name not in self._unseen:
                 with self.opening(service) as database, database.read() as connection:
@@ -114,7 +114,7 @@ class TimelineBuilder:
                 return {each.event_id: each for each in found}, service.name
         return {}, ""
 
-    def _read(self, order: str, why: str) -> dict[UUID, Envelope]:
+    def _read(self, order: str, why: str) -> dict[UUID, EventSummary]:
         try:
             history = self.history()
             reading = EventReader(
@@ -127,7 +127,9 @@ class TimelineBuilder:
             return {}
         self._notes.append(f"{why}: the history was read instead")
         return {
-            each.event_id: Envelope(each.event_id, each.type, each.occurred_at, each.causation_id)
+            each.event_id: EventSummary(
+                each.event_id, each.type, each.occurred_at, each.causation_id
+            )
             for each in found
         }
 
@@ -139,14 +141,14 @@ class TimelineBuilder:
         for service in self.services:
             if service.name not in self._unseen:
                 with self.opening(service) as database, database.read() as connection:
-                    entries = event_audit.entries(connection, ids)
-                    found[service.name] = entries, event_audit.attempts(connection, ids)
+                    entries = event_audit.inbox_entries(connection, ids)
+                    found[service.name] = entries, event_audit.failed_attempts(connection, ids)
         return found
 
     def _happening(
         self,
-        envelope: Envelope,
-        envelopes: Mapping[UUID, Envelope],
+        envelope: EventSummary,
+        envelopes: Mapping[UUID, EventSummary],
         mentions: Mapping[UUID, Mention],
         reacted: Mapping[str, Reacted],
     ) -> TimelineEntry:
@@ -166,7 +168,7 @@ class TimelineBuilder:
         )
 
     def _reaction(
-        self, service: AnyService, envelope: Envelope, reacted: Reacted | None, *, is_sent: bool
+        self, service: AnyService, envelope: EventSummary, reacted: Reacted | None, *, is_sent: bool
     ) -> Reaction:
         if reacted is None:
             return Reaction(service=service.name, outcome=UNSEEN)
@@ -203,14 +205,14 @@ def _why_not_kept(keeper: str, missing: int) -> str:
     return f"{keeper} {known}"
 
 
-def _is_young(service: AnyService, envelope: Envelope) -> bool:
+def _is_young(service: AnyService, envelope: EventSummary) -> bool:
     """Whether an event may be in the service's hands, or held back, since it happened."""
     queue = service.queue()
     held = timedelta(seconds=queue.retry.max_delay + queue.deadline)
     return datetime.now(UTC) - envelope.occurred_at < held
 
 
-def _outcome(entry: Entry | None, failed: Sequence[Attempt]) -> str | None:
+def _outcome(entry: InboxEntry | None, failed: Sequence[FailedAttempt]) -> str | None:
     if entry is not None:
         return DISCARDED if entry.outcome == inbox.DISCARDED else HANDLED
     if failed:
@@ -218,7 +220,7 @@ def _outcome(entry: Entry | None, failed: Sequence[Attempt]) -> str | None:
     return None
 
 
-def _depth(envelope: Envelope, envelopes: Mapping[UUID, Envelope]) -> int:
+def _depth(envelope: EventSummary, envelopes: Mapping[UUID, EventSummary]) -> int:
     """How long the chain of causes is; whoever made a circle of them is told once."""
     seen = {envelope.event_id}
     cause = envelope.causation_id

@@ -1,4 +1,4 @@
-"""How Alembic runs a chain of migrations: on the connection that `migrating.py` hands it."""
+"""Alembic's entry point: migrates on the connection that `migrating.py` passes."""
 
 from alembic import context
 

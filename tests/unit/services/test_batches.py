@@ -1,4 +1,4 @@
-"""Whether events come as one batch or one by one makes no difference to a service's state."""
+"""A service's state is the same whether events are handled as a batch or one by one."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -21,7 +21,7 @@ from tests.support.histories import Arrival, a_new_order, arrivals, play
 
 Stages = dict[str, tuple[Stage, Stage]]
 
-KEPT: list[tuple[AnyService, MetaData]] = [
+SERVICES: list[tuple[AnyService, MetaData]] = [
     (inventory, inventory_tables.metadata),
     (shipping, shipping_tables.metadata),
     (loyalty, loyalty_tables.metadata),
@@ -37,7 +37,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stages]:
             Stage(tmp_path_factory.mktemp("batch"), [service]),
             Stage(tmp_path_factory.mktemp("singly"), [service]),
         )
-        for service, _ in KEPT
+        for service, _ in SERVICES
     }
     yield made
     for pair in made.values():
@@ -46,45 +46,45 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stages]:
 
 
 @st.composite
-def mixed(draw: st.DrawFn) -> list[tuple[int, Arrival, str]]:
-    """What arrives of several orders, each in its own order, among one another."""
+def interleaved(draw: st.DrawFn) -> list[tuple[int, Arrival, str]]:
+    """The events of several orders, interleaved; those of one order stay in sequence."""
     orders = list(enumerate(draw(st.lists(arrivals(), min_size=2, max_size=8))))
     turns = draw(st.permutations([number for number, each in orders for _ in each.kinds]))
-    left = {number: iter(each.kinds) for number, each in orders}
-    return [(number, orders[number][1], next(left[number])) for number in turns]
+    remaining = {number: iter(each.kinds) for number, each in orders}
+    return [(number, orders[number][1], next(remaining[number])) for number in turns]
 
 
 @pytest.mark.parametrize(
-    ("service", "metadata"), KEPT, ids=lambda value: getattr(value, "name", "")
+    ("service", "metadata"), SERVICES, ids=lambda value: getattr(value, "name", "")
 )
 @settings(max_examples=12, deadline=None)
-@given(story=mixed())
-def test_a_batch_ends_as_the_same_events_one_by_one(
+@given(arrived=interleaved())
+def test_a_batch_has_the_same_effects_as_its_events_one_by_one(
     stages: Stages,
     service: AnyService,
     metadata: MetaData,
-    story: list[tuple[int, Arrival, str]],
+    arrived: list[tuple[int, Arrival, str]],
 ) -> None:
     batch, singly = stages[service.name]
-    events = events_of(story)
+    events = events_of(arrived)
 
-    told_at_once = play(batch, events, concurrency=True)
-    told_singly = play(singly, events, concurrency=False)
+    batch_events = play(batch, events, concurrency=True)
+    single_events = play(singly, events, concurrency=False)
 
-    assert kept(batch, service, metadata) == kept(singly, service, metadata)
-    assert [content(each) for each in told_at_once] == [content(each) for each in told_singly]
+    assert rows(batch, service, metadata) == rows(singly, service, metadata)
+    assert [content(each) for each in batch_events] == [content(each) for each in single_events]
 
 
-def events_of(story: list[tuple[int, Arrival, str]]) -> list[DomainEvent]:
+def events_of(arrived: list[tuple[int, Arrival, str]]) -> list[DomainEvent]:
     facts = {
         number: arrival.facts(a_new_order(), items=ORDERED[number % len(ORDERED)])
-        for number, arrival in {number: arrival for number, arrival, _ in story}.items()
+        for number, arrival in {number: arrival for number, arrival, _ in arrived}.items()
     }
-    return [facts[number][kind] for number, _, kind in story]
+    return [facts[number][kind] for number, _, kind in arrived]
 
 
-def kept(stage: Stage, service: AnyService, metadata: MetaData) -> dict[str, list[dict[str, Any]]]:
-    """All rows but for when the parcels went, which is when it was."""
+def rows(stage: Stage, service: AnyService, metadata: MetaData) -> dict[str, list[dict[str, Any]]]:
+    """All rows, without the times of shipping, which differ."""
     with stage.store(service.name) as store:
         return {
             table.name: [

@@ -1,4 +1,4 @@
-"""The migrated database is what the tables say, in every service, on both kinds of database."""
+"""The migrations of every service create the tables that its code declares, on both databases."""
 
 import importlib
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
 
 
 @pytest.mark.parametrize("service", registry.all_services(), ids=lambda each: each.name)
-def test_the_migrated_database_is_what_the_tables_say(
+def test_a_migrated_database_has_the_declared_tables(
     service: AnyService, database: Database
 ) -> None:
     migrate(database, service.migrations)
@@ -39,7 +39,7 @@ def test_the_migrated_database_is_what_the_tables_say(
     assert differences(database, declared(service)) == []
 
 
-def test_a_difference_would_be_seen(database: Database) -> None:
+def test_a_difference_is_found(database: Database) -> None:
     orders = registry.service("orders")
     migrate(database, orders.migrations)
     metadata = declared(orders)
@@ -51,16 +51,16 @@ def test_a_difference_would_be_seen(database: Database) -> None:
 
 
 def declared(service: AnyService) -> MetaData:
-    """A copy of the runtime's tables and the service's own."""
+    """Copies of the runtime's tables and the service's own."""
     own = importlib.import_module(f"services.{service.name}.tables").metadata
-    together = MetaData()
+    combined = MetaData()
     for table in (*runtime.metadata.sorted_tables, *own.sorted_tables):
-        table.to_metadata(together)
-    return together
+        table.to_metadata(combined)
+    return combined
 
 
 def differences(database: Database, metadata: MetaData) -> list[tuple[object, ...]]:
-    """What Alembic would change to make the database what the tables say."""
+    """The changes with which Alembic would make the database equal to the tables."""
     with database.engine.connect() as connection:
         context = MigrationContext.configure(
             connection,
@@ -73,16 +73,16 @@ def differences(database: Database, metadata: MetaData) -> list[tuple[object, ..
         return list(compare_metadata(context, metadata))
 
 
-def _differ(  # noqa: PLR0913, PLR0917 - Alembic's own shape
+def _differ(  # noqa: PLR0913, PLR0917 - Alembic's signature
     context: MigrationContext,
     inspected: Any,
     column: Any,
-    there: str | None,
+    actual: str | None,
     declared: Any,
     rendered: str | None,
 ) -> bool | None:
-    """Whether defaults differ; None for Alembic's own answer, which PostgreSQL's json has not."""
+    """Whether JSON defaults differ, which Alembic cannot compare; None lets it compare others."""
     del context, inspected, declared
     if not isinstance(column.type, JSON):
         return None
-    return (there or "").removesuffix("::json").strip("'") != (rendered or "").strip("'")
+    return (actual or "").removesuffix("::json").strip("'") != (rendered or "").strip("'")

@@ -1,4 +1,4 @@
-"""The runtime's own tables: inbox, outbox and failures."""
+"""The runtime's tables: inbox, outbox and failures."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""How much of the history has been brought to a service that came late, or was rebuilt."""
+"""The checkpoint of a service that catches up with the history, or is rebuilt from it."""
 
 import sqlalchemy as sa
 from alembic import op

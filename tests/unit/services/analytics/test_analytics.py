@@ -203,7 +203,7 @@ def test_an_event_that_was_kept_before_the_inbox_forgot_it_is_counted_once(stage
 
     for _ in range(2):
         with analytics.unit_of_work(database) as work:
-            work.store.keep(event)
+            work.store.add(event)
 
     assert report_on(stage)["units"] == {"product-1": 2, "product-2": 1}
 
@@ -268,7 +268,7 @@ def report_in_batches(database: Database, batches: Sequence[Sequence[DomainEvent
             store = AnalyticsStore(connection, database)
             store.prepare(batch)
             for event in batch:
-                store.keep(event)
+                store.add(event)
             store.flush()
     with database.begin() as connection:
         found = report(connection)

@@ -13,7 +13,7 @@ from tests.unit.services.orders.samples import cancel, found, pay, place
 
 @pytest.fixture
 def one_of_each(stage: Stage, database: Database) -> None:
-    """An order of each status, named for it, placed in that order."""
+    """An order of each status, with the status as its id, placed in that sequence."""
     for status in STATUSES:
         place(database, order_id=status)
     pay(database, "paid")
@@ -29,7 +29,7 @@ def one_of_each(stage: Stage, database: Database) -> None:
 
 @pytest.mark.usefixtures("one_of_each")
 @pytest.mark.parametrize("status", STATUSES)
-def test_a_status_selects_the_orders_that_are_at_it(database: Database, status: str) -> None:
+def test_orders_can_be_listed_by_status(database: Database, status: str) -> None:
     with database.read() as connection:
         listed = orders.store(connection, database).latest(status=status, limit=10)
 
@@ -37,7 +37,7 @@ def test_a_status_selects_the_orders_that_are_at_it(database: Database, status: 
 
 
 @pytest.mark.usefixtures("one_of_each")
-def test_the_newest_come_first_and_no_more_than_asked(database: Database) -> None:
+def test_the_newest_orders_come_first_up_to_the_limit(database: Database) -> None:
     with database.read() as connection:
         store = orders.store(connection, database)
 
@@ -45,7 +45,7 @@ def test_the_newest_come_first_and_no_more_than_asked(database: Database) -> Non
         assert [each.order_id for each in store.latest(limit=2)] == ["cancelled", "shipped"]
 
 
-def test_the_price_list_begins_with_three_products(database: Database) -> None:
+def test_the_initial_price_list_has_three_products(database: Database) -> None:
     with database.read() as connection:
         products = orders.store(connection, database).products()
 
@@ -57,19 +57,19 @@ def test_the_price_list_begins_with_three_products(database: Database) -> None:
     assert all(isinstance(each, Product) and each.currency == "EUR" for each in products)
 
 
-def test_what_was_kept_is_written_once_at_the_end(database: Database) -> None:
+def test_a_saved_order_is_written_at_the_end(database: Database) -> None:
     place(database)
 
     with orders.unit_of_work(database) as work:
         order = work.store.locked("ORD-123")
         assert order is not None
-        work.store.keep(order)
+        work.store.save(order)
         assert work.store.locked("ORD-123") is order
 
     assert found(database) == order
 
 
-def test_all_times_come_back_aware_and_in_utc(database: Database) -> None:
+def test_times_are_read_in_utc(database: Database) -> None:
     place(database)
 
     assert found(database).placed_at.utcoffset() == timedelta(0)

@@ -131,7 +131,7 @@ def test_a_catch_up_brings_what_was_before_its_queue_and_then_nothing_more(stage
 
     assert publisher.sent == [str(first.event_id), str(second.event_id)]
     assert world.bound == ["loyalty"]
-    assert world.place == Checkpoint(4, 4, is_done=True)
+    assert world.place == Checkpoint(4, 4, is_complete=True)
     assert [each["event"] for each in world.lines] == [
         "catching up",
         "unreadable, skipped",
@@ -195,14 +195,14 @@ def test_ended_in_the_middle_it_goes_on_where_it_was(
     monkeypatch.setattr(ended, "_pause", lambda _: ended.stop())
     ended.run()
     world = World(stage, tape, second)
-    assert world.place == Checkpoint(30, 95, is_done=False)
+    assert world.place == Checkpoint(30, 95, is_complete=False)
 
     world.catch_up(is_wanted=False).run()
 
     assert tape.started == [0, 30]
     assert [*first.sent, *second.sent] == [str(each.event_id) for each in events]
     assert world.place is not None
-    assert world.place.is_done
+    assert world.place.is_complete
 
 
 def test_a_broker_that_is_away_for_a_while_is_waited_for(
@@ -243,7 +243,7 @@ def test_a_database_lost_in_a_commit_is_waited_for_and_nothing_is_left_out(
 
     assert sorted(publisher.sent) == sorted(str(each.event_id) for each in events)
     assert world.place is not None
-    assert world.place.is_done
+    assert world.place.is_complete
     assert "catching up waits" in world.logged.getvalue()
 
 

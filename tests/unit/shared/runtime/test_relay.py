@@ -141,7 +141,7 @@ def test_what_the_broker_never_takes_is_set_aside_and_the_others_go_on(
     eventually(lambda: relaying.told == [(2, 1)])
     assert relaying.events() == ["event set aside: the broker refuses it"]
     with database.read() as connection:
-        refused = connection.execute(select(outbox_table.c.refused)).scalars().all()
+        refused = connection.execute(select(outbox_table.c.rejected)).scalars().all()
     assert [each for each in refused if each] == ["never"]
 
 

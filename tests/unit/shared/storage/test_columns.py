@@ -35,8 +35,8 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Database:
     return database
 
 
-def kept(database: Database, **values: object) -> tuple[Decimal | None, datetime]:
-    """What comes back of what was written."""
+def stored(database: Database, **values: object) -> tuple[Decimal | None, datetime]:
+    """The amount and time read from a row that was written with these values."""
     with database.begin() as connection:
         connection.execute(payments.delete())
         connection.execute(payments.insert(), [values])
@@ -46,8 +46,8 @@ def kept(database: Database, **values: object) -> tuple[Decimal | None, datetime
 
 @given(AMOUNTS)
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_money_comes_back_to_the_cent(database: Database, amount: Decimal) -> None:
-    found, _ = kept(database, amount=amount)
+def test_money_is_exact_to_the_cent(database: Database, amount: Decimal) -> None:
+    found, _ = stored(database, amount=amount)
 
     assert found == amount
     assert str(found) == f"{amount:.2f}" or amount.is_zero()
@@ -58,13 +58,13 @@ def test_money_comes_back_to_the_cent(database: Database, amount: Decimal) -> No
     [("0.005", "0.01"), ("0.019", "0.02"), ("0.014", "0.01"), ("-0.005", "-0.01"), ("7", "7.00")],
 )
 def test_money_is_rounded_as_postgresql_does(database: Database, written: str, read: str) -> None:
-    found, _ = kept(database, amount=Decimal(written))
+    found, _ = stored(database, amount=Decimal(written))
 
     assert str(found) == read
 
 
-def test_no_money_is_none(database: Database) -> None:
-    assert kept(database, amount=None)[0] is None
+def test_no_amount_is_none(database: Database) -> None:
+    assert stored(database, amount=None)[0] is None
 
 
 def test_sums_and_extremes_of_money_are_money(database: Database) -> None:
@@ -79,22 +79,22 @@ def test_sums_and_extremes_of_money_are_money(database: Database) -> None:
     assert tuple(map(str, found)) == ("50.29", "49.99")
 
 
-def test_a_sum_of_nothing_is_none(database: Database) -> None:
+def test_a_sum_of_no_rows_is_none(database: Database) -> None:
     with database.begin() as connection:
         connection.execute(payments.delete())
         assert connection.execute(select(func.sum(payments.c.amount))).scalar() is None
 
 
-def test_a_time_comes_back_in_utc_to_the_microsecond(database: Database) -> None:
+def test_a_time_is_read_in_utc_and_exact_to_the_microsecond(database: Database) -> None:
     moment = datetime(2026, 3, 1, 23, 59, 59, 999_999, tzinfo=NEW_YORK)
 
-    _, found = kept(database, paid_at=moment)
+    _, found = stored(database, paid_at=moment)
 
     assert found == moment
     assert found.tzinfo is UTC
 
 
-def test_times_sort_and_compare_whatever_their_zones_and_fractions(database: Database) -> None:
+def test_times_sort_and_compare_in_any_zone_and_precision(database: Database) -> None:
     early = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
     moments = [
         early,
@@ -112,23 +112,23 @@ def test_times_sort_and_compare_whatever_their_zones_and_fractions(database: Dat
         assert list(connection.execute(later).scalars()) == moments[1:]
 
 
-def test_the_databases_clock_tells_the_time(database: Database) -> None:
+def test_the_databases_clock_shows_the_current_time(database: Database) -> None:
     before = datetime.now(UTC)
 
-    _, found = kept(database, amount=Decimal(1))
+    _, found = stored(database, amount=Decimal(1))
 
-    # It counts in milliseconds.
+    # SQLite's clock has milliseconds.
     assert before - timedelta(milliseconds=1) <= found <= datetime.now(UTC)
 
 
-def test_a_time_that_may_be_anybodys_is_refused(database: Database) -> None:
-    naive = datetime(2026, 3, 1, 12, 0)  # noqa: DTZ001 - which is the point
+def test_a_time_without_a_zone_is_rejected(database: Database) -> None:
+    naive = datetime(2026, 3, 1, 12, 0)  # noqa: DTZ001 - on purpose
 
-    with pytest.raises(StatementError, match="a time should be aware"):
-        kept(database, paid_at=naive)
+    with pytest.raises(StatementError, match="a time must have a time zone"):
+        stored(database, paid_at=naive)
 
 
-def test_numbers_count_up_by_themselves(database: Database) -> None:
+def test_serial_numbers_are_generated_in_order(database: Database) -> None:
     with database.begin() as connection:
         connection.execute(payments.delete())
         connection.execute(payments.insert(), [{"lines": each} for each in range(3)])

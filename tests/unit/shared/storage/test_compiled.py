@@ -1,67 +1,17 @@
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
-from uuid import UUID
 
 import pytest
-from sqlalchemy import (
-    JSON,
-    Column,
-    MetaData,
-    Table,
-    Text,
-    Uuid,
-    bindparam,
-    func,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from shared.storage import bulk
-from shared.storage.columns import MoneyAmount, UtcTime
 from shared.storage.compiled import execute
 from shared.storage.database import Database
 from shared.storage.locked_rows import LockedRows
-from shared.storage.unit_of_work import Store
-
-metadata = MetaData()
-jars = Table(
-    "jars",
-    metadata,
-    Column("label", Text, primary_key=True),
-    Column("maker", Uuid, nullable=True),
-    Column("worth", MoneyAmount, nullable=True),
-    Column("opened_at", UtcTime, nullable=True),
-    Column("inside", JSON, nullable=False),
-)
-FULL: dict[str, Any] = {
-    "label": "a",
-    "maker": UUID("019ab000-0000-7000-8000-000000000001"),
-    "worth": Decimal("1.50"),
-    "opened_at": datetime(2026, 11, 24, 12, 30, tzinfo=UTC),
-    "inside": {"coins": [1, None]},
-}
-EMPTY: dict[str, Any] = {
-    "label": "b",
-    "maker": None,
-    "worth": None,
-    "opened_at": None,
-    "inside": {},
-}
-
-
-@dataclass
-class Jar:
-    label: str
-    maker: UUID | None
-    worth: Decimal | None
-    opened_at: datetime | None
-    inside: dict[str, Any]
+from tests.support.jars import EMPTY, FULL, Jar, all_jars, jars, metadata
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.docker)])
@@ -75,69 +25,71 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
     database.close()
 
 
-def test_what_is_written_and_read_is_what_sqlalchemy_reads(database: Database) -> None:
+def test_values_are_written_and_read_as_sqlalchemy_does(database: Database) -> None:
     with database.begin() as connection:
         bulk.insert_many(connection, jars, [FULL])
         bulk.insert_many(connection, jars, [EMPTY])
-        found = LockedRows(Store(connection, database), jars, Jar)
-        found.lock(["b", "a", "c"])
+        rows = LockedRows(connection, jars, Jar)
+        rows.lock([EMPTY["label"], "a", "unknown"])
 
-    with database.read() as connection:
-        kept = [*map(dict, connection.execute(select(jars).order_by(jars.c.label)).mappings())]
-    assert [vars(each) for each in found.values()] == kept == [FULL, EMPTY]
-    assert found["a"].opened_at is not None
-    assert found["a"].opened_at.tzinfo is UTC
+    assert [vars(row) for row in rows.values()] == all_jars(database) == [FULL, EMPTY]
+    assert rows["a"].opened_at is not None
+    assert rows["a"].opened_at.tzinfo is UTC
 
 
-def test_constants_of_a_statement_stay_as_they_were_written(database: Database) -> None:
-    dear = jars.c.worth > Decimal("1.25")
-    wanted = select(jars.c.label).where(jars.c.label == bindparam("of"), dear)
+def test_constants_of_a_statement_are_kept(database: Database) -> None:
+    is_valuable = jars.c.worth > Decimal("1.25")
+    statement = select(jars.c.label).where(jars.c.label == bindparam("name"), is_valuable)
     with database.begin() as connection:
         bulk.insert_many(connection, jars, [FULL, EMPTY])
 
-        found = [execute(connection, wanted, {"of": of}).scalars().all() for of in ("a", "b")]
+        labels = [
+            execute(connection, statement, {"name": name}).scalars().all()
+            for name in ("a", EMPTY["label"])
+        ]
 
-    assert found == [["a"], []]
+    assert labels == [["a"], []]
 
 
 def test_only_a_statement_that_returns_rows_has_some(database: Database) -> None:
     opened = update(jars).values(opened_at=bindparam("at")).where(jars.c.opened_at.is_(None))
     with database.begin() as connection:
         bulk.insert_many(connection, jars, [EMPTY])
+        at = {"at": FULL["opened_at"]}
 
-        silent = execute(connection, opened, {"at": FULL["opened_at"]}).all()
-        told = execute(connection, opened.returning(jars.c.label), {"at": FULL["opened_at"]}).all()
+        without_returning = execute(connection, opened, at).all()
+        with_returning = execute(connection, opened.returning(jars.c.label), at).all()
 
-    assert (silent, told) == ([], [])
+    assert (without_returning, with_returning) == ([], [])
     with database.read() as connection:
         assert execute(connection, select(jars.c.opened_at)).scalar_one() == FULL["opened_at"]
 
 
-def test_a_look_takes_no_lock_and_sees_one_moment(database: Database) -> None:
-    counted = select(func.count().label("number")).select_from(jars)
-    with database.read() as looking:
-        before = execute(looking, counted).scalar_one()
+def test_a_reader_takes_no_lock_and_sees_one_snapshot(database: Database) -> None:
+    count = select(func.count().label("number")).select_from(jars)
+    with database.read() as reader:
+        before = execute(reader, count).scalar_one()
         with database.begin() as connection:
             bulk.insert_many(connection, jars, [FULL])
 
-        assert (before, execute(looking, counted).scalar_one()) == (0, 0)
-    with database.read() as looking:
-        assert execute(looking, counted).scalar_one() == 1
+        assert (before, execute(reader, count).scalar_one()) == (0, 0)
+    with database.read() as reader:
+        assert execute(reader, count).scalar_one() == 1
 
 
-def test_a_statement_whose_text_depends_on_its_values_is_refused(database: Database) -> None:
-    wanted = select(jars.c.label).where(jars.c.label.in_(["a"]))
+def test_a_statement_whose_text_depends_on_its_values_is_rejected(database: Database) -> None:
+    statement = select(jars.c.label).where(jars.c.label.in_(["a"]))
 
     with pytest.raises(TypeError, match="text"), database.begin() as connection:
-        execute(connection, wanted)
+        execute(connection, statement)
 
 
-def test_an_error_is_sqlalchemy_s_and_holds_no_value(database: Database) -> None:
-    writing = insert(jars)
+def test_an_error_is_sqlalchemys_and_holds_no_value(database: Database) -> None:
+    statement = insert(jars)
     with database.begin() as connection:
-        execute(connection, writing, FULL)
+        execute(connection, statement, FULL)
 
     with pytest.raises(IntegrityError) as failed, database.begin() as connection:
-        execute(connection, writing, FULL | {"worth": Decimal(777)})
+        execute(connection, statement, FULL | {"worth": Decimal(777)})
 
     assert "777" not in str(failed.value)

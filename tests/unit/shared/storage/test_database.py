@@ -27,32 +27,32 @@ def set_times(connection: Connection, number: int) -> None:
 
 @pytest.fixture
 def counted(database: Database) -> Database:
-    """A database in which `a` has been counted no times."""
+    """A database in which `a` has been counted 0 times."""
     with database.begin() as connection:
         connection.execute(counts.insert(), [{"name": "a", "times": 0}])
     return database
 
 
-def test_many_threads_read_and_write_in_turn_and_none_finds_the_database_locked(
+def test_many_threads_can_write_without_finding_the_database_locked(
     counted: Database,
 ) -> None:
-    line = Barrier(WRITERS, timeout=60)
+    barrier = Barrier(WRITERS, timeout=60)
 
     def add() -> None:
-        line.wait()
+        barrier.wait()
         for _ in range(ROUNDS):
             with counted.begin() as connection:
                 set_times(connection, times(connection) + 1)
 
     with ThreadPoolExecutor(WRITERS) as pool:
-        for done in [pool.submit(add) for _ in range(WRITERS)]:
-            done.result()
+        for future in [pool.submit(add) for _ in range(WRITERS)]:
+            future.result()
 
     with counted.read() as connection:
         assert times(connection) == WRITERS * ROUNDS
 
 
-def test_a_reader_neither_waits_for_a_writer_nor_sees_what_is_not_committed(
+def test_a_reader_neither_waits_for_a_writer_nor_sees_uncommitted_changes(
     counted: Database,
 ) -> None:
     with counted.begin() as writing:
@@ -61,7 +61,7 @@ def test_a_reader_neither_waits_for_a_writer_nor_sees_what_is_not_committed(
             assert times(reading) == 0
 
 
-def test_a_reader_sees_one_moment_whatever_is_committed_meanwhile(counted: Database) -> None:
+def test_a_reader_sees_one_snapshot_whatever_is_committed_meanwhile(counted: Database) -> None:
     with counted.read() as reading:
         before = times(reading)
         with counted.begin() as writing:
@@ -70,7 +70,7 @@ def test_a_reader_sees_one_moment_whatever_is_committed_meanwhile(counted: Datab
         assert times(reading) == before == 0
 
 
-def test_a_block_that_fails_leaves_nothing_behind(counted: Database) -> None:
+def test_a_block_that_raises_is_rolled_back(counted: Database) -> None:
     with suppress(ZeroDivisionError), counted.begin() as connection:
         set_times(connection, 5)
         raise ZeroDivisionError
@@ -79,7 +79,7 @@ def test_a_block_that_fails_leaves_nothing_behind(counted: Database) -> None:
         assert times(connection) == 0
 
 
-def test_an_interrupted_block_leaves_nothing_behind(counted: Database) -> None:
+def test_an_interrupted_block_is_rolled_back(counted: Database) -> None:
     with suppress(KeyboardInterrupt), counted.begin() as connection:
         set_times(connection, 5)
         raise KeyboardInterrupt
@@ -102,31 +102,31 @@ def test_an_interrupted_block_leaves_nothing_behind(counted: Database) -> None:
         pytest.param("sqlite:///:memory:", id="a SQLite in memory, by name"),
     ],
 )
-def test_a_wrong_url_is_refused_in_a_sentence_without_its_password(url: str) -> None:
-    with pytest.raises(InvalidInput) as refused:
+def test_a_wrong_url_is_rejected_in_a_sentence_without_its_password(url: str) -> None:
+    with pytest.raises(InvalidInput) as failed:
         Database(url)
 
-    sentence = str(refused.value)
+    sentence = str(failed.value)
     assert sentence.startswith("SHOP_DATABASE_URL ")
     assert "\n" not in sentence
     assert "hunter2" not in sentence
     assert "port/" not in sentence
 
 
-def test_a_database_is_named_without_its_password() -> None:
+def test_a_databases_name_holds_no_password() -> None:
     database = Database("postgresql://anna:hunter2@db.example:5433/shop")
 
     assert database.place == "db.example/shop"
 
 
-def test_the_probe_says_which_database_is_away(tmp_path: Path) -> None:
+def test_the_probe_names_the_database_that_is_away(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path}/nowhere/shop.db")
 
     with pytest.raises(DependencyUnavailable, match=r"nowhere/shop\.db does not answer"):
         database.probe()
 
 
-def test_no_error_shows_what_was_to_be_written(counted: Database) -> None:
+def test_an_error_holds_no_value(counted: Database) -> None:
     with pytest.raises(OperationalError) as failed, counted.begin() as connection:
         connection.execute(text("INSERT INTO missing VALUES (:to)"), {"to": "123 Canary Street"})
 
@@ -136,14 +136,14 @@ def test_no_error_shows_what_was_to_be_written(counted: Database) -> None:
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        pytest.param(OperationalError("", {}, Exception()), True, id="the driver's"),
-        pytest.param(DependencyUnavailable(), True, id="a probe's"),
-        pytest.param(CommitOutcomeUnknown(), True, id="a lost commit's"),
-        pytest.param(OperationFailed(), False, id="a refusal"),
+        pytest.param(OperationalError("", {}, Exception()), True, id="the driver's error"),
+        pytest.param(DependencyUnavailable(), True, id="a failed probe"),
+        pytest.param(CommitOutcomeUnknown(), True, id="a lost commit"),
+        pytest.param(OperationFailed(), False, id="a failed operation"),
         pytest.param(ZeroDivisionError(), False, id="a programming error"),
     ],
 )
-def test_only_what_may_mean_a_lost_database_is_environmental(
+def test_only_errors_that_may_mean_a_lost_database_are_environmental(
     error: Exception, *, expected: bool
 ) -> None:
     assert is_environmental(error) is expected

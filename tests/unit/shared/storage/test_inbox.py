@@ -23,7 +23,7 @@ def entered(database: Database, *events: ThingHappened, outcome: str = inbox.HAN
     return {names[each] for each in new}
 
 
-def test_what_is_new_is_told_from_what_was_there(database: Database) -> None:
+def test_only_new_events_are_returned(database: Database) -> None:
     a, b, c = happened("a"), happened("b"), happened("c")
     entered(database, b)
 
@@ -31,7 +31,7 @@ def test_what_is_new_is_told_from_what_was_there(database: Database) -> None:
     assert entered(database, a, b, c) == set()
 
 
-def test_what_is_rolled_back_is_new_again(database: Database) -> None:
+def test_a_rolled_back_event_is_new_again(database: Database) -> None:
     event = happened()
     with suppress(ZeroDivisionError), database.begin() as connection:
         inbox.enter(connection, [event])
@@ -40,13 +40,13 @@ def test_what_is_rolled_back_is_new_again(database: Database) -> None:
     assert entered(database, event) == {"a"}
 
 
-def test_a_large_batch_is_entered_at_once(database: Database) -> None:
+def test_a_large_batch_is_entered(database: Database) -> None:
     events = [happened(str(number)) for number in range(2_000)]
 
     assert len(entered(database, *events)) == 2_000
 
 
-def test_it_keeps_when_an_event_occurred_and_what_became_of_it(database: Database) -> None:
+def test_it_stores_when_an_event_occurred_and_its_outcome(database: Database) -> None:
     event = happened()
 
     entered(database, event, outcome=inbox.DISCARDED)
@@ -57,24 +57,26 @@ def test_it_keeps_when_an_event_occurred_and_what_became_of_it(database: Databas
     assert (row.subject, row.outcome, row.occurred_at) == ("a", "discarded", NOW)
 
 
-def test_it_forgets_by_when_events_occurred(database: Database) -> None:
+def test_it_is_pruned_by_when_events_occurred(database: Database) -> None:
     old, recent = happened("old", at=NOW - timedelta(days=2)), happened("recent")
     entered(database, old, recent)
 
     with database.begin() as connection:
-        forgotten = inbox.prune(connection, occurred_before=NOW - timedelta(days=1))
+        pruned = inbox.prune(connection, occurred_before=NOW - timedelta(days=1))
 
-    assert forgotten == 1
+    assert pruned == 1
     assert entered(database, old, recent) == {"old"}
 
 
-def test_it_tells_what_became_of_what_it_knows_and_passes_over_what_is_no_id(
+def test_it_returns_the_outcomes_of_known_events_and_ignores_malformed_ids(
     database: Database,
 ) -> None:
     known, unknown = happened("known"), happened("unknown")
     entered(database, known)
 
     with database.read() as connection:
-        found = inbox.handled(connection, [str(known.event_id), str(unknown.event_id), "no id", ""])
+        outcomes = inbox.outcomes(
+            connection, [str(known.event_id), str(unknown.event_id), "no id", ""]
+        )
 
-    assert found == {str(known.event_id): "handled"}
+    assert outcomes == {str(known.event_id): "handled"}

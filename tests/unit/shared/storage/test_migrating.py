@@ -25,7 +25,7 @@ print(migrate(Database(sys.argv[1]), Path(sys.argv[2])), "alembic" in sys.module
 """
 
 MIGRATIONS = counting().migrations
-THE_RUNTIMES = {*metadata.tables, RUNTIME.version_table}
+RUNTIME_TABLES = {*metadata.tables, RUNTIME.version_table}
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def tables(database: Database) -> set[str]:
     return set(inspect(database.engine).get_table_names())
 
 
-def in_a_process(database: Database) -> "subprocess.Popen[str]":
+def migrate_in_process(database: Database) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-c", MIGRATE, f"sqlite:///{database.path}", str(MIGRATIONS)],
         stdout=subprocess.PIPE,
@@ -47,61 +47,59 @@ def in_a_process(database: Database) -> "subprocess.Popen[str]":
     )
 
 
-def test_the_services_tables_stand_beside_the_runtimes(empty: Database) -> None:
+def test_the_services_tables_are_created_beside_the_runtimes(empty: Database) -> None:
     assert not is_current(empty, MIGRATIONS)
 
     assert migrate(empty, MIGRATIONS)
 
     assert is_current(empty, MIGRATIONS)
-    assert tables(empty) == THE_RUNTIMES | {"counts", "service_version"}
+    assert tables(empty) == RUNTIME_TABLES | {"counts", "service_version"}
 
 
-def test_again_there_is_nothing_to_do(empty: Database) -> None:
+def test_a_second_migration_does_nothing(empty: Database) -> None:
     migrate(empty, MIGRATIONS)
 
     assert not migrate(empty, MIGRATIONS)
 
 
-def test_a_service_without_tables_of_its_own_has_the_runtimes(
-    empty: Database, tmp_path: Path
-) -> None:
+def test_a_service_without_tables_has_the_runtimes_tables(empty: Database, tmp_path: Path) -> None:
     assert migrate(empty, tmp_path / "none")
 
-    assert tables(empty) == THE_RUNTIMES
+    assert tables(empty) == RUNTIME_TABLES
     assert not migrate(empty, tmp_path / "none")
 
 
-def test_with_nothing_to_do_alembic_is_not_even_loaded(empty: Database) -> None:
+def test_alembic_is_not_imported_for_a_current_database(empty: Database) -> None:
     migrate(empty, MIGRATIONS)
 
-    with in_a_process(empty) as process:
-        said, _ = process.communicate(timeout=60)
+    with migrate_in_process(empty) as process:
+        output, _ = process.communicate(timeout=60)
 
-    assert said.split() == ["False", "False"]
+    assert output.split() == ["False", "False"]
 
 
-def test_of_seven_processes_at_once_one_migrates(empty: Database) -> None:
-    processes = [in_a_process(empty) for _ in range(PROCESSES)]
-    said = [process.communicate(timeout=60)[0].split()[0] for process in processes]
+def test_one_of_seven_concurrent_processes_migrates(empty: Database) -> None:
+    processes = [migrate_in_process(empty) for _ in range(PROCESSES)]
+    results = [process.communicate(timeout=60)[0].split()[0] for process in processes]
 
-    assert sorted(said) == ["False"] * (PROCESSES - 1) + ["True"]
+    assert sorted(results) == ["False"] * (PROCESSES - 1) + ["True"]
     assert is_current(empty, MIGRATIONS)
 
 
-def test_threads_may_migrate_different_databases_at_once(tmp_path: Path) -> None:
+def test_threads_can_migrate_different_databases_concurrently(tmp_path: Path) -> None:
     services = registry.all_services()
     databases = [Database(f"sqlite:///{tmp_path / each.name}.db") for each in services]
 
     with ThreadPoolExecutor(len(services)) as pool:
-        did = list(pool.map(migrate, databases, [each.migrations for each in services]))
+        migrated = list(pool.map(migrate, databases, [each.migrations for each in services]))
 
-    assert all(did)
+    assert all(migrated)
     for database, service in zip(databases, services, strict=True):
         assert is_current(database, service.migrations)
         database.close()
 
 
-def test_a_new_migration_of_the_service_is_applied_alone(empty: Database, tmp_path: Path) -> None:
+def test_only_a_services_new_migration_is_applied(empty: Database, tmp_path: Path) -> None:
     migrate(empty, MIGRATIONS)
     grown = tmp_path / "migrations"
     grown.mkdir()
@@ -118,7 +116,7 @@ def test_a_new_migration_of_the_service_is_applied_alone(empty: Database, tmp_pa
     assert "colours" in tables(empty)
 
 
-def test_a_migration_that_fails_leaves_nothing_behind(empty: Database, tmp_path: Path) -> None:
+def test_a_migration_that_fails_is_rolled_back(empty: Database, tmp_path: Path) -> None:
     broken = tmp_path / "migrations"
     broken.mkdir()
     (broken / "0001_broken.py").write_text(
@@ -134,7 +132,7 @@ def test_a_migration_that_fails_leaves_nothing_behind(empty: Database, tmp_path:
     assert tables(empty) == set()
 
 
-def test_a_database_of_a_newer_program_is_refused_in_a_sentence(empty: Database) -> None:
+def test_a_database_of_a_newer_version_is_rejected_in_a_sentence(empty: Database) -> None:
     migrate(empty, MIGRATIONS)
     with empty.begin() as connection:
         connection.execute(text("UPDATE service_version SET version_num = '0999'"))
@@ -143,7 +141,7 @@ def test_a_database_of_a_newer_program_is_refused_in_a_sentence(empty: Database)
         migrate(empty, MIGRATIONS)
 
 
-def test_a_folder_that_cannot_be_made_is_said_so(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     database = Database(f"sqlite:///{tmp_path / 'file' / 'counting.db'}")
 
@@ -151,7 +149,7 @@ def test_a_folder_that_cannot_be_made_is_said_so(tmp_path: Path) -> None:
         migrate(database, MIGRATIONS)
 
 
-def test_a_file_that_is_no_database_is_said_so_and_kept(tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_named_and_not_changed(tmp_path: Path) -> None:
     diary = tmp_path / "diary.txt"
     diary.write_text("Dear diary" * 100)
 
@@ -161,7 +159,7 @@ def test_a_file_that_is_no_database_is_said_so_and_kept(tmp_path: Path) -> None:
     assert diary.read_text().startswith("Dear diary")
 
 
-def test_the_last_revision_is_that_of_the_highest_file(tmp_path: Path) -> None:
+def test_the_head_is_the_highest_revision(tmp_path: Path) -> None:
     for name in ("0001_first.py", "0010_tenth.py", "0009_ninth.py", "notes.py", "0011_x.pyc"):
         (tmp_path / name).touch()
 

@@ -26,15 +26,15 @@ SERVICE = "postgresql://orders:hunter3@127.0.0.1:1/orders"
         ),
     ],
 )
-def test_a_wrong_url_is_refused_by_its_variables_name(admin: str, service: str, wrong: str) -> None:
-    with pytest.raises(InvalidInput) as refused:
+def test_a_wrong_url_is_rejected_by_its_variable(admin: str, service: str, wrong: str) -> None:
+    with pytest.raises(InvalidInput) as failed:
         grant(admin, service)
 
-    assert str(refused.value).startswith(f"{wrong} ")
-    assert "hunter" not in str(refused.value)
+    assert str(failed.value).startswith(f"{wrong} ")
+    assert "hunter" not in str(failed.value)
 
 
-def test_a_server_that_is_away_is_said_so_without_a_password() -> None:
+def test_a_server_that_is_away_is_reported_without_a_password() -> None:
     with pytest.raises(OperationFailed) as failed:
         grant(ADMIN, SERVICE)
 

@@ -6,7 +6,7 @@ from sqlalchemy.exc import IntegrityError, InvalidRequestError
 
 from shared.storage import outbox
 from shared.storage.database import Database
-from shared.storage.sqlite import GLANCE_EVERY, STREAM_EVERY, DataVersionPoller
+from shared.storage.sqlite import BUSY_POLL_INTERVAL, POLL_INTERVAL, DataVersionPoller
 from tests.support.counting import ThingHappened, counts
 
 
@@ -19,19 +19,19 @@ def add(connection: Connection, name: str) -> None:
     connection.execute(counts.insert(), [{"name": name, "times": 1}])
 
 
-def driver_of(database: Database) -> object:
+def driver_connection(database: Database) -> object:
     with database.begin() as connection:
         return connection.connection.driver_connection
 
 
-def test_transactions_follow_one_another_on_one_connection(database: Database) -> None:
-    with database.read():  # holds the one that a pool would give first
-        first = driver_of(database)
+def test_all_transactions_use_one_connection(database: Database) -> None:
+    with database.read():  # takes the connection that the pool would give first
+        first = driver_connection(database)
 
-    assert driver_of(database) is first
+    assert driver_connection(database) is first
 
 
-def test_after_a_failed_transaction_the_next_one_is_sound(database: Database) -> None:
+def test_a_transaction_works_after_one_that_failed(database: Database) -> None:
     with suppress(ZeroDivisionError), database.begin() as connection:
         add(connection, "a")
         raise ZeroDivisionError
@@ -42,7 +42,7 @@ def test_after_a_failed_transaction_the_next_one_is_sound(database: Database) ->
     assert names(database) == ["b"]
 
 
-def test_after_a_commit_that_failed_the_next_one_is_sound(database: Database) -> None:
+def test_a_transaction_works_after_a_commit_that_failed(database: Database) -> None:
     with database.begin() as connection:
         connection.exec_driver_sql(
             "CREATE TABLE child (name REFERENCES counts DEFERRABLE INITIALLY DEFERRED)"
@@ -56,7 +56,7 @@ def test_after_a_commit_that_failed_the_next_one_is_sound(database: Database) ->
     assert names(database) == ["b"]
 
 
-def test_a_transaction_within_another_is_refused_and_waits_for_nobody(database: Database) -> None:
+def test_a_transaction_within_another_is_rejected_at_once(database: Database) -> None:
     with suppress(InvalidRequestError), database.begin() as outer:
         add(outer, "a")
         with database.begin():
@@ -66,24 +66,24 @@ def test_a_transaction_within_another_is_refused_and_waits_for_nobody(database: 
 
 
 def test_a_closed_database_can_be_used_again(database: Database) -> None:
-    before = driver_of(database)
+    before = driver_connection(database)
 
     database.close()
 
-    assert driver_of(database) is not before
+    assert driver_connection(database) is not before
 
 
-def test_where_much_is_committed_it_looks_less_often(database: Database) -> None:
-    glances = DataVersionPoller(database.path, outbox.SOMETHING_WAITS)
-    glances.poll()
-    assert glances.every == GLANCE_EVERY
+def test_it_polls_less_often_while_each_poll_finds_commits(database: Database) -> None:
+    poller = DataVersionPoller(database.path, outbox.PENDING)
+    poller.poll()
+    assert poller.poll_interval == POLL_INTERVAL
 
-    for every in (GLANCE_EVERY, STREAM_EVERY, STREAM_EVERY):
+    for interval in (POLL_INTERVAL, BUSY_POLL_INTERVAL, BUSY_POLL_INTERVAL):
         with database.begin() as connection:
             outbox.write(connection, [outbox.Outgoing(ThingHappened(name="a"), b"{}")])
-        assert glances.poll()
-        assert glances.every == every
+        assert poller.poll()
+        assert poller.poll_interval == interval
 
-    assert not glances.poll()
-    assert glances.every == GLANCE_EVERY
-    glances.close()
+    assert not poller.poll()
+    assert poller.poll_interval == POLL_INTERVAL
+    poller.close()

@@ -7,12 +7,12 @@ import pytest
 
 from shared.storage import outbox
 from shared.storage.database import Database
-from shared.storage.sqlite import GLANCE_EVERY
+from shared.storage.sqlite import POLL_INTERVAL
 from shared.storage.wakeup import Wakeup
 from tests.support.counting import ThingHappened, counts
 
 LONG = 30.0
-"""Seconds; whoever waits as long was not woken."""
+"""Seconds; a thread that waited this long was not woken."""
 
 EVENT = ThingHappened(name="a")
 
@@ -24,15 +24,15 @@ def wakeup() -> Iterator[Wakeup]:
     wakeup.close()
 
 
-def rang(
-    wakeup: Wakeup, *, within: float = LONG, done: Callable[[], object] = lambda: None
+def is_woken(
+    wakeup: Wakeup, *, within: float = LONG, by: Callable[[], object] = lambda: None
 ) -> bool:
-    """Whether it rang in that time, with something done meanwhile in another thread."""
+    """Whether a wait ended within this time, while another thread called `by`."""
     began = time.monotonic()
-    doing = Thread(target=done)
-    doing.start()
+    thread = Thread(target=by)
+    thread.start()
     wakeup.wait(within)
-    doing.join()
+    thread.join()
     return time.monotonic() - began < within
 
 
@@ -41,71 +41,71 @@ def commit(database: Database) -> None:
         outbox.write(connection, [outbox.Outgoing(EVENT, b"{}")])
 
 
-def test_it_wakes_who_waits(wakeup: Wakeup) -> None:
-    assert rang(wakeup, done=wakeup.notify)
+def test_a_notification_ends_a_wait(wakeup: Wakeup) -> None:
+    assert is_woken(wakeup, by=wakeup.notify)
 
 
-def test_it_wakes_who_waits_next(wakeup: Wakeup) -> None:
+def test_a_notification_ends_the_next_wait(wakeup: Wakeup) -> None:
     wakeup.notify()
 
-    assert rang(wakeup)
+    assert is_woken(wakeup)
 
 
-def test_many_rings_are_one(wakeup: Wakeup) -> None:
+def test_many_notifications_end_one_wait(wakeup: Wakeup) -> None:
     for _ in range(10_000):
         wakeup.notify()
 
-    assert rang(wakeup)
-    assert not rang(wakeup, within=0.01)
+    assert is_woken(wakeup)
+    assert not is_woken(wakeup, within=0.01)
 
 
-def test_it_does_not_ring_by_itself(wakeup: Wakeup) -> None:
-    assert not rang(wakeup, within=0.01)
+def test_no_notification_ends_no_wait(wakeup: Wakeup) -> None:
+    assert not is_woken(wakeup, within=0.01)
 
 
-def test_the_commit_of_another_connection_rings_it_once(wakeup: Wakeup, database: Database) -> None:
+def test_a_commit_of_another_connection_ends_one_wait(wakeup: Wakeup, database: Database) -> None:
     wakeup.listen(database)
-    wakeup.wait(GLANCE_EVERY)  # the first look tells it where the file stands
+    wakeup.wait(POLL_INTERVAL)  # reads the file's data version
 
-    assert rang(wakeup, done=lambda: commit(database))
+    assert is_woken(wakeup, by=lambda: commit(database))
 
-    assert not rang(wakeup, within=3 * GLANCE_EVERY)
+    assert not is_woken(wakeup, within=3 * POLL_INTERVAL)
 
 
-def test_a_commit_while_nobody_waits_is_heard_afterwards(
+def test_a_commit_while_no_thread_waits_ends_the_next_wait(
     wakeup: Wakeup, database: Database
 ) -> None:
     wakeup.listen(database)
-    wakeup.wait(GLANCE_EVERY)
+    wakeup.wait(POLL_INTERVAL)
     commit(database)
 
-    assert rang(wakeup)
+    assert is_woken(wakeup)
 
 
-def test_a_commit_that_leaves_nothing_to_send_does_not_ring(
+def test_a_commit_that_leaves_nothing_pending_ends_no_wait(
     wakeup: Wakeup, database: Database
 ) -> None:
     wakeup.listen(database)
-    wakeup.wait(GLANCE_EVERY)
+    wakeup.wait(POLL_INTERVAL)
     with database.begin() as connection:
         connection.execute(counts.insert(), [{"name": "a", "times": 1}])
 
-    assert not rang(wakeup, within=3 * GLANCE_EVERY)
+    assert not is_woken(wakeup, within=3 * POLL_INTERVAL)
 
 
-def test_what_is_rolled_back_does_not_ring(wakeup: Wakeup, database: Database) -> None:
+def test_a_rolled_back_event_ends_no_wait(wakeup: Wakeup, database: Database) -> None:
     wakeup.listen(database)
-    wakeup.wait(GLANCE_EVERY)
+    wakeup.wait(POLL_INTERVAL)
     with suppress(ZeroDivisionError), database.begin() as connection:
         outbox.write(connection, [outbox.Outgoing(EVENT, b"{}")])
         raise ZeroDivisionError
 
-    assert not rang(wakeup, within=3 * GLANCE_EVERY)
+    assert not is_woken(wakeup, within=3 * POLL_INTERVAL)
 
 
-def test_listening_again_changes_nothing(wakeup: Wakeup, database: Database) -> None:
+def test_listening_again_has_no_effect(wakeup: Wakeup, database: Database) -> None:
     for _ in range(3):
         wakeup.listen(database)
-    wakeup.wait(GLANCE_EVERY)
+    wakeup.wait(POLL_INTERVAL)
 
-    assert not rang(wakeup, within=3 * GLANCE_EVERY)
+    assert not is_woken(wakeup, within=3 * POLL_INTERVAL)

@@ -26,7 +26,7 @@ from shared.operations.dead_letters.listing import grouped, letter_details
 from shared.operations.dead_letters.retry import Retried, discard, retry
 from shared.storage import failures, inbox, table_digests
 from shared.storage.database import Database
-from shared.storage.failures import Cause, Failure
+from shared.storage.failures import Failure, FinalFailure
 from shared.storage.migrating import migrate
 from tests.support.counting import ThingHappened, counting
 
@@ -170,7 +170,7 @@ def test_a_retry_of_a_letter_that_lies_notes_nothing_about_another(dead: DeadQue
     retry(dead)
 
     with dead.database.read() as connection:
-        assert table_digests.dead(connection) == {str(other.event_id)}
+        assert table_digests.dead_event_ids(connection) == {str(other.event_id)}
 
 
 def fail(dead: DeadQueue, event: ThingHappened) -> None:
@@ -270,7 +270,7 @@ def test_what_is_no_event_is_named_by_what_can_be_shown(
     assert Identity.of(delivery(**differing)).id == name
 
 
-def letter_of(held: Delivery, causes: Mapping[int, Cause] | None = None) -> Letter:
+def letter_of(held: Delivery, causes: Mapping[int, FinalFailure] | None = None) -> Letter:
     nobody: Any = None
     return Letter.of(Identity.of(held), Held(nobody, held), outcome=None, causes=causes or {})
 
@@ -292,7 +292,7 @@ def test_only_a_brokers_own_words_are_reasons() -> None:
 def test_the_cause_is_that_of_the_last_replay() -> None:
     [event] = things(1)
     body = encode(event, source="elsewhere")
-    causes = {number: Cause(f"Error{number}", event.occurred_at) for number in range(3)}
+    causes = {number: FinalFailure(f"Error{number}", event.occurred_at) for number in range(3)}
 
     def error(replays: int) -> str:
         return letter_of(delivery(body=body, replays=replays), causes).error

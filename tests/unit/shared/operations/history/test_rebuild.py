@@ -209,7 +209,7 @@ def test_ended_in_the_middle_its_place_says_where_to_go_on(stage: Stage) -> None
 
     with stage.databases["moody"].read() as connection:
         place = checkpoints.find(connection)
-    assert place == checkpoints.Checkpoint(6, 10, is_done=False)
+    assert place == checkpoints.Checkpoint(6, 10, is_complete=False)
     assert len(handled(stage)) == 6
 
 

@@ -7,19 +7,19 @@ from shared.history.reading import HistoryEvent
 from shared.operations.console import local, show
 from shared.operations.history.rendering import as_line, print_timeline
 from shared.operations.history.timeline import Reaction, Timeline, TimelineEntry
-from shared.storage.event_audit import Attempt, Envelope
+from shared.storage.event_audit import EventSummary, FailedAttempt
 from tests.support.histories import placed
 from tests.support.tape import recorded
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
-def envelope(number: int, event_type: str, after: float) -> Envelope:
-    return Envelope(UUID(int=number), event_type, NOON + timedelta(seconds=after))
+def envelope(number: int, event_type: str, after: float) -> EventSummary:
+    return EventSummary(UUID(int=number), event_type, NOON + timedelta(seconds=after))
 
 
 def reaction(service: str, outcome: str, *errors: str, after: float | None = None) -> Reaction:
-    failed = tuple(Attempt("retried", error, f"{error} it was", NOON) for error in errors)
+    failed = tuple(FailedAttempt("retried", error, f"{error} it was", NOON) for error in errors)
     return Reaction(service=service, outcome=outcome, at=NOON, after=after, attempts=failed)
 
 
@@ -38,7 +38,7 @@ def test_the_last_moment_of_the_calendar_is_shown_in_utc_where_the_day_is_over(
 ) -> None:
     last = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
     event = placed("ORD-1", occurred_at=last)
-    end = Envelope(event.event_id, event.type, last)
+    end = EventSummary(event.event_id, event.type, last)
 
     print_timeline(
         told(TimelineEntry(envelope=end, depth=0, cause=None, is_sent=True, reactions=()))

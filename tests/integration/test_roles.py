@@ -1,4 +1,4 @@
-"""Access to PostgreSQL: a role for each service, which may be in its own database alone."""
+"""Roles on PostgreSQL: a service can connect to its own database only."""
 
 from collections.abc import Iterator
 from uuid import uuid4
@@ -14,17 +14,22 @@ from shared.storage.roles import ROLE_SETTINGS, grant
 
 
 class Services:
-    """Two services' addresses on the server, and its administrator."""
+    """The URLs of two services and of the server's administrator."""
 
     def __init__(self, admin_url: str) -> None:
         self.admin_url = admin_url
-        self.orders = self.address(f"orders_{uuid4().hex[:8]}")
-        self.email = self.address(f"email_{uuid4().hex[:8]}")
+        self.orders = self.url(f"orders_{uuid4().hex[:8]}")
+        self.email = self.url(f"email_{uuid4().hex[:8]}")
 
-    def address(self, name: str, *, word: str = "p/a@s:s%w'rd", database: str = "") -> str:
+    def url(self, name: str, *, credential: str = "p/a@s:s%w'rd", database: str = "") -> str:
         return (
             make_url(self.admin_url)
-            .set(drivername="postgresql", username=name, password=word, database=database or name)
+            .set(
+                drivername="postgresql",
+                username=name,
+                password=credential,
+                database=database or name,
+            )
             .render_as_string(hide_password=False)
         )
 
@@ -35,30 +40,30 @@ class Services:
 
 @pytest.fixture
 def services(postgres_server: str) -> Iterator[Services]:
-    found = Services(postgres_server)
-    yield found
+    services = Services(postgres_server)
+    yield services
     with psycopg.connect(postgres_server, autocommit=True) as connection:
-        for name in map(sql.Identifier, found.names):
+        for name in map(sql.Identifier, services.names):
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
             connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(name))
 
 
-def test_a_service_may_make_and_use_its_own_tables(services: Services) -> None:
+def test_a_service_can_create_and_use_its_own_tables(services: Services) -> None:
     grant(services.admin_url, services.orders)
 
     with psycopg.connect(services.orders) as connection:
         connection.execute("CREATE TABLE things (name text)")
         connection.execute("INSERT INTO things VALUES ('one')")
-        found = connection.execute("SELECT name FROM things").fetchall()
+        rows = connection.execute("SELECT name FROM things").fetchall()
 
-    assert found == [("one",)]
+    assert rows == [("one",)]
 
 
-def test_granting_again_keeps_the_data_and_takes_a_new_password(services: Services) -> None:
+def test_granting_again_keeps_the_data_and_sets_the_password(services: Services) -> None:
     grant(services.admin_url, services.orders)
     with psycopg.connect(services.orders) as connection:
         connection.execute("CREATE TABLE things (name text)")
-    changed = services.address(services.names[0], word="another")
+    changed = services.url(services.names[0], credential="another")
 
     grant(services.admin_url, changed)
 
@@ -68,19 +73,19 @@ def test_granting_again_keeps_the_data_and_takes_a_new_password(services: Servic
         psycopg.connect(services.orders)
 
 
-@pytest.mark.parametrize("database", ["a neighbour's", "postgres", "template1"])
-def test_a_service_may_connect_to_no_other_database(services: Services, database: str) -> None:
+@pytest.mark.parametrize("database", ["another service's", "postgres", "template1"])
+def test_a_service_cannot_connect_to_another_database(services: Services, database: str) -> None:
     grant(services.admin_url, services.orders)
     grant(services.admin_url, services.email)
     orders, email = services.names
-    other = services.address(orders, database=email if database == "a neighbour's" else database)
+    other = services.url(orders, database=email if database == "another service's" else database)
 
     with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
         psycopg.connect(other)
 
 
 @pytest.mark.parametrize("statement", ["CREATE DATABASE more", "CREATE ROLE more"])
-def test_a_service_may_make_no_databases_and_roles(services: Services, statement: str) -> None:
+def test_a_service_cannot_create_databases_and_roles(services: Services, statement: str) -> None:
     grant(services.admin_url, services.orders)
 
     with (
@@ -90,18 +95,18 @@ def test_a_service_may_make_no_databases_and_roles(services: Services, statement
         connection.execute(statement.encode())
 
 
-def test_a_statement_a_lock_and_an_idle_transaction_end_some_time(services: Services) -> None:
+def test_statements_locks_and_idle_transactions_have_timeouts(services: Services) -> None:
     grant(services.admin_url, services.orders)
 
     with psycopg.connect(services.orders) as connection:
-        ends = {
+        timeouts = {
             name: connection.execute(
                 "SELECT current_setting(%s)::interval = %s::interval", [name, value]
             ).fetchone()
             for name, value in ROLE_SETTINGS.items()
         }
 
-    assert ends == {
+    assert timeouts == {
         "statement_timeout": (True,),
         "lock_timeout": (True,),
         "idle_in_transaction_session_timeout": (True,),
@@ -117,22 +122,22 @@ def test_a_statement_a_lock_and_an_idle_transaction_end_some_time(services: Serv
         pytest.param("postgresql://a@h/a", "postgresql://a:b@h", "database", id="no database"),
     ],
 )
-def test_what_cannot_be_used_is_said(admin: str, service: str, names: str) -> None:
+def test_an_unusable_url_is_rejected(admin: str, service: str, names: str) -> None:
     with pytest.raises(InvalidInput, match=names):
         grant(admin, service)
 
 
-def test_a_server_that_refuses_is_said_without_the_password(services: Services) -> None:
-    wrong = services.address("postgres", word="wrong-one")
+def test_a_servers_refusal_is_reported_without_the_password(services: Services) -> None:
+    wrong = services.url("postgres", credential="wrong-one")
 
-    with pytest.raises(OperationFailed, match="cannot be set up") as refused:
+    with pytest.raises(OperationFailed, match="cannot be set up") as failed:
         grant(wrong, services.orders)
 
-    assert "wrong-one" not in str(refused.value)
-    assert str(conninfo_to_dict(services.orders)["password"]) not in str(refused.value)
+    assert "wrong-one" not in str(failed.value)
+    assert str(conninfo_to_dict(services.orders)["password"]) not in str(failed.value)
 
 
-def test_a_server_that_is_away_is_said(services: Services) -> None:
+def test_a_server_that_is_away_is_reported(services: Services) -> None:
     away = make_url(services.admin_url).set(port=1).render_as_string(hide_password=False)
 
     with pytest.raises(OperationFailed, match="cannot be reached"):
