@@ -45,7 +45,9 @@ class Post:
             self._most = max(self._most, self._under_way)
             self._changed.notify_all()
             if self.sent:
-                assert self._changed.wait_for(lambda: self._most == relay.AT_ONCE, timeout=20)
+                assert self._changed.wait_for(
+                    lambda: self._most == relay.CONCURRENT_WINDOWS, timeout=20
+                )
             self.sent += [json.loads(each.body)["data"]["name"] for each in messages]
             self._under_way -= 1
         return [None] * len(messages)

@@ -9,19 +9,23 @@ from collections.abc import Iterable, Mapping
 from shared.messaging.rabbitmq.management import Management
 from shared.messaging.topology import EVENTS, HISTORY, REPLAYS, Queue, Topology, dead_queue
 
-OPERATOR = "operator"
-"""Reads the history and sees the queues; writes nothing."""
-
 _NOTHING = "^$"
 
 
 def grant(
-    admin_url: str, topology: Topology, passwords: Mapping[str, str], *, vhost: str = "/"
+    admin_url: str,
+    topology: Topology,
+    passwords: Mapping[str, str],
+    *,
+    operator: str | None = None,
+    vhost: str = "/",
 ) -> None:
     """Create or update the users; again changes nothing.
 
     Args:
-        passwords: by service; `operator` is the operator's. Who has none gets no user.
+        passwords: by user; a service that has none gets no user.
+        operator: the user who reads the history and sees the queues, and writes nothing; None
+            for no such user.
 
     Raises:
         BrokerUnavailable: the management API cannot be reached, or refuses.
@@ -31,9 +35,9 @@ def grant(
         if queue.name in passwords:
             _user(management, queue.name, passwords[queue.name])
             _service(management, queue, vhost)
-    if OPERATOR in passwords:
-        _user(management, OPERATOR, passwords[OPERATOR], tags="monitoring")
-        _permissions(management, OPERATOR, vhost, write=_NOTHING, read=_exactly([HISTORY]))
+    if operator is not None:
+        _user(management, operator, passwords[operator], tags="monitoring")
+        _permissions(management, operator, vhost, write=_NOTHING, read=_exactly([HISTORY]))
 
 
 def _user(management: Management, name: str, password: str, *, tags: str = "") -> None:
