@@ -5,6 +5,7 @@ first; retry, dead letters and batches are as usual. An event that it has handle
 """
 
 import threading
+from dataclasses import dataclass
 
 from shared.errors import BrokerRefused, BrokerUnavailable
 from shared.history.copying import copy
@@ -24,6 +25,7 @@ LOG_EVERY = 20
 """Windows between two log lines about the progress."""
 
 
+@dataclass(eq=False)
 class CatchUp:
     """Sends a service the events that precede its queue, once; `run` is for a thread of its own.
 
@@ -31,27 +33,20 @@ class CatchUp:
     or by the catch-up. The checkpoint is written after the broker's confirms: a catch-up that was
     interrupted continues where it stopped.
 
-    Args:
+    Attributes:
         is_wanted: whether to begin a catch-up; one that was begun is finished in any case.
     """
 
-    def __init__(  # noqa: PLR0913 - its parts, given by the composition root
-        self,
-        service: AnyService,
-        queue: Queue,
-        *,
-        broker: Broker,
-        database: Database,
-        log: Log,
-        is_wanted: bool,
-    ) -> None:
-        self._service = service
-        self._queue = queue
-        self._broker = broker
-        self._database = database
-        self._log = log.bind(task="catch-up")
-        self._is_wanted = is_wanted
-        self._history: HistoryReader = broker.history()
+    service: AnyService
+    queue: Queue
+    broker: Broker
+    database: Database
+    log: Log
+    is_wanted: bool
+
+    def __post_init__(self) -> None:
+        self.log = self.log.bind(task="catch-up")
+        self._history: HistoryReader = self.broker.history()
         self._stopping = threading.Event()
 
     def run(self) -> None:
@@ -67,7 +62,7 @@ class CatchUp:
             on=(BrokerUnavailable, *DATABASE_ERRORS),
             never_on=(BrokerRefused,),
             stopping=self._stopping,
-            log=self._log,
+            log=self.log,
         )
 
     def stop(self) -> None:
@@ -84,49 +79,49 @@ class CatchUp:
 
     def _checkpoint(self) -> Checkpoint | None:
         """The checkpoint, a new one if the catch-up is to begin, or None if there is none to do."""
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             checkpoint = checkpoints.find(connection)
             finished_at = checkpoints.finished_at(connection)
-        if finished_at is not None and self._is_wanted:
-            self._log.info("catch-up already finished", at=finished_at.isoformat())
-        if checkpoint is not None or not self._is_wanted:
+        if finished_at is not None and self.is_wanted:
+            self.log.info("catch-up already finished", at=finished_at.isoformat())
+        if checkpoint is not None or not self.is_wanted:
             return checkpoint
-        self._broker.bind(self._queue)
+        self.broker.bind(self.queue)
         end = self._history.end()
-        with self._database.begin() as connection:
-            checkpoints.begin(connection, self._database, until=end)
+        with self.database.begin() as connection:
+            checkpoints.begin(connection, self.database, until=end)
         return Checkpoint(0, end, is_done=False)
 
     def _send_from(self, checkpoint: Checkpoint) -> None:
         start, end = checkpoint.place, checkpoint.until
         truncated = truncated_history(self._history) if start == 0 else None
         if truncated is not None:
-            self._log.warning("history is incomplete", reason=truncated.sentence)
-        self._log.info("catching up", place=start, until=end)
-        wanted = EventFilter(topics=self._service.topics)
+            self.log.warning("history is incomplete", reason=truncated.sentence)
+        self.log.info("catching up", place=start, until=end)
+        wanted = EventFilter(topics=self.service.topics)
         events = EventReader(self._history, wanted, start=start, end=end, tell=self._log_unreadable)
-        publisher = self._broker.publisher()
+        publisher = self.broker.publisher()
         sent = 0
         try:
-            for number, window in enumerate(copy(events, publisher, to=self._service.name), 1):
+            for number, window in enumerate(copy(events, publisher, to=self.service.name), 1):
                 sent += window.number
                 self._advance(window.place)
                 if number % LOG_EVERY == 0:
-                    self._log.info("catching up", place=window.place, until=end)
+                    self.log.info("catching up", place=window.place, until=end)
                 if self._stopping.is_set():
                     return
         finally:
             publisher.close()
         if not self._stopping.is_set():
-            with self._database.begin() as connection:
+            with self.database.begin() as connection:
                 checkpoints.finish(connection)
-            self._log.info("catch-up finished", sent=sent, unreadable=events.unreadable)
+            self.log.info("catch-up finished", sent=sent, unreadable=events.unreadable)
 
     def _advance(self, place: int) -> None:
-        with self._database.begin() as connection:
+        with self.database.begin() as connection:
             checkpoints.advance(connection, place)
 
     def _log_unreadable(self, message: Unreadable) -> None:
-        self._log.warning(
+        self.log.warning(
             "unreadable message skipped", event_id=message.which, reason=message.reason
         )

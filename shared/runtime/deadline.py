@@ -1,9 +1,9 @@
 """What becomes of the deliveries of a process in which a handler exceeds its deadline."""
 
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 
-from shared.errors import DeadlineExceeded, DependencyUnavailable
+from shared.errors import DeadlineExceeded
 from shared.messaging.ports.consumer import Consumer, Outcome
 from shared.runtime.attempts import record_failure
 from shared.runtime.logs import Log
@@ -39,15 +39,6 @@ def abandon(step: Step, consumer: Consumer, *, reactor: Reactor, deadline: float
 
 
 def _succeeds_in_time(action: Callable[[], object]) -> bool:
-    """Whether it returns within `PROBE_SECONDS` without `DependencyUnavailable`."""
-    succeeded = threading.Event()
-
-    def act() -> None:
-        try:
-            action()
-        except DependencyUnavailable:
-            return
-        succeeded.set()
-
-    threading.Thread(target=act, daemon=True).start()
-    return succeeded.wait(PROBE_SECONDS)
+    future = ThreadPoolExecutor(1).submit(action)
+    wait([future], PROBE_SECONDS)
+    return future.done() and future.exception() is None

@@ -4,6 +4,7 @@ Source: names and units follow https://prometheus.io/docs/practices/naming/
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
@@ -23,37 +24,23 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        by_service = ("service",)
         by_type = ("service", "event_type")
+        counter = partial(Counter, registry=self.registry)
+        histogram = partial(Histogram, labelnames=by_service, registry=self.registry)
+        gauge = partial(Gauge, labelnames=by_service, registry=self.registry)
 
-        def counter(name: str, documentation: str, labels: tuple[str, ...] = by_type) -> Counter:
-            return Counter(f"shop_events_{name}", documentation, labels, registry=self.registry)
-
-        self.published = counter("published", "Events confirmed by the broker.", ("service",))
-        self.rejected = counter("rejected", "Events rejected by the broker.", ("service",))
-        self.handled = counter("handled", "Events whose effects were committed.")
-        self.duplicate = counter("duplicate", "Events that had been handled before.")
-        self.retried = counter("retried", "Failed attempts that will be retried.")
-        self.dead = counter("dead", "Events that went to the dead queue.")
-        self.batch_size = Histogram(
-            "shop_batch_size",
-            "Deliveries in a batch.",
-            ("service",),
-            buckets=_SIZES,
-            registry=self.registry,
+        self.published = counter("shop_events_published", "Confirmed by the broker.", by_service)
+        self.rejected = counter("shop_events_rejected", "Rejected by the broker.", by_service)
+        self.handled = counter("shop_events_handled", "Effects were committed.", by_type)
+        self.duplicate = counter("shop_events_duplicate", "Had been handled before.", by_type)
+        self.retried = counter("shop_events_retried", "Attempts to be repeated.", by_type)
+        self.dead = counter("shop_events_dead", "Went to the dead queue.", by_type)
+        self.batch_size = histogram("shop_batch_size", "Deliveries in a batch.", buckets=_SIZES)
+        self.seconds = histogram(
+            "shop_handling_seconds", "From taking a batch to its last outcome.", buckets=_SECONDS
         )
-        self.seconds = Histogram(
-            "shop_handling_seconds",
-            "From taking a batch to its last outcome.",
-            ("service",),
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
-        self.consuming = Gauge(
-            "shop_consuming",
-            "1 while the broker has the consumer registered.",
-            ("service",),
-            registry=self.registry,
-        )
+        self.consuming = gauge("shop_consuming", "1 while the broker has the consumer registered.")
 
     def watch_outbox(self, service: str, database: Database) -> None:
         """Report the backlog of a service's outbox, which is read at each scrape."""

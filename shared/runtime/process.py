@@ -22,9 +22,9 @@ from shared.messaging.ports.broker import Broker
 from shared.runtime import health
 from shared.runtime.logs import Log, process_log
 from shared.runtime.metrics import Metrics
-from shared.runtime.runner import Listener, RunnerParts, ServiceRunner
+from shared.runtime.runner import Listener, ServiceRunner
 from shared.runtime.service import AnyService, require_consent
-from shared.runtime.service_settings import queue_of, service_settings_of
+from shared.runtime.service_settings import service_settings_of
 from shared.runtime.settings import Settings, settings_for
 from shared.runtime.watchdog import Step
 from shared.storage import failures
@@ -66,34 +66,28 @@ class ServiceGroup:
         self.log = log
         self.metrics = Metrics()
         self._from_history = from_history
-        self._gateways = dict(gateway or {})
+        self._gateways = gateway or {}
         self._brokers: dict[str, Broker] = {}
-        self._listeners = list(listeners)
+        self._listeners = listeners
         self.runners = [self._runner(each) for each in services]
 
     def _runner(self, service: AnyService) -> ServiceRunner:
         name = service.name
-        settings, service_settings = settings_for(name), service_settings_of(service)
+        settings, numbers = settings_for(name), service_settings_of(service)
         database = Database(settings.database_url_of(name), app=name)
-        concurrency = service_settings.concurrency
-        parts = RunnerParts(
+        return ServiceRunner(
             service=service,
             settings=settings,
-            queue=queue_of(service),
-            batch_size=1 if service.gateway else service_settings.batch_size,
-            # RabbitMQ requeues what is held for too long; the embedded broker does not.
-            min_prefetch=2 * concurrency if settings.is_embedded else 0,
-            # A SQLite file has one writer at a time.
-            concurrency=concurrency if service.gateway and not database.is_sqlite else 1,
-            from_history=self._from_history or service_settings.from_history,
             broker=self._broker(settings.broker_url_of(name), name),
             database=database,
             log=self.log,
             metrics=self.metrics,
+            # A SQLite file has one writer at a time.
+            concurrency=numbers.concurrency if service.gateway and not database.is_sqlite else 1,
             gateway=self._gateway(service, settings),
+            from_history=self._from_history or numbers.from_history,
             listeners=self._listeners,
         )
-        return ServiceRunner(parts)
 
     def _gateway(self, service: AnyService, settings: Settings) -> Any:  # noqa: ANN401 - of the service's own class
         if service.name in self._gateways or service.gateway is None:

@@ -9,6 +9,7 @@ windows of rows are sent at the same time, so events may then be sent out of ord
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from shared.errors import BrokerUnavailable, DependencyUnavailable
@@ -66,41 +67,32 @@ def send_some(database: Database, publisher: Publisher, *, source: str) -> outbo
     return claim
 
 
+@dataclass(eq=False)
 class Relay:
     """Sends a service's outbox until it is stopped; `run` is for a thread of its own.
 
-    Args:
+    Attributes:
         publisher: a connection to the broker that nothing else uses.
+        source: the service's name.
         outbox_keep: how long sent events stay in the outbox.
         failures_keep: how long records of failed attempts stay.
         inbox_keep: events that occurred earlier are refused as too old; None to keep all.
         on_sent: called after each window with the number of events sent and rejected.
-
-    Attributes:
         wakeup: makes the relay send without waiting for its next poll.
     """
 
-    def __init__(  # noqa: PLR0913 - its parts, given by the composition root
-        self,
-        database: Database,
-        publisher: Publisher,
-        *,
-        source: str,
-        log: Log,
-        outbox_keep: timedelta,
-        failures_keep: timedelta,
-        inbox_keep: timedelta | None = None,
-        on_sent: Callable[[int, int], None] = lambda _sent, _rejected: None,
-    ) -> None:
-        self.wakeup = Wakeup()
-        self._database = database
-        self._publisher = publisher
-        self._source = source
-        self._log = log.bind(task="relay")
-        self._outbox_keep = outbox_keep
-        self._failures_keep = failures_keep
-        self._inbox_keep = inbox_keep
-        self._on_sent = on_sent
+    database: Database
+    publisher: Publisher
+    source: str
+    log: Log
+    outbox_keep: timedelta
+    failures_keep: timedelta
+    inbox_keep: timedelta | None = None
+    on_sent: Callable[[int, int], None] = lambda _sent, _rejected: None
+    wakeup: Wakeup = field(default_factory=Wakeup)
+
+    def __post_init__(self) -> None:
+        self.log = self.log.bind(task="relay")
         self._stopping = threading.Event()
         self._cleaned_at = datetime.min.replace(tzinfo=UTC)
 
@@ -111,9 +103,9 @@ class Relay:
                 self._send_and_wait,
                 on=(BrokerUnavailable, DependencyUnavailable, *DATABASE_ERRORS),
                 stopping=self._stopping,
-                log=self._log,
+                log=self.log,
             )
-        self._publisher.close()
+        self.publisher.close()
 
     def stop(self) -> None:
         """Make `run` end after the windows that are being sent."""
@@ -125,7 +117,7 @@ class Relay:
         self.wakeup.close()
 
     def _send_and_wait(self) -> None:
-        self.wakeup.listen(self._database)
+        self.wakeup.listen(self.database)
         has_backlog = self._send_window()
         self._clean()
         if has_backlog:
@@ -134,7 +126,7 @@ class Relay:
             self.wakeup.wait(POLL_SECONDS)
 
     def _send_backlog(self) -> None:
-        with ThreadPoolExecutor(CONCURRENT_WINDOWS, f"{self._source} relay") as executor:
+        with ThreadPoolExecutor(CONCURRENT_WINDOWS, f"{self.source} relay") as executor:
             futures = [executor.submit(self._send_windows) for _ in range(CONCURRENT_WINDOWS)]
         for future in futures:
             future.result()
@@ -146,11 +138,11 @@ class Relay:
 
     def _send_window(self) -> bool:
         """Send a window; True if it was full."""
-        claim = send_some(self._database, self._publisher, source=self._source)
+        claim = send_some(self.database, self.publisher, source=self.source)
         for number, reason in claim.refused.items():
-            self._log.error("event rejected by the broker", number=number, reason=reason)
+            self.log.error("event rejected by the broker", number=number, reason=reason)
         if claim.rows:
-            self._on_sent(len(claim.sent), len(claim.refused))
+            self.on_sent(len(claim.sent), len(claim.refused))
         return len(claim.rows) == WINDOW
 
     def _clean(self) -> None:
@@ -158,9 +150,9 @@ class Relay:
         if now - self._cleaned_at < HOUSEKEEPING_EVERY:
             return
         self._cleaned_at = now
-        with self._database.begin() as connection:
-            outbox.prune(connection, before=now - self._outbox_keep)
-            failures.prune(connection, before=now - self._failures_keep)
-            if self._inbox_keep is not None:
+        with self.database.begin() as connection:
+            outbox.prune(connection, before=now - self.outbox_keep)
+            failures.prune(connection, before=now - self.failures_keep)
+            if self.inbox_keep is not None:
                 # A day after such events are refused, because clocks of machines differ.
-                inbox.prune(connection, occurred_before=now - self._inbox_keep - timedelta(days=1))
+                inbox.prune(connection, occurred_before=now - self.inbox_keep - timedelta(days=1))

@@ -5,16 +5,16 @@ A third thread does the service's catch-up, if one is wanted or unfinished, and 
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from shared.errors import BrokerRefused, BrokerUnavailable, DependencyUnavailable, ShopError
 from shared.messaging.ports.broker import Broker
 from shared.messaging.ports.consumer import Consumer
-from shared.messaging.topology import Queue
 from shared.runtime import deadline
 from shared.runtime.catch_up import CatchUp
 from shared.runtime.logs import Log, log_delivery
@@ -24,6 +24,7 @@ from shared.runtime.reactor import BatchResult, DeliveryResult, Reactor
 from shared.runtime.relay import Relay
 from shared.runtime.retrying import retry_until_stopped
 from shared.runtime.service import AnyService
+from shared.runtime.service_settings import queue_of, service_settings_of
 from shared.runtime.settings import Settings
 from shared.runtime.watchdog import Step, Watchdog
 from shared.storage.database import Database
@@ -34,90 +35,69 @@ Listener = Callable[[str, DeliveryResult], None]
 """Called with the service's name and the result of each delivery, before it is settled."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunnerParts:
-    """The parts of a running service, given by the composition root.
-
-    Attributes:
-        batch_size: deliveries in one transaction, at most.
-        concurrency: transactions at the same time; if more than 1, each has one delivery.
-        min_prefetch: deliveries to hold, handled or not, if that is more than two batches.
-        gateway: what the service acts on outside its database; None if nothing.
-        from_history: whether to begin a catch-up.
-    """
-
-    service: AnyService
-    settings: Settings
-    queue: Queue
-    batch_size: int
-    concurrency: int = 1
-    min_prefetch: int = 0
-    broker: Broker
-    database: Database
-    log: Log
-    metrics: Metrics
-    gateway: Any = None
-    from_history: bool = False
-    listeners: list[Listener] = field(default_factory=list)
-
-
+@dataclass(eq=False, kw_only=True)
 class ServiceRunner:
     """Runs a service from `start` to `stop`.
 
     Attributes:
+        concurrency: transactions at the same time; if more than 1, each has one delivery.
+        gateway: what the service acts on outside its database; None if nothing.
+        from_history: whether to begin a catch-up.
         failed: the error by which one of its threads ended; None if none did.
     """
 
-    def __init__(self, parts: RunnerParts) -> None:
-        settings = parts.settings
-        self.name = parts.service.name
-        self.failed: BaseException | None = None
-        self.database = parts.database
-        self._parts = parts
-        self._log = parts.log.bind(service=self.name)
+    service: AnyService
+    settings: Settings
+    broker: Broker
+    database: Database
+    log: Log
+    metrics: Metrics
+    concurrency: int = 1
+    gateway: Any = None
+    from_history: bool = False
+    listeners: Sequence[Listener] = ()
+    failed: BaseException | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self.name = self.service.name
+        self.queue = queue_of(self.service)
+        self.log = self.log.bind(service=self.name)
         self._stopping = threading.Event()
         self._consumer: Consumer | None = None
-        self._executor = (
-            ThreadPoolExecutor(parts.concurrency, f"{self.name} handlers")
-            if parts.concurrency > 1
-            else None
-        )
+        self._executor: ThreadPoolExecutor | None = None
+        if self.concurrency > 1:
+            self._executor = ThreadPoolExecutor(self.concurrency, f"{self.name} handlers")
         self._reactor = Reactor(
-            service=parts.service,
-            database=parts.database,
-            retry=parts.queue.retry,
-            gateway=parts.gateway,
+            service=self.service,
+            database=self.database,
+            retry=self.queue.retry,
+            gateway=self.gateway,
             executor=self._executor,
-            inbox_horizon=settings.inbox_horizon(),
+            inbox_horizon=self.settings.inbox_horizon(),
         )
         self._relay = Relay(
-            parts.database,
-            parts.broker.publisher(),
+            self.database,
+            self.broker.publisher(),
             source=self.name,
-            log=self._log,
-            outbox_keep=timedelta(days=settings.outbox_keep),
-            failures_keep=timedelta(days=settings.failures_keep),
-            inbox_keep=settings.inbox_horizon(),
-            on_sent=lambda sent, rejected: parts.metrics.count_sent(self.name, sent, rejected),
+            log=self.log,
+            outbox_keep=timedelta(days=self.settings.outbox_keep),
+            failures_keep=timedelta(days=self.settings.failures_keep),
+            inbox_keep=self.settings.inbox_horizon(),
+            on_sent=partial(self.metrics.count_sent, self.name),
         )
         self._catch_up = CatchUp(
-            parts.service,
-            parts.queue,
-            broker=parts.broker,
-            database=parts.database,
-            log=self._log,
-            is_wanted=parts.from_history,
+            self.service,
+            self.queue,
+            broker=self.broker,
+            database=self.database,
+            log=self.log,
+            is_wanted=self.from_history,
         )
-        self._lasting_threads = [
-            self._thread("worker", self._work),
-            self._thread("relay", self._relay.run),
-        ]
-        self._threads = [
-            *self._lasting_threads,
-            self._thread("catch-up", self._catch_up.run),
-        ]
-        parts.metrics.watch_outbox(self.name, parts.database)
-        parts.metrics.watch_consumer(self.name, lambda: self.is_consuming)
+        worker, relay = self._thread("worker", self._work), self._thread("relay", self._relay.run)
+        self._lasting_threads = [worker, relay]
+        self._threads = [worker, relay, self._thread("catch-up", self._catch_up.run)]
+        self.metrics.watch_outbox(self.name, self.database)
+        self.metrics.watch_consumer(self.name, lambda: self.is_consuming)
 
     @property
     def watchdog(self) -> Watchdog:
@@ -127,7 +107,7 @@ class ServiceRunner:
     @property
     def deadline(self) -> float:
         """Seconds that a handler may take."""
-        return self._parts.queue.deadline
+        return self.queue.deadline
 
     @property
     def is_consuming(self) -> bool:
@@ -170,8 +150,8 @@ class ServiceRunner:
             self._executor.shutdown()
         self._relay.close()
         self.database.close()
-        if self._parts.gateway is not None:
-            self._parts.gateway.close()
+        if self.gateway is not None:
+            self.gateway.close()
 
     def health(self) -> list[str]:
         """The threads that have ended, a sentence for each."""
@@ -193,7 +173,7 @@ class ServiceRunner:
         consumer = self._consumer
         if consumer is not None:
             deadline.abandon(
-                step, consumer, reactor=self._reactor, deadline=self.deadline, log=self._log
+                step, consumer, reactor=self._reactor, deadline=self.deadline, log=self.log
             )
 
     def _thread(self, task: str, run: Callable[[], None]) -> threading.Thread:
@@ -218,17 +198,17 @@ class ServiceRunner:
                 self._pause(error, until=self._bind, on=BrokerUnavailable)
 
     def _pause(self, error: ShopError, *, until: Callable[[], object], on: type[ShopError]) -> None:
-        self._log.error("consuming paused", reason=str(error))
+        self.log.error("consuming paused", reason=str(error))
         self._retry(until, on=on)
-        self._log.info("consuming resumed")
+        self.log.info("consuming resumed")
 
     def _retry(self, attempt: Callable[[], object], *, on: type[ShopError]) -> None:
         retry_until_stopped(
-            attempt, on=(on,), never_on=(BrokerRefused,), stopping=self._stopping, log=self._log
+            attempt, on=(on,), never_on=(BrokerRefused,), stopping=self._stopping, log=self.log
         )
 
     def _bind(self) -> None:
-        self._parts.broker.bind(self._parts.queue)
+        self.broker.bind(self.queue)
 
     def _consume(self) -> None:
         """React until stopped.
@@ -237,9 +217,11 @@ class ServiceRunner:
             DependencyUnavailable: a dependency is away; what was not handled has been requeued.
             BrokerUnavailable: the queue does not exist, or the broker's file cannot be used.
         """
-        batch_size = max(self._parts.batch_size, self._parts.concurrency)
-        prefetch = max(2 * batch_size, self._parts.min_prefetch)
-        consumer = self._parts.broker.consumer(self.name, prefetch=prefetch)
+        numbers = service_settings_of(self.service)
+        batch_size = self.concurrency if self.service.gateway else numbers.batch_size
+        # RabbitMQ requeues what is held for too long; the embedded broker does not.
+        held = numbers.concurrency if self.settings.is_embedded else 0
+        consumer = self.broker.consumer(self.name, prefetch=2 * max(batch_size, held))
         self._consumer = consumer
         try:
             while not self._stopping.is_set():
@@ -262,14 +244,14 @@ class ServiceRunner:
             DependencyUnavailable: a dependency was away.
         """
         for result in batch.results:
-            log_delivery(self._log, result)
-            self._parts.metrics.count_delivery(self.name, result)
-            for listener in self._parts.listeners:
+            log_delivery(self.log, result)
+            self.metrics.count_delivery(self.name, result)
+            for listener in self.listeners:
                 listener(self.name, result)
         # After the listeners, so that they see an event before the events that it causes.
         if any(result.published for result in batch.results):
             self._relay.wakeup.notify()
         consumer.settle([result.settlement for result in batch.results])
-        self._parts.metrics.count_batch(self.name, batch)
+        self.metrics.count_batch(self.name, batch)
         if batch.unavailable is not None:
             raise batch.unavailable

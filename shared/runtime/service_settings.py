@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from shared.messaging.topology import Queue, Retry, Topology
 from shared.runtime.service import AnyService
-from shared.runtime.settings import PREFIX, Seconds, Settings, read_settings
+from shared.runtime.settings import PREFIX, EnvironmentSettings, Seconds, Settings
 
 
-class ServiceSettings(BaseSettings):
+class ServiceSettings(EnvironmentSettings):
     """The settings of one service; each is the variable `SHOP_<NAME>_` and its name in capitals.
 
     Attributes:
@@ -24,8 +23,6 @@ class ServiceSettings(BaseSettings):
         from_history: whether the service first handles all events that the history has.
     """
 
-    model_config = SettingsConfigDict(hide_input_in_errors=True, frozen=True, extra="ignore")
-
     retry_delay: Annotated[float, Field(ge=0.001, le=86_400)]
     retry_max_delay: Annotated[float, Field(ge=0.001, le=86_400)]
     max_retries: Annotated[int, Field(ge=0, le=10_000)]
@@ -33,19 +30,6 @@ class ServiceSettings(BaseSettings):
     concurrency: Annotated[int, Field(ge=1, le=8)]
     deadline: Seconds
     from_history: bool = False
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Let a variable take precedence over what the service declares."""
-        del settings_cls, dotenv_settings, file_secret_settings
-        return env_settings, init_settings
 
     @property
     def retry(self) -> Retry:
@@ -61,9 +45,8 @@ def service_settings_of(service: AnyService) -> ServiceSettings:
     Raises:
         InvalidInput: a variable has a wrong value; the sentence names it.
     """
-    return read_settings(
-        ServiceSettings,
-        prefix=f"{PREFIX}{service.name.upper()}_",
+    return ServiceSettings.read(
+        f"{PREFIX}{service.name.upper()}_",
         retry_delay=service.retry.delay,
         retry_max_delay=service.retry.max_delay,
         max_retries=service.retry.max_retries,

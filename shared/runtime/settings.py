@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import quote
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
@@ -21,7 +21,6 @@ from pydantic_settings import (
     SettingsConfigDict,
     SettingsError,
 )
-from typing_extensions import TypeVar
 
 from shared.errors import InvalidInput, OperationFailed
 from shared.events.fields import first_error
@@ -32,14 +31,48 @@ PREFIX = "SHOP_"
 OPERATOR = "operator"
 """The folder of `SHOP_KEYS`, and the broker user, of the person who looks across all services."""
 
-B = TypeVar("B", bound=BaseSettings)
-
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Days = Annotated[int, Field(ge=1, le=36_500)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 
 
-class Settings(BaseSettings):
+class EnvironmentSettings(BaseSettings):
+    """Settings from files, variables and arguments; the first of these that has a value decides."""
+
+    model_config = SettingsConfigDict(hide_input_in_errors=True, frozen=True, extra="ignore")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Set the order of the sources."""
+        del settings_cls, dotenv_settings
+        return file_secret_settings, env_settings, init_settings
+
+    @classmethod
+    def read(cls, prefix: str, **arguments: object) -> Self:
+        """Read the files, and the variables with this prefix.
+
+        Args:
+            arguments: values of settings, and pydantic-settings' own arguments.
+
+        Raises:
+            InvalidInput: a variable has a wrong value; the sentence names it, not the value.
+        """
+        try:
+            return cls(_env_prefix=prefix, **arguments)  # type: ignore[arg-type]  # validated
+        except ValidationError as error:
+            name = str(error.errors()[0]["loc"][0])
+            sentence = first_error(error, cls).partition(": ")[2]
+            raise InvalidInput(f"{prefix}{name.upper()}: {sentence}") from None
+
+
+class Settings(EnvironmentSettings):
     """The settings of a process; each is the variable `SHOP_` and its name in capitals.
 
     Attributes:
@@ -66,9 +99,7 @@ class Settings(BaseSettings):
         history_segment_bytes: size of one segment of the history.
     """
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX, hide_input_in_errors=True, frozen=True, extra="ignore"
-    )
+    model_config = SettingsConfigDict(env_prefix=PREFIX)
 
     home: Path = Path("var")
     broker_url: str = ""
@@ -89,19 +120,6 @@ class Settings(BaseSettings):
     inbox_keep: Days | None = None
     history_max_bytes: Annotated[int, Field(ge=1_000_000)] = 5_000_000_000
     history_segment_bytes: Annotated[int, Field(ge=100_000)] = 50_000_000
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Let a file take precedence over the variable of the same name."""
-        del settings_cls, dotenv_settings
-        return init_settings, file_secret_settings, env_settings
 
     @field_validator("inbox_keep")
     @classmethod
@@ -161,7 +179,7 @@ def settings_for(*owners: str) -> Settings:
         InvalidInput: a variable or a file has a wrong value; the sentence names it.
         OperationFailed: the secrets of an owner cannot be read by this process.
     """
-    settings = read_settings(Settings, prefix=PREFIX)
+    settings = Settings.read(PREFIX)
     if settings.keys is None or not owners:
         return settings
     folders = tuple(settings.keys / owner for owner in owners)
@@ -169,7 +187,7 @@ def settings_for(*owners: str) -> Settings:
         with warnings.catch_warnings():
             # pydantic-settings ignores what it cannot read, with a warning.
             warnings.simplefilter("error", UserWarning)
-            return read_settings(Settings, prefix=PREFIX, _secrets_dir=folders)
+            return Settings.read(PREFIX, _secrets_dir=folders)
     except (OSError, SettingsError, UserWarning) as error:
         raise OperationFailed(
             f"the secrets of {' and '.join(owners)} cannot be read here "
@@ -205,20 +223,3 @@ def settings_override(**values: object) -> Iterator[None]:
 def _unset_all() -> dict[str, str]:
     names = [name for name in os.environ if name.startswith(PREFIX)]
     return {name: os.environ.pop(name) for name in names}
-
-
-def read_settings(kind: type[B], *, prefix: str, **values: object) -> B:
-    """Read settings of a kind from the variables with this prefix.
-
-    Args:
-        values: values of settings, and pydantic-settings' own arguments.
-
-    Raises:
-        InvalidInput: a variable has a wrong value; the sentence names it and repeats no value.
-    """
-    try:
-        return kind(_env_prefix=prefix, **values)  # type: ignore[arg-type]  # checked by the model
-    except ValidationError as error:
-        name = str(error.errors()[0]["loc"][0])
-        sentence = first_error(error, kind).partition(": ")[2]
-        raise InvalidInput(f"{prefix}{name.upper()}: {sentence}") from None

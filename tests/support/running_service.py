@@ -12,7 +12,7 @@ from shared.messaging.ports.publisher import Message
 from shared.messaging.topology import Retry, Topology, dead_queue
 from shared.runtime.logs import log_to
 from shared.runtime.metrics import Metrics
-from shared.runtime.runner import RunnerParts, ServiceRunner
+from shared.runtime.runner import ServiceRunner
 from shared.runtime.settings import Settings
 from shared.storage.database import Database
 from shared.storage.migrating import migrate
@@ -25,7 +25,8 @@ class RunningService:
     def __init__(
         self, folder: Path, handler: Any = count, gateway: Any = None, *, database_url: str = ""
     ) -> None:
-        service = counting(handler, retry=Retry(delay=0.01, max_delay=0.05, max_retries=2))
+        retry = Retry(delay=0.01, max_delay=0.05, max_retries=2)
+        service = counting(handler, retry=retry, batch_size=10)
         self.broker = EmbeddedBroker(folder / "broker.db")
         self.broker.set_up(Topology(queues=(service.queue(),)))
         self.database = Database(database_url or f"sqlite:///{folder / 'counting.db'}")
@@ -34,17 +35,13 @@ class RunningService:
         self.metrics = Metrics()
         settings = Settings(home=folder)
         self.runner = ServiceRunner(
-            RunnerParts(
-                service=service,
-                settings=settings,
-                queue=service.queue(),
-                batch_size=10,
-                broker=self.broker,
-                database=self.database,
-                log=log_to(self.log_output, settings),
-                metrics=self.metrics,
-                gateway=gateway,
-            )
+            service=service,
+            settings=settings,
+            broker=self.broker,
+            database=self.database,
+            log=log_to(self.log_output, settings),
+            metrics=self.metrics,
+            gateway=gateway,
         )
 
     def send(self, *events: ThingHappened, body: bytes | None = None) -> None:
