@@ -6,8 +6,7 @@ noted; of an error that is not the project's own, it holds only the class and wh
 
 import logging
 import sys
-from collections.abc import Callable, Iterable
-from functools import partial
+import traceback
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -87,25 +86,18 @@ def log_delivery(log: Log, result: DeliveryResult) -> None:
 
 
 def _identity(result: DeliveryResult) -> dict[str, Any]:
-    event = result.event
-    if event is None:
+    if result.event is None:
         identity = Identity.of(result.delivery)
-        return {
-            "event_id": identity.id,
-            "event_type": identity.event_type,
-            "order_id": identity.subject,
-        }
-    return {"event_id": str(event.event_id), "event_type": event.type, "order_id": event.subject}
+        values = identity.id, identity.event_type, identity.subject
+    else:
+        values = str(result.event.event_id), result.event.type, result.event.subject
+    return dict(zip(("event_id", "event_type", "order_id"), values, strict=True))
 
 
 def _origin(error: BaseException) -> str:
     """Where an error was raised, such as `store.py:41`."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None:
-        return "an unknown place"
-    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "an unknown place"
 
 
 def _without_exception(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDict:
@@ -115,54 +107,43 @@ def _without_exception(_logger: WrappedLogger, _method: str, fields: EventDict) 
     return fields
 
 
-def _renderers(stream: TextIO, settings: Settings) -> Iterable[Processor]:
-    if settings.log_format != "console" and (settings.log_format or not stream.isatty()):
-        return [structlog.processors.JSONRenderer()]
-    paint = _paint if stream.isatty() else _plain
-    renderer = ConsoleRenderer(
-        columns=_columns(paint), sort_keys=False, exception_formatter=plain_traceback
-    )
-    return [partial(_columns_of_event, paint), renderer]
+def _renderers(stream: TextIO, settings: Settings) -> list[Processor]:
+    if settings.log_format == "console" or (not settings.log_format and stream.isatty()):
+        return _console_renderers(is_coloured=stream.isatty())
+    return [structlog.processors.JSONRenderer()]
 
 
-def _paint(text: str, colour: str) -> str:
-    return f"{colour}{text}{_RESET}" if colour else text
-
-
-def _plain(text: str, _colour: str) -> str:
-    return text
-
-
-def _columns_of_event(
-    paint: Callable[[str, str], str], _logger: WrappedLogger, _method: str, fields: EventDict
-) -> EventDict:
-    """Colour the event's name by the level of the line; lines without a service are aligned too."""
-    fields.setdefault("service", "")
-    fields["event"] = paint(f"{fields['event']:<10}", _LEVEL_COLOURS.get(fields["level"], ""))
-    return fields
-
-
-def _columns(paint: Callable[[str, str], str]) -> list[Column]:
-    """Time, service, event, type, order, what was done, and the other fields."""
+def _console_renderers(*, is_coloured: bool) -> list[Processor]:
+    """Columns for the time, service, event, type, order, what was done, and the other fields."""
     colours: dict[str, str] = {}
 
-    def service(key: str, value: object) -> str:
-        del key
+    def paint(text: str, colour: str) -> str:
+        return f"{colour}{text}{_RESET}" if is_coloured and colour else text
+
+    def prepare(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDict:
+        colour = _LEVEL_COLOURS.get(fields["level"], "")
+        fields["event"] = paint(f"{fields['event']:<10}", colour)
+        fields.setdefault("service", "")  # to align the other columns
+        if fields.get("attempt") == 1:
+            del fields["attempt"]
+        return {name: value for name, value in fields.items() if name not in _JSON_ONLY}
+
+    def colour_of(service: object) -> str:
         next_colour = _SERVICE_COLOURS[len(colours) % len(_SERVICE_COLOURS)]
-        return f" {paint(f'{value!s:<10}', colours.setdefault(str(value), next_colour))} "
+        return colours.setdefault(str(service), next_colour)
 
-    def attempt(key: str, value: object) -> str:
-        return "" if value == 1 else f"{paint(f'{key} {value}', _YELLOW)} "
-
-    return [
+    columns = [
         Column("timestamp", lambda _, value: paint(str(value)[11:23], _DIM)),
-        Column("service", service),
+        Column("service", lambda _, value: f" {paint(f'{value:<10}', colour_of(value))} "),
         Column("event", lambda _, value: f"{value} "),
         Column("event_type", lambda _, value: f"{value:<20}"),
         Column("order_id", lambda _, value: f"{value or '':<12} "),
         Column("did", lambda _, value: f"{value} "),
         Column("published", lambda _, value: f"{paint(f'→ {value}', _GREEN)} "),
-        Column("attempt", attempt),
-        *(Column(key, lambda _key, _value: "") for key in _JSON_ONLY),
+        Column("attempt", lambda _, value: f"{paint(f'attempt {value}', _YELLOW)} "),
         Column("", lambda key, value: f"{key}={value} "),
     ]
+    renderer = ConsoleRenderer(
+        columns=columns, sort_keys=False, exception_formatter=plain_traceback
+    )
+    return [prepare, renderer]

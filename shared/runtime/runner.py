@@ -26,7 +26,7 @@ from shared.runtime.retrying import retry_until_stopped
 from shared.runtime.service import AnyService
 from shared.runtime.service_settings import queue_of, service_settings_of
 from shared.runtime.settings import Settings
-from shared.runtime.watchdog import Step, Watchdog
+from shared.runtime.watchdog import Step
 from shared.storage.database import Database
 
 TAKE_SECONDS = 1.0
@@ -43,6 +43,8 @@ class ServiceRunner:
         concurrency: transactions at the same time; if more than 1, each has one delivery.
         gateway: what the service acts on outside its database; None if nothing.
         from_history: whether to begin a catch-up.
+        watchdog: what the threads that run handlers are doing.
+        deadline: seconds that a handler may take.
         failed: the error by which one of its threads ended; None if none did.
     """
 
@@ -62,6 +64,7 @@ class ServiceRunner:
         self.name = self.service.name
         self.queue = queue_of(self.service)
         self.log = self.log.bind(service=self.name)
+        self._bind = partial(self.broker.bind, self.queue)
         self._stopping = threading.Event()
         self._consumer: Consumer | None = None
         self._executor: ThreadPoolExecutor | None = None
@@ -75,6 +78,8 @@ class ServiceRunner:
             executor=self._executor,
             inbox_horizon=self.settings.inbox_horizon(),
         )
+        self.watchdog = self._reactor.watchdog
+        self.deadline = self.queue.deadline
         self._relay = Relay(
             self.database,
             self.broker.publisher(),
@@ -98,16 +103,6 @@ class ServiceRunner:
         self._threads = [worker, relay, self._thread("catch-up", self._catch_up.run)]
         self.metrics.watch_outbox(self.name, self.database)
         self.metrics.watch_consumer(self.name, lambda: self.is_consuming)
-
-    @property
-    def watchdog(self) -> Watchdog:
-        """What the threads that run handlers are doing."""
-        return self._reactor.watchdog
-
-    @property
-    def deadline(self) -> float:
-        """Seconds that a handler may take."""
-        return self.queue.deadline
 
     @property
     def is_consuming(self) -> bool:
@@ -206,9 +201,6 @@ class ServiceRunner:
         retry_until_stopped(
             attempt, on=(on,), never_on=(BrokerRefused,), stopping=self._stopping, log=self.log
         )
-
-    def _bind(self) -> None:
-        self.broker.bind(self.queue)
 
     def _consume(self) -> None:
         """React until stopped.

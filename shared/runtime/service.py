@@ -167,6 +167,6 @@ def require_consent(service: AnyService) -> None:
     if effects is not None:
         raise InvalidInput(
             f"{service.name} {effects}: with the history it would do so for every old event that "
-            f"it has not handled, as if the event happened now; to confirm: "
+            f"it has not handled, as if each happened now; to confirm: "
             f"shop run {service.name} --from-history --yes"
         )
