@@ -98,8 +98,10 @@ class CatchUp:
         if truncated is not None:
             self.log.warning("history is incomplete", reason=truncated.sentence)
         self.log.info("catching up", place=start, until=end)
-        wanted = EventFilter(topics=self.service.topics)
-        events = EventReader(self._history, wanted, start=start, end=end, tell=self._log_unreadable)
+        subscribed = EventFilter(topics=self.service.topics)
+        events = EventReader(
+            self._history, subscribed, start=start, end=end, tell=self._log_unreadable
+        )
         publisher = self.broker.publisher()
         sent = 0
         try:

@@ -122,15 +122,19 @@ def test_a_discard_is_recorded_once_and_found_by_the_suffix_of_its_id(database: 
     discard(database, "two-100_", "other")
 
     with database.read() as connection:
-        found = discards.find(connection, "100%", by_end=True)
+        record = discards.find(connection, "100%", by_end=True)
         assert discards.find(connection, "0_", by_end=True) is not None
         assert discards.find(connection, "three", by_end=True) is None
         assert discards.find(connection, "100%", by_end=False) is None
         assert discards.find(connection, "two-100_", by_end=False) is not None
 
-    assert found is not None
-    assert (found.letter_id, found.reason, found.discarded_by) == ("one-100%", "first", "jo@desk")
-    assert found.discarded_at is not None
+    assert record is not None
+    assert (record.letter_id, record.reason, record.discarded_by) == (
+        "one-100%",
+        "first",
+        "jo@desk",
+    )
+    assert record.discarded_at is not None
 
 
 def test_a_suffix_of_several_ids_finds_none(database: Database) -> None:

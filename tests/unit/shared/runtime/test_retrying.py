@@ -41,10 +41,10 @@ def retry(monkeypatch: pytest.MonkeyPatch) -> Retry:
 
 def failing(*errors: Exception) -> Callable[[], object]:
     """An attempt that raises these errors, one for each call, and then succeeds."""
-    left = iter(errors)
+    remaining = iter(errors)
 
     def attempt() -> None:
-        error = next(left, None)
+        error = next(remaining, None)
         if error is not None:
             raise error
 
