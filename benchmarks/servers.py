@@ -28,7 +28,7 @@ from shared.errors import BrokerUnavailable
 from shared.messaging.connect import broker_at
 from shared.messaging.rabbitmq.management import Management
 from shared.runtime.service_settings import topology
-from shared.runtime.settings import only, settings_for
+from shared.runtime.settings import settings_for, settings_override
 from shared.storage.database import Database
 from shared.storage.migrating import migrate
 from shop import registry
@@ -121,7 +121,7 @@ class Servers:
                 name.removeprefix("SHOP_").lower(): value
                 for name, value in place.environment.items()
             }
-            with only(**values):
+            with settings_override(**values):
                 _set_up(services)
             yield place
 

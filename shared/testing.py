@@ -1,4 +1,4 @@
-"""For people who test against the shop: what was published, and a stage to play services on.
+"""Test support for services: record published events, make example events, run services.
 
 with recording() as published:
     place_order(...)
@@ -28,53 +28,65 @@ E = TypeVar("E", bound=DomainEvent)
 
 @contextmanager
 def recording() -> Iterator[list[Any]]:
-    """The events that units of work in the block say, in their order, as they will be sent."""
-    published: list[Any] = []
+    """Record the events that units of work publish within the block, in their order.
+
+    Each has the correlation id and the causation id with which it is sent.
+    """
+    events: list[Any] = []
     write = outbox.write
 
     def write_and_record(
         connection: Any,  # noqa: ANN401 - passed on
         outgoing: Sequence[outbox.Outgoing],
-        **how: bool,
+        **options: bool,
     ) -> None:
-        write(connection, outgoing, **how)
-        published.extend(each.event for each in outgoing)
+        write(connection, outgoing, **options)
+        events.extend(each.event for each in outgoing)
 
     with mock.patch.object(outbox, "write", write_and_record):
-        yield published
+        yield events
 
 
 def example(contract: type[E], **changed: object) -> E:
-    """A new event like the first example that is kept of its contract.
+    """A new event with the fields of the first published example of its contract.
 
     Args:
-        changed: fields that are different.
+        changed: fields that are to differ.
 
     Raises:
-        IndexError: none is kept.
+        IndexError: the contract has no published example.
+        ValidationError: a changed field violates the contract.
     """
-    first = [*published.examples(wire_type(contract)).values()][0]  # noqa: RUF015 - no StopIteration
-    return contract.model_validate(first["data"] | changed)
+    data = list(published.examples(wire_type(contract)).values())[0]["data"]  # noqa: RUF015 - IndexError, not StopIteration
+    return contract.model_validate(data | changed)
 
 
 class Clock:
-    """A clock that stands still until it is turned."""
+    """A clock that changes only when `now` is set.
+
+    Attributes:
+        now: seconds since the epoch.
+    """
 
     def __init__(self, now: float = 1_800_000_000.0) -> None:
         self.now = now
 
     def __call__(self) -> float:
-        """Seconds since the epoch."""
+        """The time, in seconds since the epoch."""
         return self.now
 
 
 class Stage:
-    """Services on the embedded broker and SQLite, without threads: everything happens when told.
+    """Runs services on the embedded broker and SQLite, without threads, only when it is called.
 
     Args:
-        folder: an empty one, for the files.
-        services: who plays.
-        gateway: what services act on gateway their database, by the service's name.
+        folder: an empty folder for the files.
+        services: the services to run.
+        gateway: the gateways of services, by the service's name.
+
+    Attributes:
+        clock: the broker's clock; delayed messages are ready when it has been set forward.
+        databases: by the service's name.
     """
 
     def __init__(
@@ -93,57 +105,68 @@ class Stage:
         for name, service in self.services.items():
             migrate(self.databases[name], service.migrations)
         self._publisher = self.broker.publisher()
-        self._gateway = dict(gateway or {})
+        self._gateways = dict(gateway or {})
 
     @contextmanager
     def store(self, service: str) -> Iterator[Any]:
-        """A service's store, to look into."""
+        """A service's store, for reading."""
         database = self.databases[service]
         with database.read() as connection:
             yield self.services[service].store(connection, database)
 
     def publish(self, *events: DomainEvent, source: str = "elsewhere") -> None:
-        """Send events as any publisher would."""
+        """Publish events directly to the broker.
+
+        Args:
+            source: the name of the publishing service.
+        """
         self._publisher.publish([_message(event, source) for event in events])
 
     def play(self, *, turns: int = 100) -> list[DeliveryResult]:
-        """Relay and react until nothing is ready; what is delayed stays delayed.
+        """Send and handle events until no message is ready; delayed messages stay in the queue.
+
+        Args:
+            turns: times that each service may relay and react.
 
         Returns:
-            What was done with each delivery, in order.
+            The result of each delivery, in order.
 
         Raises:
-            AssertionError: it does not come to rest.
+            AssertionError: messages are still ready after so many turns.
         """
-        reacted: list[DeliveryResult] = []
+        results: list[DeliveryResult] = []
         for _ in range(turns):
-            before, sent = len(reacted), 0
+            handled, sent = len(results), 0
             for name in self.services:
                 sent += len(send_some(self.databases[name], self._publisher, source=name).rows)
-                reacted += self.react(name)
-            if len(reacted) == before and not sent:
-                return reacted
-        raise AssertionError(f"not at rest after {turns} turns")
+                results += self.react(name)
+            if len(results) == handled and not sent:
+                return results
+        raise AssertionError(f"messages are still ready after {turns} turns")
 
     def react(self, name: str) -> list[DeliveryResult]:
-        """Let one service take what is ready for it."""
+        """Let one service handle a batch of the messages that are ready for it.
+
+        Returns:
+            The result of each delivery, in order.
+        """
         service = self.services[name]
         reactor = Reactor(
             service=service,
             database=self.databases[name],
             retry=service.retry,
-            gateway=self._gateway.get(name),
+            gateway=self._gateways.get(name),
         )
         consumer = self.broker.consumer(name, prefetch=service.batch_size, slow_start=False)
         try:
-            reaction = reactor.react(consumer.take(service.batch_size, wait=0))
-            consumer.settle([each.settlement for each in reaction.reacted])
+            batch = reactor.react(consumer.take(service.batch_size, wait=0))
+            consumer.settle([each.settlement for each in batch.results])
         finally:
             consumer.close()
-        return reaction.reacted
+        return batch.results
 
     def close(self) -> None:
-        """Let go of all files."""
+        """Close all files."""
         self._publisher.close()
         self.broker.close()
         for database in self.databases.values():

@@ -11,8 +11,7 @@ def doctor(context: typer.Context, *, as_json: AsJson = False) -> None:
     """Check that broker, databases and topology are there, and say what to do."""
     from shared.errors import OperationFailed
     from shared.operations.doctor import check
-    from shared.runtime.settings import settings_for
-    from shared.runtime.setup import OPERATOR
+    from shared.runtime.settings import OPERATOR, settings_for
 
     everyone = services_of(context)
     seen = visible(everyone)

@@ -19,8 +19,7 @@ from shared.messaging.topology import dead_queue
 from shared.operations.console import database_of
 from shared.runtime.service import AnyService
 from shared.runtime.service_settings import topology
-from shared.runtime.settings import Settings, settings_for
-from shared.runtime.setup import OPERATOR
+from shared.runtime.settings import OPERATOR, Settings, settings_for
 from shared.storage import failures, outbox
 from shared.storage.database import DATABASE_ERRORS, Database
 from shared.storage.migrating import is_current

@@ -1,1 +1,1 @@
-"""What every process does alike, so that a service is a page of domain code."""
+"""What every service process does, so that a service holds domain code only."""

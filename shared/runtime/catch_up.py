@@ -1,12 +1,11 @@
-"""Old events, brought to one service's queue again: a person's replay, and a service's catching up.
+"""The catch-up of a service: the events of the history that precede its queue are sent to it.
 
-They go through `replays` with low priority, so that live events go first, and retry, dead letters
-and batches are the ordinary ones. What the service has handled before is a duplicate to it.
+They go through the exchange `replays` with low priority, so that the service handles new events
+first; retry, dead letters and batches are as usual. An event that it has handled is a duplicate.
 """
 
 import threading
-
-from tenacity import Retrying, retry_if_exception, wait_random_exponential
+from dataclasses import dataclass
 
 from shared.errors import BrokerRefused, BrokerUnavailable
 from shared.history.copying import copy
@@ -16,123 +15,115 @@ from shared.messaging.ports.broker import Broker
 from shared.messaging.ports.history import HistoryReader
 from shared.messaging.topology import Queue
 from shared.runtime.logs import Log
+from shared.runtime.retrying import retry_until_stopped
 from shared.runtime.service import AnyService
 from shared.storage import checkpoints
 from shared.storage.checkpoints import Checkpoint
 from shared.storage.database import DATABASE_ERRORS, Database
 
-TELL_EVERY = 20
-"""Windows between two lines in the log."""
+LOG_EVERY = 20
+"""Windows between two log lines about the progress."""
 
 
+@dataclass(eq=False)
 class CatchUp:
-    """Brings a service what happened before it was there, once; for a thread of its own.
+    """Sends a service the events that precede its queue, once; `run` is for a thread of its own.
 
-    Its queue is bound before the end of the history is noted: what comes after the one comes by
-    the other. Its place is kept after the broker's confirms, so it goes on where it was.
+    The queue is bound before the end of the history is read, so each event arrives by the binding
+    or by the catch-up. The checkpoint is written after the broker's confirms: a catch-up that was
+    interrupted continues where it stopped.
 
-    Args:
-        is_wanted: whether to begin; what was begun is ended in any case.
+    Attributes:
+        is_wanted: whether to begin a catch-up; one that was begun is finished in any case.
     """
 
-    def __init__(  # noqa: PLR0913 - its parts, given by the composition root
-        self,
-        service: AnyService,
-        queue: Queue,
-        *,
-        broker: Broker,
-        database: Database,
-        log: Log,
-        is_wanted: bool,
-    ) -> None:
-        self._service = service
-        self._queue = queue
-        self._broker = broker
-        self._database = database
-        self._log = log
-        self._is_wanted = is_wanted
-        self._history: HistoryReader = broker.history()
+    service: AnyService
+    queue: Queue
+    broker: Broker
+    database: Database
+    log: Log
+    is_wanted: bool
+
+    def __post_init__(self) -> None:
+        self.log = self.log.bind(task="catch-up")
+        self._history: HistoryReader = self.broker.history()
         self._stopping = threading.Event()
 
     def run(self) -> None:
-        """Bring it; what is away is waited for."""
-        patiently = Retrying(
-            retry=retry_if_exception(_may_pass),
-            wait=wait_random_exponential(multiplier=0.5, max=30),
-            sleep=self._pause,
-            stop=lambda _: self._stopping.is_set(),
-            before_sleep=lambda state: self._log.warning(
-                "catching up waits",
-                error=type(state.outcome and state.outcome.exception()).__name__,
-            ),
-            retry_error_callback=lambda _: None,
+        """Send the events, and return when all are sent, none are wanted, or it is stopped.
+
+        While the broker or the database is away, it tries again.
+
+        Raises:
+            BrokerRefused: the broker refuses this service.
+        """
+        retry_until_stopped(
+            self._catch_up,
+            on=(BrokerUnavailable, *DATABASE_ERRORS),
+            never_on=(BrokerRefused,),
+            stopping=self._stopping,
+            log=self.log,
         )
-        patiently(self._once)
 
     def stop(self) -> None:
-        """End after the window that is under way."""
+        """Make `run` return after the current window."""
         self._stopping.set()
         self._history.close()
 
-    def _once(self) -> None:
+    def _catch_up(self) -> None:
         if self._stopping.is_set():
             return
-        place = self._place()
-        if place is not None and not place.is_complete:
-            self._bring(place)
+        checkpoint = self._checkpoint()
+        if checkpoint is not None and not checkpoint.is_complete:
+            self._send_from(checkpoint)
 
-    def _place(self) -> Checkpoint | None:
-        with self._database.read() as connection:
-            place = checkpoints.find(connection)
+    def _checkpoint(self) -> Checkpoint | None:
+        """The checkpoint, a new one if the catch-up is to begin, or None if there is none to do."""
+        with self.database.read() as connection:
+            checkpoint = checkpoints.find(connection)
             finished_at = checkpoints.completed_at(connection)
-        if finished_at is not None and self._is_wanted:
-            self._log.info("caught up before, nothing to do", at=finished_at.isoformat())
-        if place is not None or not self._is_wanted:
-            return place
-        self._broker.bind(self._queue)
+        if finished_at is not None and self.is_wanted:
+            self.log.info("catch-up already finished", at=finished_at.isoformat())
+        if checkpoint is not None or not self.is_wanted:
+            return checkpoint
+        self.broker.bind(self.queue)
         end = self._history.end()
-        with self._database.begin() as connection:
-            checkpoints.begin(connection, self._database, until=end)
+        with self.database.begin() as connection:
+            checkpoints.begin(connection, self.database, until=end)
         return Checkpoint(0, end, is_complete=False)
 
-    def _bring(self, place: Checkpoint) -> None:
-        left = truncated_history(self._history) if place.position == 0 else None
-        if left is not None:
-            self._log.warning("not all there was will come", reason=left.sentence)
-        self._log.info("catching up", place=place.position, until=place.until)
-        wanted = EventFilter(topics=self._service.topics)
-        reading = EventReader(
-            self._history, wanted, start=place.position, end=place.until, tell=self._skipped
+    def _send_from(self, checkpoint: Checkpoint) -> None:
+        start, end = checkpoint.position, checkpoint.until
+        truncated = truncated_history(self._history) if start == 0 else None
+        if truncated is not None:
+            self.log.warning("history is incomplete", reason=truncated.sentence)
+        self.log.info("catching up", place=start, until=end)
+        subscribed = EventFilter(topics=self.service.topics)
+        events = EventReader(
+            self._history, subscribed, start=start, end=end, tell=self._log_unreadable
         )
-        publisher = self._broker.publisher()
+        publisher = self.broker.publisher()
         sent = 0
         try:
-            for number, copied in enumerate(copy(reading, publisher, to=self._service.name), 1):
-                sent += copied.number
-                self._keep(copied.place)
-                if number % TELL_EVERY == 0:
-                    self._log.info("catching up", place=copied.place, until=place.until)
+            for number, window in enumerate(copy(events, publisher, to=self.service.name), 1):
+                sent += window.number
+                self._advance(window.place)
+                if number % LOG_EVERY == 0:
+                    self.log.info("catching up", place=window.place, until=end)
                 if self._stopping.is_set():
                     return
         finally:
             publisher.close()
         if not self._stopping.is_set():
-            with self._database.begin() as connection:
+            with self.database.begin() as connection:
                 checkpoints.complete(connection)
-            self._log.info("caught up", brought=sent, unreadable=reading.unreadable)
+            self.log.info("catch-up finished", sent=sent, unreadable=events.unreadable)
 
-    def _keep(self, place: int) -> None:
-        with self._database.begin() as connection:
+    def _advance(self, place: int) -> None:
+        with self.database.begin() as connection:
             checkpoints.advance(connection, place)
 
-    def _skipped(self, message: Unreadable) -> None:
-        self._log.warning("unreadable, skipped", event_id=message.which, reason=message.reason)
-
-    def _pause(self, seconds: float) -> None:
-        self._stopping.wait(seconds)
-
-
-def _may_pass(error: BaseException) -> bool:
-    if isinstance(error, BrokerRefused):
-        return False
-    return isinstance(error, (BrokerUnavailable, *DATABASE_ERRORS))
+    def _log_unreadable(self, message: Unreadable) -> None:
+        self.log.warning(
+            "unreadable message skipped", event_id=message.which, reason=message.reason
+        )

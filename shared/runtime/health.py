@@ -1,7 +1,8 @@
-"""/healthz, /readyz and /metrics for whoever watches the process.
+"""The HTTP server of a process: /healthz, /readyz and /metrics.
 
-/healthz answers 200 while the process's threads live; /readyz while the database answers and the
-broker has the consumer registered; otherwise 503 and a line for each thing that is wrong.
+/healthz answers 200 while the threads of the process are alive. /readyz answers 200 while the
+database answers and the broker has the consumer registered. Otherwise they answer 503, with one
+line for each problem.
 """
 
 import threading
@@ -18,25 +19,25 @@ Problems = Callable[[], list[str]]
 def serve(
     host: str, port: int, *, health: Problems, readiness: Problems, registry: CollectorRegistry
 ) -> ThreadingHTTPServer:
-    """Answer on a port, from a thread of its own, until `shutdown` is called.
+    """Serve on a port, from a thread of its own, until `shutdown` is called.
 
     Args:
-        port: 0 for any that is free.
-        health: what is wrong with the process itself.
-        readiness: what keeps it from doing its work.
+        port: 0 for any free port.
+        health: the problems of the process itself.
+        readiness: the problems that keep the process from working.
 
     Raises:
         InvalidInput: the port cannot be used.
     """
 
-    class Answering(BaseHTTPRequestHandler):
+    class RequestHandler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if self.path == "/metrics":
                 self._answer(200, generate_latest(registry), CONTENT_TYPE_LATEST)
             elif self.path in ("/healthz", "/readyz"):
                 problems = health() if self.path == "/healthz" else readiness()
-                told = "\n".join(problems or ["ok"])
-                self._answer(503 if problems else 200, told.encode() + b"\n", "text/plain")
+                body = "\n".join(problems or ["ok"]) + "\n"
+                self._answer(503 if problems else 200, body.encode(), "text/plain")
             else:
                 self._answer(404, b"there are /healthz, /readyz and /metrics\n", "text/plain")
 
@@ -48,10 +49,10 @@ def serve(
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """A scrape every few seconds is no news."""
+            """Log nothing: requests come every few seconds."""
 
     try:
-        server = ThreadingHTTPServer((host, port), Answering)
+        server = ThreadingHTTPServer((host, port), RequestHandler)
     except OSError as error:
         raise InvalidInput(
             f"SHOP_HTTP_PORT: {host}:{port} cannot be used ({error.strerror}); choose another"

@@ -1,53 +1,44 @@
-"""Logs: an event name and fields; JSON for machines, aligned and coloured columns for people.
+"""Logs: an event name and fields, as JSON for machines or as coloured columns for people.
 
-No line holds an address or a mail: reactions log ids and what the handler said that it did.
+No line holds an address or a mail: a line about a delivery holds ids, types, and what the handler
+noted; of an error that is not the project's own, it holds only the class and where it was raised.
 """
 
 import logging
 import sys
-from collections.abc import Callable
+import traceback
 from pathlib import Path
 from typing import Any, TextIO
+
+import structlog
+from structlog.dev import Column, ConsoleRenderer, plain_traceback
+from structlog.stdlib import ProcessorFormatter, add_logger_name
+from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 from shared.errors import ShopError
 from shared.messaging.identity import Identity
 from shared.messaging.ports.consumer import Outcome
 from shared.runtime.reactor import DeliveryResult
 from shared.runtime.settings import Settings
-from shared.storage import failures
-
-# structlog does without Rich where there is none; where there is, it loads it for a console that is
-# not used here, which is 5 MB in each service's memory and 45 ms of the processor at its start.
-_rich = sys.modules.get("rich")
-sys.modules["rich"] = None  # type: ignore[assignment]
-import structlog  # noqa: E402 - see above
-from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger  # noqa: E402
-
-del sys.modules["rich"]
-if _rich is not None:
-    sys.modules["rich"] = _rich
 
 Log = FilteringBoundLogger
 
-_COLOURS = tuple(f"\x1b[{code}m" for code in (36, 35, 34, 32, 33, 96, 95, 94))
-_LEVELS = {"warning": "\x1b[33m", "error": "\x1b[31m"}
-_DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
-_COLUMNS = ("service", "level", "event", "event_type", "order_id")
-_MACHINES_ONLY = ("event_id", "timestamp", "correlation_id")
+_SERVICE_COLOURS = tuple(f"\x1b[{code}m" for code in (36, 35, 34, 32, 33, 96, 95, 94))
+_DIM, _RED, _GREEN, _YELLOW, _RESET = "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"
+_LEVEL_COLOURS = {"warning": _YELLOW, "error": _RED}
+_JSON_ONLY = ("level", "event_id", "correlation_id")
+
+_timestamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
 
 
 def log_to(stream: TextIO, settings: Settings) -> Log:
-    """The log of this process, written to a stream in the form that fits it."""
-    for_people = settings.log_format == "console" or (not settings.log_format and stream.isatty())
-    last: Processor = (
-        _Columns(is_coloured=stream.isatty()) if for_people else structlog.processors.JSONRenderer()
-    )
+    """A log that writes to a stream, as `settings.log_format` says."""
     logger: Log = structlog.wrap_logger(
         structlog.WriteLogger(stream),
         processors=[
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            last,
+            _timestamp,
+            *_renderers(stream, settings),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(settings.log_level),
         cache_logger_on_first_use=True,
@@ -55,109 +46,104 @@ def log_to(stream: TextIO, settings: Settings) -> Log:
     return logger
 
 
-def log_reaction(log: Log, reacted: DeliveryResult, *, dies: bool) -> None:
-    """One line on what was done with one delivery.
-
-    Args:
-        dies: it was the last attempt that the broker allows.
-    """
-    delivery, error = reacted.delivery, reacted.error
-    about: dict[str, Any] = _which(reacted) | {"attempt": delivery.attempt}
-    if delivery.replays:
-        about["replays"] = delivery.replays
-    if error is not None:
-        name, message, _ = failures.describe(error)
-        known = isinstance(error, ShopError)
-        about |= {"error": name, "reason": message if known else f"at {_where(error)}"}
-        if reacted.outcome is Outcome.DEAD or dies:
-            log.error("dead", **about)
-        else:
-            log.warning("failed, will retry", **about)
-    elif reacted.outcome is Outcome.REQUEUE:
-        log.info("handed back", **about)
-    else:
-        about |= {"did": ", ".join(reacted.notes)} if reacted.notes else {}
-        about |= {"published": ", ".join(reacted.published)} if reacted.published else {}
-        log.info("duplicate" if reacted.duplicate else "handled", **about)
-
-
-def _which(reacted: DeliveryResult) -> dict[str, Any]:
-    event = reacted.event
-    if event is None:
-        identity = Identity.of(reacted.delivery)
-        which = identity.id, identity.event_type, identity.subject
-    else:
-        which = str(event.event_id), event.type, event.subject
-    return dict(zip(("event_id", "event_type", "order_id"), which, strict=True))
-
-
-def _where(error: BaseException) -> str:
-    """The innermost place of an error, such as `store.py:41`."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None:
-        return "an unknown place"
-    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
-
-
-class _Columns:
-    """Renders a line for a person: time, service, what, type, order, and the rest."""
-
-    def __init__(self, *, is_coloured: bool) -> None:
-        self._colours: dict[str, int] = {}
-        self._paint: Callable[[str, str], str] = (
-            (lambda text, colour: f"{colour}{text}{_PLAIN}")
-            if is_coloured
-            else (lambda text, _: text)
+def process_log(settings: Settings) -> Log:
+    """The log of a process, on standard output, with the warnings and errors of libraries."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setLevel(settings.log_level.upper())
+    handler.setFormatter(
+        ProcessorFormatter(
+            foreign_pre_chain=[structlog.processors.add_log_level, add_logger_name, _timestamp],
+            processors=[
+                ProcessorFormatter.remove_processors_meta,
+                _without_exception,
+                *_renderers(sys.stdout, settings),
+            ],
         )
-
-    def __call__(self, logger: WrappedLogger, method: str, line: EventDict) -> str:
-        del logger, method
-        level = str(line.get("level", ""))
-        service = str(line.get("service", ""))
-        parts = [
-            self._paint(str(line.get("timestamp", ""))[11:23], _DIM),
-            self._paint(f"{service:<10}", self._colour_of(service)),
-            self._paint(f"{line.get('event', '')!s:<10}", _LEVELS.get(level, "")),
-        ]
-        if line.get("event_type"):
-            parts.append(f"{line['event_type']:<20} {line.get('order_id') or '':<12}")
-        parts += self._rest(line)
-        return "  ".join(parts).rstrip()
-
-    def _colour_of(self, service: str) -> str:
-        """The next that nobody has yet, while there is one."""
-        taken = self._colours.setdefault(service, len(self._colours))
-        return _COLOURS[taken % len(_COLOURS)]
-
-    def _rest(self, line: EventDict) -> list[str]:
-        told = []
-        if line.get("did"):
-            told.append(str(line["did"]))
-        if line.get("published"):
-            told.append(self._paint(f"→ {line['published']}", "\x1b[32m"))
-        if line.get("attempt", 1) != 1:
-            told.append(self._paint(f"attempt {line['attempt']}", _LEVELS["warning"]))
-        known = {*_COLUMNS, *_MACHINES_ONLY, "did", "published", "attempt"}
-        told += [f"{name}={value}" for name, value in line.items() if name not in known]
-        return told
+    )
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    return log_to(sys.stdout, settings)
 
 
-class _Forwarding(logging.Handler):
-    """What a library says through the standard library's logging, as a line of ours."""
+def log_delivery(log: Log, result: DeliveryResult) -> None:
+    """Log what was done with one delivery, in one line."""
+    delivery, error = result.delivery, result.error
+    fields: dict[str, Any] = _identity(result) | {"attempt": delivery.attempt}
+    if delivery.replays:
+        fields["replays"] = delivery.replays
+    if error is not None:
+        fields["error"] = type(error).__name__
+        fields["reason"] = str(error) if isinstance(error, ShopError) else f"at {_origin(error)}"
+    fields |= {"did": ", ".join(result.notes)} if result.notes else {}
+    fields |= {"published": ", ".join(result.published)} if result.published else {}
+    if result.is_dead:
+        log.error("dead", **fields)
+    elif result.outcome is Outcome.RETRY:
+        log.warning("failed, will retry", **fields)
+    elif result.outcome is Outcome.REQUEUE:
+        log.info("requeued", **fields)
+    else:
+        log.info("duplicate" if result.duplicate else "handled", **fields)
 
-    def __init__(self, log: Log) -> None:
-        super().__init__(logging.WARNING)
-        self._log = log
 
-    def emit(self, record: logging.LogRecord) -> None:
-        say = self._log.error if record.levelno >= logging.ERROR else self._log.warning
-        say(record.getMessage(), logger=record.name)
+def _identity(result: DeliveryResult) -> dict[str, Any]:
+    if result.event is None:
+        identity = Identity.of(result.delivery)
+        values = identity.id, identity.event_type, identity.subject
+    else:
+        values = str(result.event.event_id), result.event.type, result.event.subject
+    return dict(zip(("event_id", "event_type", "order_id"), values, strict=True))
 
 
-def standard_log(settings: Settings) -> Log:
-    """The log of a process, on standard output, with what libraries have to say in it."""
-    log = log_to(sys.stdout, settings)
-    logging.basicConfig(handlers=[_Forwarding(log)], level=logging.WARNING, force=True)
-    return log
+def _origin(error: BaseException) -> str:
+    """Where an error was raised, such as `store.py:41`."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "an unknown place"
+
+
+def _without_exception(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDict:
+    """Drop the exception of a library's log record: its message may quote personal data."""
+    fields.pop("exc_info", None)
+    fields.pop("stack_info", None)
+    return fields
+
+
+def _renderers(stream: TextIO, settings: Settings) -> list[Processor]:
+    if settings.log_format == "console" or (not settings.log_format and stream.isatty()):
+        return _console_renderers(is_coloured=stream.isatty())
+    return [structlog.processors.JSONRenderer()]
+
+
+def _console_renderers(*, is_coloured: bool) -> list[Processor]:
+    """Columns for the time, service, event, type, order, what was done, and the other fields."""
+    colours: dict[str, str] = {}
+
+    def paint(text: str, colour: str) -> str:
+        return f"{colour}{text}{_RESET}" if is_coloured and colour else text
+
+    def prepare(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDict:
+        colour = _LEVEL_COLOURS.get(fields["level"], "")
+        fields["event"] = paint(f"{fields['event']:<10}", colour)
+        fields.setdefault("service", "")  # to align the other columns
+        if fields.get("attempt") == 1:
+            del fields["attempt"]
+        return {name: value for name, value in fields.items() if name not in _JSON_ONLY}
+
+    def colour_of(service: object) -> str:
+        next_colour = _SERVICE_COLOURS[len(colours) % len(_SERVICE_COLOURS)]
+        return colours.setdefault(str(service), next_colour)
+
+    columns = [
+        Column("timestamp", lambda _, value: paint(str(value)[11:23], _DIM)),
+        Column("service", lambda _, value: f" {paint(f'{value:<10}', colour_of(value))} "),
+        Column("event", lambda _, value: f"{value} "),
+        Column("event_type", lambda _, value: f"{value:<20}"),
+        Column("order_id", lambda _, value: f"{value or '':<12} "),
+        Column("did", lambda _, value: f"{value} "),
+        Column("published", lambda _, value: f"{paint(f'→ {value}', _GREEN)} "),
+        Column("attempt", lambda _, value: f"{paint(f'attempt {value}', _YELLOW)} "),
+        Column("", lambda key, value: f"{key}={value} "),
+    ]
+    renderer = ConsoleRenderer(
+        columns=columns, sort_keys=False, exception_formatter=plain_traceback
+    )
+    return [prepare, renderer]

@@ -4,6 +4,7 @@ Source: names and units follow https://prometheus.io/docs/practices/naming/
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
@@ -19,73 +20,61 @@ _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
 
 
 class Metrics:
-    """Counts what services do; each metric is labelled with the service."""
+    """Counts what services do; every metric is labelled with the service."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        by_service = ("service",)
         by_type = ("service", "event_type")
+        counter = partial(Counter, registry=self.registry)
+        histogram = partial(Histogram, labelnames=by_service, registry=self.registry)
+        gauge = partial(Gauge, labelnames=by_service, registry=self.registry)
 
-        def counter(name: str, documentation: str, labels: tuple[str, ...] = by_type) -> Counter:
-            return Counter(f"shop_events_{name}", documentation, labels, registry=self.registry)
-
-        self.published = counter("published", "Events confirmed by the broker.", ("service",))
-        self.refused = counter("refused", "Events the broker will never take.", ("service",))
-        self.handled = counter("handled", "Events whose effects were committed.")
-        self.duplicate = counter("duplicate", "Events that had been handled before.")
-        self.retried = counter("retried", "Failed attempts that will be repeated.")
-        self.dead = counter("dead", "Events that went to the dead queue.")
-        self.batch_size = Histogram(
-            "shop_batch_size",
-            "Deliveries taken at once.",
-            ("service",),
-            buckets=_SIZES,
-            registry=self.registry,
+        self.published = counter("shop_events_published", "Confirmed by the broker.", by_service)
+        self.rejected = counter("shop_events_rejected", "Rejected by the broker.", by_service)
+        self.handled = counter("shop_events_handled", "Effects were committed.", by_type)
+        self.duplicate = counter("shop_events_duplicate", "Had been handled before.", by_type)
+        self.retried = counter("shop_events_retried", "Attempts to be repeated.", by_type)
+        self.dead = counter("shop_events_dead", "Went to the dead queue.", by_type)
+        self.batch_size = histogram("shop_batch_size", "Deliveries in a batch.", buckets=_SIZES)
+        self.seconds = histogram(
+            "shop_handling_seconds", "From taking a batch to its last outcome.", buckets=_SECONDS
         )
-        self.seconds = Histogram(
-            "shop_handling_seconds",
-            "From taking a batch to its last outcome.",
-            ("service",),
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
-        self.consuming = Gauge(
-            "shop_consuming",
-            "1 while the broker has the consumer registered.",
-            ("service",),
-            registry=self.registry,
-        )
+        self.consuming = gauge("shop_consuming", "1 while the broker has the consumer registered.")
 
     def watch_outbox(self, service: str, database: Database) -> None:
-        """Report depth and age of a service's outbox whenever somebody asks."""
+        """Report the backlog of a service's outbox, which is read at each scrape."""
         self.registry.register(_OutboxCollector(service, database))
 
     def watch_consumer(self, service: str, is_consuming: Callable[[], bool]) -> None:
-        """Report whether a service's consumer is registered whenever somebody asks."""
+        """Report whether a service's consumer is registered, which is read at each scrape."""
         self.consuming.labels(service).set_function(lambda: float(is_consuming()))
 
-    def reaction(self, service: str, reaction: BatchResult) -> None:
-        """Count what was done with all that was taken."""
-        self.batch_size.labels(service).observe(len(reaction.reacted))
-        self.seconds.labels(service).observe(reaction.seconds)
+    def count_sent(self, service: str, sent: int, rejected: int) -> None:
+        """Count events that the relay sent, and events that the broker rejected."""
+        self.published.labels(service).inc(sent)
+        self.rejected.labels(service).inc(rejected)
 
-    def reacted(self, service: str, reacted: DeliveryResult, *, dies: bool) -> None:
-        """Count what was done with one delivery.
+    def count_batch(self, service: str, batch: BatchResult) -> None:
+        """Count a batch, its size and how long it took."""
+        self.batch_size.labels(service).observe(len(batch.results))
+        self.seconds.labels(service).observe(batch.seconds)
 
-        Args:
-            dies: it was the last attempt that the broker allows.
-        """
-        counted = self._counter(reacted, dies=dies)
-        if counted is not None:
-            # A type that a stranger made up must not become a time series of its own.
-            known = reacted.event.type if reacted.event and reacted.event.topic else "unknown"
-            counted.labels(service, known).inc()
+    def count_delivery(self, service: str, result: DeliveryResult) -> None:
+        """Count what was done with one delivery; one that is requeued is not counted."""
+        counter = self._counter(result)
+        if counter is not None:
+            # An unknown type must not create a time series of its own.
+            event = result.event
+            event_type = event.type if event and event.topic else "unknown"
+            counter.labels(service, event_type).inc()
 
-    def _counter(self, reacted: DeliveryResult, *, dies: bool) -> Counter | None:
-        if reacted.outcome is Outcome.DONE:
-            return self.duplicate if reacted.duplicate else self.handled
-        if reacted.outcome is Outcome.DEAD or dies:
+    def _counter(self, result: DeliveryResult) -> Counter | None:
+        if result.outcome is Outcome.DONE:
+            return self.duplicate if result.duplicate else self.handled
+        if result.is_dead:
             return self.dead
-        return self.retried if reacted.outcome is Outcome.RETRY else None
+        return self.retried if result.outcome is Outcome.RETRY else None
 
 
 class _OutboxCollector(Collector):
@@ -94,19 +83,19 @@ class _OutboxCollector(Collector):
         self._database = database
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
-        # Told apart by their label, so each service may register its own.
+        # The registry allows a metric only once; the collectors differ in their label.
         return ()
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         try:
             with self._database.read() as connection:
-                found = outbox.backlog(connection)
+                backlog = outbox.backlog(connection)
         except DATABASE_ERRORS:
-            return  # no figure is better than a wrong one; /readyz says that the database is away
+            return  # no value is better than a wrong one; /readyz reports the database
         for name, documentation, value in (
-            ("shop_outbox_depth", "Events committed and not sent yet.", found.depth),
-            ("shop_outbox_age_seconds", "How long the oldest of them waits.", found.age),
-            ("shop_outbox_refused", "Events that the broker will never take.", found.rejected),
+            ("shop_outbox_depth", "Events committed and not sent yet.", backlog.depth),
+            ("shop_outbox_age_seconds", "Age of the oldest of them.", backlog.age),
+            ("shop_outbox_rejected", "Events rejected by the broker.", backlog.rejected),
         ):
             family = GaugeMetricFamily(name, documentation, labels=["service"])
             family.add_metric([self._service], value)

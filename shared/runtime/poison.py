@@ -1,69 +1,75 @@
-"""Which deliveries may end the process that handles them.
+"""Which deliveries are possible poison messages, which end the process that handles them.
 
-One that was delivered before, with neither success nor failure on record, was held by
-a process that ended. It may have ended it; so may a neighbour. Each is handled while nothing else
-is held, so a message that kills its process takes no neighbour to the dead queue with it.
+A message that was delivered before, and of which neither a success nor a failure is recorded, was
+held by a process that ended. That message may have ended the process, or another one that it held
+may have. So each of them is handled while nothing else is held: if it ends the process again, it
+costs no other message an attempt.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
+from shared.errors import DependencyUnavailable
 from shared.messaging.identity import Identity
 from shared.messaging.ports.consumer import Delivery
+from shared.runtime.attempts import failure_of
 from shared.storage import failures, inbox
-from shared.storage.database import Database
+from shared.storage.database import DATABASE_ERRORS, Database
 
-
-class _Unexplained(NamedTuple):
-    delivery: Delivery
-    identity: Identity
-    known: int
+_PROCESS_ENDED = failures.ErrorDescription(
+    "ProcessEnded", "the process ended, or lost the broker, while it held this message", ""
+)
 
 
 def possible_poison(database: Database, deliveries: Sequence[Delivery]) -> list[Delivery]:
-    """The possible poison messages among deliveries; each stays one until it is put on record."""
-    return [each.delivery for each in _unexplained(database, deliveries)]
+    """The possible poison messages among deliveries, until `record_ended_attempts` is called.
+
+    Raises:
+        DependencyUnavailable: the database is away.
+    """
+    try:
+        return [delivery for delivery, _ in _with_recorded_attempts(database, deliveries)]
+    except DATABASE_ERRORS as error:
+        raise DependencyUnavailable("earlier attempts could not be read") from error
 
 
-def put_on_record(database: Database, suspect: Delivery, *, most: int) -> None:
-    """Keep what came of a suspect's attempts so far, now that it is handled alone.
+def record_ended_attempts(database: Database, delivery: Delivery, *, max_attempts: int) -> None:
+    """Record that the earlier attempts at a possible poison message ended the process.
 
-    Not earlier: the others of a batch are requeued, and must be possible poison again then.
+    To be called when it is about to be handled alone, not earlier: the other possible poison
+    messages of its batch are requeued, and must be recognised when they are delivered again.
 
     Args:
-        most: attempts that the queue allows; what says that it had more is not believed.
+        max_attempts: attempts that the queue allows; a higher count of the delivery is not trusted.
+
+    Raises:
+        DependencyUnavailable: the database is away.
     """
-    for each in _unexplained(database, [suspect]):
-        with database.begin() as connection:
-            for attempt in range(each.known + 1, min(suspect.attempt, most + 1)):
-                failures.record(connection, _ended(each, attempt))
+    try:
+        for _, recorded in _with_recorded_attempts(database, [delivery]):
+            with database.begin() as connection:
+                for attempt in range(recorded + 1, min(delivery.attempt, max_attempts + 1)):
+                    failure = failure_of(
+                        delivery, _PROCESS_ENDED, attempt=attempt, outcome=failures.RETRIED
+                    )
+                    failures.record(connection, failure)
+    except DATABASE_ERRORS as error:
+        raise DependencyUnavailable("earlier attempts could not be recorded") from error
 
 
-def _unexplained(database: Database, deliveries: Sequence[Delivery]) -> list[_Unexplained]:
-    """Those neither handled nor failed as often as delivered, and how often they failed."""
-    again = [(Identity.of(each), each) for each in deliveries if each.attempt > 1]
-    if not again:
+def _with_recorded_attempts(
+    database: Database, deliveries: Sequence[Delivery]
+) -> list[tuple[Delivery, int]]:
+    """The possible poison messages, each with the number of its recorded attempts."""
+    redelivered = [(Identity.of(each), each) for each in deliveries if each.attempt > 1]
+    if not redelivered:
         return []
     with database.read() as connection:
-        handled = inbox.outcomes(connection, [each.id for each, _ in again if each.envelope])
-        recorded = failures.attempt_counts(connection, [each.id for each, _ in again])
+        event_ids = [identity.id for identity, _ in redelivered if identity.envelope]
+        handled = inbox.outcomes(connection, event_ids)
+        attempts = failures.attempt_counts(connection, [identity.id for identity, _ in redelivered])
     return [
-        _Unexplained(each, identity, known)
-        for identity, each in again
-        if (known := recorded.get((identity.id, each.replays), 0)) < each.attempt - 1
+        (delivery, recorded)
+        for identity, delivery in redelivered
+        if (recorded := attempts.get((identity.id, delivery.replays), 0)) < delivery.attempt - 1
         and not (identity.envelope and identity.id in handled)
     ]
-
-
-def _ended(suspect: _Unexplained, attempt: int) -> failures.Failure:
-    return failures.Failure(
-        event_id=suspect.identity.id,
-        event_type=suspect.identity.event_type,
-        subject=suspect.identity.subject,
-        attempt=attempt,
-        replays=suspect.delivery.replays,
-        outcome=failures.RETRIED,
-        error="ProcessEnded",
-        message="the process ended, or lost the broker, while it held this message",
-        traceback="",
-    )

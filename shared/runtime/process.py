@@ -1,7 +1,8 @@
-"""A process: services at work under one supervisor, from the first line to the exit code.
+"""A service process: services under one supervisor, from start to exit code.
 
-It stops on SIGTERM and SIGINT within its grace. It ends by itself when a thread dies (exit code 1)
-or when a handler exceeds its deadline (exit code 70), to be restarted by whoever started it.
+It stops on SIGTERM and SIGINT within its grace period. It also ends when one of its threads ends
+(exit code 1) or when a handler exceeds its deadline (exit code 70); its supervisor in the operating
+system or the container engine is to restart it.
 """
 
 import gc
@@ -11,6 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from http.server import ThreadingHTTPServer
 from typing import Any
 
 from shared.errors import ShopError
@@ -18,33 +20,38 @@ from shared.messaging.connect import broker_at
 from shared.messaging.identity import Identity
 from shared.messaging.ports.broker import Broker
 from shared.runtime import health
-from shared.runtime.logs import Log, standard_log
+from shared.runtime.logs import Log, process_log
 from shared.runtime.metrics import Metrics
-from shared.runtime.runner import Listener, RunnerParts, ServiceRunner
+from shared.runtime.runner import Listener, ServiceRunner
 from shared.runtime.service import AnyService, require_consent
-from shared.runtime.service_settings import queue_of, service_settings_of
+from shared.runtime.service_settings import service_settings_of
 from shared.runtime.settings import Settings, settings_for
+from shared.runtime.watchdog import Step
 from shared.storage import failures
 from shared.storage.database import Database
 
-LOOK_EVERY = 0.2
+CHECK_SECONDS = 0.2
+EXIT_FAILED = 1
 EXIT_HUNG = 70
 """EX_SOFTWARE of sysexits.h."""
 
 Signals = queue.SimpleQueue[int]
-"""What asked to stop. A signal handler interrupts the very thread that waits, and would wait for
-itself at the lock of a threading.Event; SimpleQueue.put is made for that:
+"""Signals that ask the process to stop. A signal handler interrupts the thread that waits for it,
+and would wait for itself at the lock of a threading.Event; SimpleQueue.put is reentrant:
 https://docs.python.org/3/library/queue.html#queue.SimpleQueue.put"""
 
 
 class ServiceGroup:
-    """Services at work together in one process, sharing one broker when embedded.
+    """Services that run in one process; those on the embedded broker share one connection to it.
 
     Args:
-        services: what is to run.
-        listeners: told of each reaction.
-        gateway: what a service is to act on instead of what its settings say, by its name.
-        from_history: bring each what happened before it was there, whatever its settings say.
+        services: the services to run.
+        listeners: called with the result of each delivery.
+        gateway: by a service's name, its gateway instead of the one of its settings.
+        from_history: begin a catch-up for each service, whatever its settings are.
+
+    Raises:
+        InvalidInput: a setting has a wrong value.
     """
 
     def __init__(
@@ -57,73 +64,73 @@ class ServiceGroup:
         from_history: bool = False,
     ) -> None:
         self.log = log
-        self._from_history = from_history
-        self._gateway = dict(gateway or {})
         self.metrics = Metrics()
+        self._from_history = from_history
+        self._gateways = gateway or {}
         self._brokers: dict[str, Broker] = {}
-        self._listeners = list(listeners)
-        self.running = [self._running(each) for each in services]
+        self._listeners = listeners
+        self.runners = [self._runner(each) for each in services]
 
-    def _running(self, service: AnyService) -> ServiceRunner:
-        settings, tuning = settings_for(service.name), service_settings_of(service)
-        database = Database(settings.database_url_of(service.name), app=service.name)
-        parts = RunnerParts(
+    def _runner(self, service: AnyService) -> ServiceRunner:
+        name = service.name
+        settings, numbers = settings_for(name), service_settings_of(service)
+        database = Database(settings.database_url_of(name), app=name)
+        return ServiceRunner(
             service=service,
             settings=settings,
-            queue=queue_of(service),
-            batch_size=1 if service.gateway else tuning.batch_size,
-            # RabbitMQ takes back what is held for too long; a file has the patience.
-            held=2 * tuning.concurrency if settings.is_embedded else 0,
-            # Those who write one file take turns, so side by side they would only wait.
-            concurrency=tuning.concurrency if service.gateway and not database.is_sqlite else 1,
-            from_history=self._from_history or tuning.from_history,
-            broker=self._broker(settings, service.name),
+            broker=self._broker(settings.broker_url_of(name), name),
             database=database,
             log=self.log,
             metrics=self.metrics,
-            gateway=self._gateway_of(service, settings),
+            # A SQLite file has one writer at a time.
+            concurrency=numbers.concurrency if service.gateway and not database.is_sqlite else 1,
+            gateway=self._gateway(service, settings),
+            from_history=self._from_history or numbers.from_history,
             listeners=self._listeners,
         )
-        return ServiceRunner(parts)
 
-    def _gateway_of(self, service: AnyService, settings: Settings) -> Any:  # noqa: ANN401 - its own
-        if service.name in self._gateway or service.gateway is None:
-            return self._gateway.get(service.name)
+    def _gateway(self, service: AnyService, settings: Settings) -> Any:  # noqa: ANN401 - of the service's own class
+        if service.name in self._gateways or service.gateway is None:
+            return self._gateways.get(service.name)
         return service.gateway.opened(settings)
 
-    def _broker(self, settings: Settings, service: str) -> Broker:
-        url = settings.broker_url_of(service)
+    def _broker(self, url: str, app: str) -> Broker:
         if url not in self._brokers:
-            self._brokers[url] = broker_at(url, app=service)
+            self._brokers[url] = broker_at(url, app=app)
         return self._brokers[url]
 
     def start(self) -> None:
-        """Begin, all of them."""
-        for each in self.running:
-            each.start()
+        """Start all services."""
+        for runner in self.runners:
+            runner.start()
 
     def stop(self, grace: float) -> bool:
-        """Stop, all of them; answers whether they did within that many seconds."""
+        """Stop all services.
+
+        Args:
+            grace: seconds to wait for them.
+
+        Returns:
+            Whether all have ended.
+        """
         until = time.monotonic() + grace
-        for each in self.running:
-            each.stop()
-        ended = True
-        for each in self.running:
-            ended = each.join(until) and ended
+        for runner in self.runners:
+            runner.stop()
+        ended = all(runner.join(until) for runner in self.runners)
         for broker in self._brokers.values():
             broker.close()
         if ended:
-            for each in self.running:
-                each.close()
+            for runner in self.runners:
+                runner.close()
         return ended
 
     def health(self) -> list[str]:
-        """What is wrong with the process itself."""
-        return [problem for each in self.running for problem in each.health()]
+        """The problems of the process itself."""
+        return [problem for runner in self.runners for problem in runner.health()]
 
     def readiness(self) -> list[str]:
-        """What keeps it from doing its work."""
-        return [problem for each in self.running for problem in each.readiness()]
+        """The problems that keep the services from reacting."""
+        return [problem for runner in self.runners for problem in runner.readiness()]
 
 
 def run(
@@ -133,106 +140,109 @@ def run(
     everyone: Callable[[], Sequence[AnyService]],
     from_history: bool = False,
 ) -> int:
-    """Run services until a signal, or until one cannot go on.
+    """Run services until a signal, or until one of them fails.
 
-    What is embedded is set up first; what is not, by `shop setup`.
+    Embedded brokers and databases are set up first; servers are set up by `shop setup`.
 
     Args:
-        everyone: all services there are, so that an embedded broker keeps for each what it
-            subscribed to, whether it runs or not; asked only for what is embedded, since each
-            service takes memory.
-        from_history: bring them what happened before they were there, and it is meant: a setting
-            alone is refused for a service that does more than keep what it hears.
+        everyone: returns all services, because an embedded broker keeps messages for services that
+            are not running too; only called if something is embedded, to save memory.
+        from_history: begin a catch-up for each, with the consent of the person who runs them; a
+            setting alone is not consent for a service that publishes or has a gateway.
 
     Returns:
-        The exit code.
+        The exit code; if a service did not stop within the grace period, the process ends instead.
 
     Raises:
         ShopError: a setting is wrong, or a port is in use.
     """
-    log = standard_log(settings)
+    log = process_log(settings)
     for service in services:
         if service_settings_of(service).from_history and not from_history:
             require_consent(service)
     if settings.has_files:
-        from shared.runtime.setup import set_up_embedded  # noqa: PLC0415 - on servers unused
+        from shared.runtime.setup import set_up_embedded  # noqa: PLC0415 - not needed with servers
 
         set_up_embedded(everyone(), settings)
     group = ServiceGroup(services, log, from_history=from_history)
     stopping: Signals = queue.SimpleQueue()
     with _on_signals(stopping), fewer_collections():
-        server = None
-        if settings.http_port is not None:
-            server = health.serve(
-                settings.http_host,
-                settings.http_port,
-                health=group.health,
-                readiness=group.readiness,
-                registry=group.metrics.registry,
-            )
+        server = _serve(group, settings)
         group.start()
-        for each in group.running:
-            log.info("started", service=each.name)
+        for runner in group.runners:
+            log.info("started", service=runner.name)
         code = _supervise(group, stopping)
-        if not group.stop(settings.grace):
-            log.error("did not finish within its grace", seconds=settings.grace)
-            code = code or 1
+        has_ended = group.stop(settings.grace)
         if server is not None:
             server.shutdown()
             server.server_close()
+    if not has_ended:
+        log.error("did not stop within the grace period", seconds=settings.grace)
     log.info("stopped")
+    if not has_ended:
+        os._exit(code or EXIT_FAILED)  # the interpreter would wait for the executors' threads
     return code
 
 
+def _serve(group: ServiceGroup, settings: Settings) -> ThreadingHTTPServer | None:
+    if settings.http_port is None:
+        return None
+    return health.serve(
+        settings.http_host,
+        settings.http_port,
+        health=group.health,
+        readiness=group.readiness,
+        registry=group.metrics.registry,
+    )
+
+
 def _supervise(group: ServiceGroup, stopping: Signals) -> int:
-    """Watch the threads until a signal; answers the exit code."""
+    """Watch the threads until a signal; returns the exit code."""
     while not _asked_to_stop(stopping):
-        for each in group.running:
-            if each.failed is not None:
-                _say_why(group.log, each)
-                return 1
-            step = each.watch.longest
-            if step is not None and time.monotonic() - step.since > each.deadline:
-                _end_hung(group.log, each)
+        for runner in group.runners:
+            if runner.failed is not None:
+                _log_failure(group.log, runner.name, runner.failed)
+                return EXIT_FAILED
+            step = runner.watchdog.longest
+            if step is not None and step.seconds > runner.deadline:
+                _end_hung(group.log, runner, step)
     return 0
 
 
 def _asked_to_stop(stopping: Signals) -> bool:
     try:
-        stopping.get(timeout=LOOK_EVERY)
+        stopping.get(timeout=CHECK_SECONDS)
     except queue.Empty:
         return False
     return True
 
 
-def _say_why(log: Log, running: ServiceRunner) -> None:
-    error = running.failed
+def _log_failure(log: Log, service: str, error: BaseException) -> None:
     if isinstance(error, ShopError):
-        log.error("cannot go on", service=running.name, reason=str(error))
-    elif error is not None:
+        log.error("cannot continue", service=service, reason=str(error))
+    else:
         name, message, stack = failures.describe(error)
-        log.error("broke down", service=running.name, error=name, reason=message, stack=stack)
+        log.error("unexpected error", service=service, error=name, reason=message, stack=stack)
 
 
-def _end_hung(log: Log, running: ServiceRunner) -> None:
-    """End the process: a handler that hangs cannot be ended alone in Python."""
-    step = running.watch.longest
-    delivery = step.delivery if step else None
+def _end_hung(log: Log, runner: ServiceRunner, step: Step) -> None:
+    """End the process, because a thread that hangs cannot be ended alone."""
     log.error(
-        "handler exceeded its deadline; the process ends to be restarted",
-        service=running.name,
-        event_id=Identity.of(delivery).id if delivery else None,
-        seconds=running.deadline,
+        "handler exceeded its deadline, process ends",
+        service=runner.name,
+        event_id=Identity.of(step.delivery).id if step.delivery else None,
+        seconds=runner.deadline,
     )
-    running.abandon()
+    runner.abandon(step)
     os._exit(EXIT_HUNG)
 
 
 @contextmanager
 def fewer_collections() -> Iterator[None]:
-    """Leave what has been loaded out of the collector's rounds, and let it make them rarely.
+    """Exclude all loaded objects from garbage collection, and collect less often.
 
-    Python made one for 700 new objects, so for each event: a fifteenth of a service's time.
+    With Python's threshold of 700 new objects, each event caused a collection, which took a
+    fifteenth of a service's time.
     Source: https://docs.python.org/3/library/gc.html#gc.freeze
     """
     before = gc.get_threshold()
@@ -248,7 +258,7 @@ def fewer_collections() -> Iterator[None]:
 
 @contextmanager
 def _on_signals(stopping: Signals) -> Iterator[None]:
-    """Pass on SIGTERM and SIGINT; a signal handler may do no more than that."""
+    """Put SIGTERM and SIGINT into the queue; a signal handler must not do more than that."""
     before = {
         number: signal.signal(number, lambda caught, _: stopping.put(caught))
         for number in (signal.SIGTERM, signal.SIGINT)

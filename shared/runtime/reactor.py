@@ -1,16 +1,17 @@
-"""How a service reacts: what was delivered becomes effects, in one transaction, exactly once.
+"""How a service reacts: what is delivered takes effect exactly once, in one transaction.
 
-Inbox, effects and outgoing events commit together, and only then is a delivery settled; a copy
-finds its id in the inbox. A batch that fails is rolled back and taken one by one, so a bad message
-costs its neighbours nothing. This module is the one place where errors are caught broadly: here
-the outcome of each delivery is decided.
+The inbox rows, the effects and the outgoing events of a batch commit together, and only then are
+its deliveries settled; a duplicate is recognised by its id in the inbox. A batch that fails is
+rolled back, and its deliveries are handled one by one, each in a transaction of its own, so a
+failing message does not affect the others. Only this module catches all exceptions: it decides the
+outcome of each delivery.
 """
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import Executor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any, NamedTuple
 
 from shared.errors import (
@@ -18,25 +19,23 @@ from shared.errors import (
     NotSubscribed,
     OlderThanTheInbox,
     PermanentFailure,
-    ShopError,
     UnsupportedVersion,
 )
 from shared.events import DomainEvent, UnknownEvent
 from shared.messaging.codec import decode
-from shared.messaging.identity import Identity
 from shared.messaging.ports.consumer import Delivery, Outcome, Settlement
 from shared.messaging.topology import Retry
 from shared.runtime import poison
-from shared.runtime.hands import Hands
+from shared.runtime.attempts import record_failure
 from shared.runtime.service import AnyService, Handler
 from shared.runtime.watchdog import Watchdog
 from shared.storage import failures, inbox, outbox
-from shared.storage.database import DATABASE_ERRORS, Database, is_environmental
+from shared.storage.database import Database, is_environmental
 from shared.storage.unit_of_work import UnitOfWork
 
 
 class Accepted(NamedTuple):
-    """A delivery that is an event for this service."""
+    """A delivery that is an event with handlers in this service."""
 
     delivery: Delivery
     event: DomainEvent
@@ -45,14 +44,15 @@ class Accepted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryResult:
-    """What was done with one delivery, for logs and metrics.
+    """What was done with one delivery.
 
     Attributes:
-        event: None where the message is no event.
-        duplicate: it had been handled before, so nothing was done.
-        published: types of the events that it led to.
-        notes: what the handler said that it did.
-        error: why it failed.
+        event: None if the message is not an event.
+        duplicate: the event had been handled before, so nothing was done.
+        published: types of the events that its handlers published.
+        notes: what its handlers noted for the log.
+        error: why the attempt failed; None if it did not.
+        is_last_attempt: the queue allows no further attempt.
     """
 
     delivery: Delivery
@@ -62,25 +62,34 @@ class DeliveryResult:
     published: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     error: BaseException | None = None
+    is_last_attempt: bool = False
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether the message goes to the dead queue."""
+        return self.outcome is Outcome.DEAD or (
+            self.outcome is Outcome.RETRY and self.is_last_attempt
+        )
 
     @property
     def settlement(self) -> Settlement:
-        """As the broker takes it."""
+        """The delivery and its outcome, for `Consumer.settle`."""
         return self.delivery, self.outcome
 
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What was done with all that was taken.
+    """What was done with the deliveries of one batch.
 
     Attributes:
-        seconds: that it took.
-        environment: why the service cannot go on for now; None as a rule.
+        results: one for each delivery.
+        seconds: how long it took.
+        unavailable: the dependency without which the service cannot react for now; usually None.
     """
 
-    reacted: list[DeliveryResult]
+    results: list[DeliveryResult]
     seconds: float
-    environment: DependencyUnavailable | None = None
+    unavailable: DependencyUnavailable | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -88,223 +97,202 @@ class Reactor:
     """Reacts to deliveries on behalf of one service.
 
     Attributes:
-        retry: the queue's, to know which attempt is the last.
-        gateway: what the service acts on outside its database.
-        hands: threads that each handle an event in a transaction of its own; None for batches.
-        inbox_horizon: how far back the inbox remembers; None for as far as there is.
+        retry: the retry policy of the service's queue; it decides which attempt is the last.
+        gateway: what the service acts on outside its database; None if nothing.
+        executor: runs transactions of one event at the same time; None for batches.
+        inbox_horizon: how far back the inbox remembers events; None if it remembers all.
     """
 
     service: AnyService
     database: Database
     retry: Retry
     gateway: Any = None
-    hands: Hands | None = None
+    executor: Executor | None = None
     inbox_horizon: timedelta | None = None
-    watch: Watchdog = field(default_factory=Watchdog)
+    watchdog: Watchdog = field(default_factory=Watchdog)
 
     def react(self, deliveries: Sequence[Delivery]) -> BatchResult:
-        """Handle what was delivered; an outcome for each, whatever happens."""
+        """Handle deliveries and decide the outcome of each; it raises no error of a handler.
+
+        When a dependency is away, the deliveries without an outcome are to be requeued.
+        """
         began = time.monotonic()
-        reacted: list[DeliveryResult] = []
-        environment = None
+        results: list[DeliveryResult] = []
+        unavailable = None
         try:
-            self.watch.step()
-            self._react(deliveries, reacted)
+            self.watchdog.step()
+            self._react(deliveries, results)
         except DependencyUnavailable as error:
-            environment = error
-            decided = {id(each.delivery) for each in reacted}
-            reacted += [
+            unavailable = error
+            decided = {id(each.delivery) for each in results}
+            results += [
                 DeliveryResult(each, Outcome.REQUEUE)
                 for each in deliveries
                 if id(each) not in decided
             ]
         finally:
-            self.watch.idle()
-        return BatchResult(reacted, time.monotonic() - began, environment)
+            self.watchdog.idle()
+        return BatchResult(results, time.monotonic() - began, unavailable)
 
-    def possible_poison(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
-        """Those that may end the process, each to be handled while nothing else is held.
-
-        Raises:
-            DependencyUnavailable: the database is away.
-        """
+    def react_alone(self, delivery: Delivery) -> BatchResult:
+        """Handle a possible poison message, after its earlier attempts are recorded."""
+        max_attempts = self.retry.max_retries + 1
         try:
-            return poison.possible_poison(self.database, deliveries)
-        except DATABASE_ERRORS as error:
-            raise DependencyUnavailable("what was held before could not be looked up") from error
+            poison.record_ended_attempts(self.database, delivery, max_attempts=max_attempts)
+        except DependencyUnavailable as error:
+            return BatchResult([DeliveryResult(delivery, Outcome.REQUEUE)], 0.0, error)
+        return self.react([delivery])
 
-    def react_alone(self, suspect: Delivery) -> BatchResult:
-        """Handle one that may end the process, after what came of it so far is on record."""
-        try:
-            poison.put_on_record(self.database, suspect, most=self.retry.max_retries + 1)
-        except DATABASE_ERRORS as error:
-            away = DependencyUnavailable("what was held before could not be put on record")
-            away.__cause__ = error
-            return BatchResult([DeliveryResult(suspect, Outcome.REQUEUE)], 0.0, away)
-        return self.react([suspect])
-
-    def _react(self, deliveries: Sequence[Delivery], reacted: list[DeliveryResult]) -> None:
-        accepted = []
-        for delivery in deliveries:
-            try:
-                accepted.append(self._accept(delivery))
-            except Exception as error:  # noqa: BLE001 - here the outcome of the delivery is decided
-                reacted.append(self._failed(delivery, None, error))
-        if self.hands is not None:
-            self.hands.do([partial(self._in_turn, lane, reacted) for lane in _lanes(accepted)])
-            return
-        if len(accepted) > 1:
-            try:
-                reacted += self._apply(accepted)
-            except Exception as error:  # noqa: BLE001 - whatever it was, each is now tried alone
-                self._unless_environment_failed(error)
-            else:
-                return
-        self._in_turn(accepted, reacted)
-
-    def _in_turn(self, accepted: Sequence[Accepted], reacted: list[DeliveryResult]) -> None:
-        try:
-            for each in accepted:
-                reacted.append(self._alone(each))  # noqa: PERF401 - kept if a later one raises
-        finally:
-            self.watch.idle()
-
-    def _alone(self, each: Accepted) -> DeliveryResult:
-        try:
-            (done,) = self._apply([each])
-        except Exception as error:  # noqa: BLE001 - here the outcome of the delivery is decided
-            self._unless_environment_failed(error)
-            return self._failed(each.delivery, each.event, error)
-        return done
-
-    def _accept(self, delivery: Delivery) -> Accepted:
-        event = decode(delivery.body, self.service.contracts)
-        handlers = self.service.handlers(event)
-        if not handlers:
-            raise _not_for(self.service, event)
-        horizon = self.inbox_horizon
-        if horizon is not None and event.occurred_at < datetime.now(UTC) - horizon:
-            raise OlderThanTheInbox(f"{event.type} {event.event_id} occurred before what is kept")
-        return Accepted(delivery, event, handlers)
-
-    def _apply(self, accepted: list[Accepted]) -> list[DeliveryResult]:
-        reacted = []
-        with self.database.begin() as connection:
-            new = inbox.enter(connection, {each.event for each in accepted})
-            store = self.service.store(connection, self.database)
-            store.prepare([each.event for each in accepted if each.event.event_id in new])
-            outgoing: list[outbox.Outgoing] = []
-            for each in accepted:
-                if each.event.event_id in new:
-                    new.discard(each.event.event_id)
-                    work = self._handle(each, store)
-                    outgoing += work.published
-                    reacted.append(_done(each, work))
-                else:
-                    reacted.append(
-                        DeliveryResult(each.delivery, Outcome.DONE, each.event, duplicate=True)
-                    )
-            self.watch.step()
-            store.flush()
-            outbox.write(connection, outgoing)
-        return reacted
-
-    def _handle(self, accepted: Accepted, store: Any) -> UnitOfWork[Any, Any]:  # noqa: ANN401 - the service's own
-        delivery = accepted.delivery
-        work = UnitOfWork(
-            store,
-            service=self.service.name,
-            publishes=self.service.publishes,
-            gateway=self.gateway,
-            cause=accepted.event,
-            attempt=delivery.attempt,
-            is_last_attempt=delivery.attempt > self.retry.max_retries,
-        )
-        self.watch.step(delivery)
-        for handler in accepted.handlers:
-            handler(accepted.event, work)
-        return work
-
-    def _unless_environment_failed(self, error: Exception) -> None:
-        """Tell a message's failure from one of what the service stands on.
-
-        Raises:
-            DependencyUnavailable: the probe failed too, so it is not the message's.
-        """
-        if not is_environmental(error):
-            return
-        self.watch.step()
-        self.probe()
+    def is_last_attempt(self, delivery: Delivery) -> bool:
+        """Whether the message goes to the dead queue if this attempt fails."""
+        return delivery.attempt > self.retry.max_retries
 
     def probe(self) -> None:
-        """Ask the database, and what is gateway, for a sign of life.
+        """Check that the database and the gateway answer.
 
         Raises:
-            DependencyUnavailable: one gave none.
+            DependencyUnavailable: one of them does not.
         """
         self.database.probe()
         if self.gateway is not None:
             self.gateway.probe()
 
+    def _react(self, deliveries: Sequence[Delivery], results: list[DeliveryResult]) -> None:
+        accepted = []
+        for delivery in deliveries:
+            try:
+                accepted.append(self._accept(delivery))
+            except Exception as error:  # noqa: BLE001 - decides the outcome of the delivery
+                results.append(self._failed(delivery, None, error))
+        if self.executor is not None:
+            self._react_concurrently(self.executor, accepted, results)
+        elif len(accepted) < 2 or not self._react_as_batch(accepted, results):
+            self._react_one_by_one(accepted, results)
+
+    def _accept(self, delivery: Delivery) -> Accepted:
+        event = decode(delivery.body, self.service.contracts)
+        handlers = self.service.handlers(event)
+        if not handlers:
+            raise _rejection(self.service, event)
+        horizon = self.inbox_horizon
+        if horizon is not None and event.occurred_at < datetime.now(UTC) - horizon:
+            raise OlderThanTheInbox(
+                f"{event.type} {event.event_id} occurred before what the inbox remembers"
+            )
+        return Accepted(delivery, event, handlers)
+
+    def _react_concurrently(
+        self, executor: Executor, accepted: Sequence[Accepted], results: list[DeliveryResult]
+    ) -> None:
+        self.watchdog.idle()  # this thread only waits
+        futures = [
+            executor.submit(self._react_one_by_one, events, results)
+            for events in _by_subject(accepted)
+        ]
+        wait(futures)
+        for future in futures:
+            future.result()
+
+    def _react_as_batch(self, accepted: list[Accepted], results: list[DeliveryResult]) -> bool:
+        """Handle all in one transaction; False if it was rolled back."""
+        try:
+            results += self._apply(accepted)
+        except Exception as error:  # noqa: BLE001 - each is handled alone next
+            self._raise_if_unavailable(error)
+            return False
+        return True
+
+    def _react_one_by_one(
+        self, accepted: Sequence[Accepted], results: list[DeliveryResult]
+    ) -> None:
+        try:
+            for each in accepted:
+                try:
+                    results += self._apply([each])
+                except Exception as error:  # noqa: BLE001 - decides the outcome of the delivery
+                    self._raise_if_unavailable(error)
+                    results.append(self._failed(each.delivery, each.event, error))
+        finally:
+            self.watchdog.idle()
+
+    def _apply(self, accepted: list[Accepted]) -> list[DeliveryResult]:
+        """Handle events in one transaction, which also holds the inbox and the outbox."""
+        results = []
+        with self.database.begin() as connection:
+            new = inbox.enter(connection, {each.event for each in accepted})
+            store = self.service.store(connection, self.database)
+            store.prepare([each.event for each in accepted if each.event.event_id in new])
+            outgoing: list[outbox.Outgoing] = []
+            for delivery, event, handlers in accepted:
+                if event.event_id not in new:
+                    results.append(DeliveryResult(delivery, Outcome.DONE, event, duplicate=True))
+                    continue
+                new.discard(event.event_id)
+                work = UnitOfWork(
+                    store,
+                    service=self.service.name,
+                    publishes=self.service.publishes,
+                    gateway=self.gateway,
+                    cause=event,
+                    attempt=delivery.attempt,
+                    is_last_attempt=self.is_last_attempt(delivery),
+                )
+                self.watchdog.step(delivery)
+                for handler in handlers:
+                    handler(event, work)
+                outgoing += work.published
+                results.append(_done(delivery, event, work))
+            self.watchdog.step()
+            store.flush()
+            outbox.write(connection, outgoing)
+        return results
+
+    def _raise_if_unavailable(self, error: Exception) -> None:
+        """Probe the dependencies after an error that one of them may have caused.
+
+        Raises:
+            DependencyUnavailable: the probe failed too, so the message is not the cause.
+        """
+        if is_environmental(error):
+            self.watchdog.step()
+            self.probe()
+
     def _failed(
         self, delivery: Delivery, event: DomainEvent | None, error: Exception
     ) -> DeliveryResult:
-        permanent = isinstance(error, PermanentFailure)
-        outcome = Outcome.DEAD if permanent else Outcome.RETRY
-        self.record(delivery, failures.describe(error), dies=permanent)
-        return DeliveryResult(delivery, outcome, event, error=error)
-
-    def record(
-        self, delivery: Delivery, failed: failures.ErrorDescription, *, dies: bool = False
-    ) -> None:
-        """Keep a failed attempt.
-
-        Args:
-            dies: whichever attempt it was; the last that the queue allows dies in any case.
+        """Record a failed attempt, without which it must not count.
 
         Raises:
-            DependencyUnavailable: it could not be kept.
+            DependencyUnavailable: it could not be recorded.
         """
-        identity = Identity.of(delivery)
-        is_end = dies or delivery.attempt > self.retry.max_retries
-        failure = failures.Failure(
-            event_id=identity.id,
-            event_type=identity.event_type,
-            subject=identity.subject,
-            attempt=delivery.attempt,
-            replays=delivery.replays,
-            outcome=failures.DEAD if is_end else failures.RETRIED,
-            error=failed.error,
-            message=failed.message,
-            traceback=failed.stack,
-        )
-        try:
-            with self.database.begin() as connection:
-                failures.record(connection, failure)
-        except DATABASE_ERRORS as trouble:
-            # Without its record the attempt must not count: as if the database were away.
-            raise DependencyUnavailable("a failed attempt could not be recorded") from trouble
+        outcome = Outcome.DEAD if isinstance(error, PermanentFailure) else Outcome.RETRY
+        is_last = self.is_last_attempt(delivery)
+        result = DeliveryResult(delivery, outcome, event, error=error, is_last_attempt=is_last)
+        recorded_as = failures.DEAD if result.is_dead else failures.RETRIED
+        record_failure(self.database, delivery, failures.describe(error), outcome=recorded_as)
+        return result
 
 
-def _lanes(accepted: Sequence[Accepted]) -> list[list[Accepted]]:
-    """What may be handled side by side; what is about one order stays in its order."""
-    lanes: dict[str, list[Accepted]] = {}
+def _by_subject(accepted: Sequence[Accepted]) -> list[list[Accepted]]:
+    """Lists that may be handled at the same time; events on one subject keep their order."""
+    lists: dict[str, list[Accepted]] = {}
     for each in accepted:
-        lanes.setdefault(each.event.subject or str(each.event.event_id), []).append(each)
-    return list(lanes.values())
+        lists.setdefault(each.event.subject or str(each.event.event_id), []).append(each)
+    return list(lists.values())
 
 
-def _done(accepted: Accepted, work: UnitOfWork[Any, Any]) -> DeliveryResult:
+def _done(delivery: Delivery, event: DomainEvent, work: UnitOfWork[Any, Any]) -> DeliveryResult:
     return DeliveryResult(
-        accepted.delivery,
+        delivery,
         Outcome.DONE,
-        accepted.event,
+        event,
         published=tuple(each.event.type for each in work.published),
         notes=tuple(work.notes),
     )
 
 
-def _not_for(service: AnyService, event: DomainEvent) -> ShopError:
+def _rejection(service: AnyService, event: DomainEvent) -> PermanentFailure:
+    """Why the service has no handler for an event."""
     topics = {contract.topic for contract in service.contracts.values()}
     if isinstance(event, UnknownEvent) and event.type.rpartition(".v")[0] in topics:
         return UnsupportedVersion(f"{service.name} cannot read {event.type}")

@@ -1,7 +1,7 @@
-"""What a service is: its name, its store, what it reacts to and what it publishes.
+"""The declaration of a service: its name, its store, its subscriptions and what it publishes.
 
-The declaration is the one source of the service's queue, its permissions and its place in the
-catalog; it holds no connection, and making it does nothing.
+The service's queue, its broker permissions and its entry in the catalog are derived from it. It
+holds no connection.
 """
 
 import inspect
@@ -28,17 +28,17 @@ class Gateway(Protocol):
 
     @classmethod
     def opened(cls, settings: Settings) -> Self:
-        """As the settings say; it connects when it is used, by several threads at a time."""
+        """Make one with the settings; it connects when it is used, and is thread-safe."""
 
     def probe(self) -> None:
-        """Ask for a sign of life.
+        """Check that it answers.
 
         Raises:
-            DependencyUnavailable: there is none.
+            DependencyUnavailable: it does not.
         """
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close its connections."""
 
 
 S = TypeVar("S", bound=Store)
@@ -52,17 +52,18 @@ class Service(Generic[S, O]):
     """The declaration of a service.
 
     Args:
-        name: of its queue, its database and its folder.
-        store: the class of its own tables.
-        publishes: the events that it may publish; publishing another is refused.
-        gateway: what it acts on outside its database, which happens at least once rather
-            than exactly once; its batch size is then 1.
-        retry: how long a failed message waits, and how often it is tried.
-        batch_size: how many deliveries one transaction takes at most.
-        concurrency: how many deliveries are handled at a time where it acts gateway, each in
-            a transaction of its own.
-        deadline: seconds that a handler may take before its process is ended.
-        migrations: folder of its tables' migrations; beside the store's module by default.
+        name: the name of the service, its queue, its database and its folder.
+        store: the class that reads and writes its tables.
+        publishes: the events that it may publish; its units of work refuse others.
+        gateway: the class of what it acts on outside its database, which happens at least once,
+            not exactly once. The batch size is then 1.
+        retry: the delays between attempts, and their number.
+        batch_size: deliveries in one transaction, at most.
+        concurrency: deliveries that a service with a gateway handles at the same time, each in a
+            transaction of its own.
+        deadline: seconds that a handler may take before its process ends.
+        migrations: folder of the migrations of its tables; by default `migrations` beside the
+            module of the store.
     """
 
     def __init__(  # noqa: PLR0913 - a declaration is read field by field
@@ -90,21 +91,21 @@ class Service(Generic[S, O]):
         self.subscriptions: list[tuple[type[DomainEvent], Handler]] = []
 
     def on(self, event_type: type[E], handler: Callable[[E, UnitOfWork[S, O]], None]) -> None:
-        """React to a type of event, and to all below it.
+        """Subscribe to a type of event and its subclasses.
 
         Args:
-            event_type: a contract, a base class of several, or `DomainEvent` for all.
-            handler: takes the event and a unit of work; raising rolls the unit of work back.
+            event_type: a contract, a base class of several, or `DomainEvent` for all events.
+            handler: called with the event and a unit of work, which an exception rolls back.
         """
         self.subscriptions.append((event_type, handler))
 
     def handlers(self, event: DomainEvent) -> list[Handler]:
-        """The handlers that an event goes to, in the order of their subscription."""
+        """The handlers of an event, in the order of their subscription."""
         return [handler for kind, handler in self.subscriptions if isinstance(event, kind)]
 
     @contextmanager
     def unit_of_work(self, database: Database) -> Iterator[UnitOfWork[S]]:
-        """A unit of work for a command: one transaction, which a relay elsewhere is told of.
+        """A unit of work for a command: one transaction, after which the service's relay is woken.
 
         Raises:
             CommitOutcomeUnknown: the connection was lost in the commit.
@@ -118,16 +119,21 @@ class Service(Generic[S, O]):
 
     @property
     def topics(self) -> frozenset[str]:
-        """The routing keys that it subscribes to."""
+        """The routing keys of its subscriptions."""
         return frozenset().union(*(topics_of(kind) for kind, _ in self.subscriptions))
 
     @cached_property
     def contracts(self) -> Contracts:
-        """What it can read, by the type on the wire; another version becomes the one it knows."""
+        """The contracts that it reads, by type on the wire; other versions are converted."""
         return versions.readings(kind for kind, _ in self.subscriptions)
 
     def queue(self, *, retry: Retry | None = None, deadline: float | None = None) -> Queue:
-        """Its queue; numbers that a setting changed go before the declared ones."""
+        """Its queue.
+
+        Args:
+            retry: instead of the declared retry policy.
+            deadline: seconds, instead of the declared deadline.
+        """
         return Queue(
             name=self.name,
             topics=self.topics,
@@ -141,26 +147,26 @@ AnyService = Service[Any, Any]
 
 
 def replay_side_effects(service: AnyService) -> str | None:
-    """What a service would do again, if it were brought events that it had forgotten; or None."""
-    does = []
+    """What a service does outside its own tables when it handles events; None if nothing."""
+    effects = []
     if service.publishes:
         topics = ", ".join(sorted(each.topic for each in service.publishes))
-        does.append(f"publishes {topics}")
+        effects.append(f"publishes {topics}")
     if service.gateway is not None:
-        does.append("acts outside its database")
-    return " and ".join(does) or None
+        effects.append("acts outside its database")
+    return " and ".join(effects) or None
 
 
 def require_consent(service: AnyService) -> None:
-    """Refuse to bring the whole history to a service that does more than keep what it hears.
+    """Refuse a catch-up of a service that does more than write its own tables.
 
     Raises:
-        InvalidInput: the sentence says what it would do.
+        InvalidInput: the sentence says what the service would do.
     """
-    does = replay_side_effects(service)
-    if does is not None:
+    effects = replay_side_effects(service)
+    if effects is not None:
         raise InvalidInput(
-            f"{service.name} {does}: from the history it would do so for every old event that it "
-            f"has not handled, as if each happened now; if that is meant: "
+            f"{service.name} {effects}: with the history it would do so for every old event that "
+            f"it has not handled, as if each happened now; to confirm: "
             f"shop run {service.name} --from-history --yes"
         )

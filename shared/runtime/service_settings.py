@@ -1,31 +1,27 @@
-"""The numbers of each service: what it declares, unless `SHOP_<NAME>_…` says otherwise."""
+"""The settings of one service: what it declares, unless a `SHOP_<NAME>_…` variable changes it."""
 
-import os
 from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.messaging.topology import Queue, Retry, Topology
 from shared.runtime.service import AnyService
-from shared.runtime.settings import Seconds, Settings, validated
+from shared.runtime.settings import PREFIX, EnvironmentSettings, Seconds, Settings
 
 
-class ServiceSettings(BaseSettings):
-    """The numbers of one service, each `SHOP_<NAME>_` and its name in capitals.
+class ServiceSettings(EnvironmentSettings):
+    """The settings of one service; each is the variable `SHOP_<NAME>_` and its name in capitals.
 
     Attributes:
-        retry_delay: seconds; the nth failure of a message waits n times as long.
-        retry_max_delay: seconds that it waits at most.
+        retry_delay: seconds; the nth retry of a message waits n times as long.
+        retry_max_delay: seconds that a retry waits at most.
         max_retries: attempts after the first.
         batch_size: deliveries in one transaction, at most.
-        concurrency: deliveries handled at a time by a service that acts outside its database.
+        concurrency: deliveries that a service with a gateway handles at the same time.
         deadline: seconds that a handler may take.
-        from_history: begin with all that happened before the service was there.
+        from_history: whether the service first handles all events that the history has.
     """
-
-    model_config = SettingsConfigDict(hide_input_in_errors=True, frozen=True, extra="ignore")
 
     retry_delay: Annotated[float, Field(ge=0.001, le=86_400)]
     retry_max_delay: Annotated[float, Field(ge=0.001, le=86_400)]
@@ -37,42 +33,35 @@ class ServiceSettings(BaseSettings):
 
     @property
     def retry(self) -> Retry:
-        """As the broker needs it."""
+        """The retry policy of the service's queue."""
         return Retry(
             delay=self.retry_delay, max_delay=self.retry_max_delay, max_retries=self.max_retries
         )
 
 
 def service_settings_of(service: AnyService) -> ServiceSettings:
-    """The numbers of a service: what it declares, unless a variable says otherwise.
+    """Read the settings of a service.
 
     Raises:
         InvalidInput: a variable has a wrong value; the sentence names it.
     """
-    prefix = f"SHOP_{service.name.upper()}_"
-    declared = {
-        "retry_delay": service.retry.delay,
-        "retry_max_delay": service.retry.max_delay,
-        "max_retries": service.retry.max_retries,
-        "batch_size": service.batch_size,
-        "concurrency": service.concurrency,
-        "deadline": service.deadline,
-        "from_history": False,
-    }
-    set_here = {
-        name: os.environ[prefix + name.upper()]
-        for name in declared
-        if prefix + name.upper() in os.environ
-    }
-    return validated(ServiceSettings, prefix, **(declared | set_here))
+    return ServiceSettings.read(
+        f"{PREFIX}{service.name.upper()}_",
+        retry_delay=service.retry.delay,
+        retry_max_delay=service.retry.max_delay,
+        max_retries=service.retry.max_retries,
+        batch_size=service.batch_size,
+        concurrency=service.concurrency,
+        deadline=service.deadline,
+    )
 
 
 def queue_of(service: AnyService) -> Queue:
-    """A service's queue, with the numbers that its settings say."""
-    tuning = service_settings_of(service)
-    return service.queue(retry=tuning.retry, deadline=tuning.deadline)
+    """The queue of a service, with the retry policy and deadline of its settings."""
+    settings = service_settings_of(service)
+    return service.queue(retry=settings.retry, deadline=settings.deadline)
 
 
 def topology(services: Sequence[AnyService], settings: Settings) -> Topology:
-    """The topology of these services, with the numbers that their settings say."""
+    """The topology of these services, with the numbers of their settings."""
     return Topology(queues=tuple(queue_of(each) for each in services), history=settings.history)

@@ -1,61 +1,105 @@
-"""Settings: the only place that reads the environment.
+"""Settings: the only module that reads environment variables.
 
-With none set, everything is embedded under `./var`. A secret may stand in a file instead:
-`$SHOP_KEYS/NAME/shop_broker_url` for the service NAME, so that nothing secret need be in the
-environment, where `docker inspect` shows it.
+With none set, everything is embedded under `./var`. A secret can be a file instead of a variable:
+`$SHOP_KEYS/NAME/shop_broker_url` for the service NAME. So no secret has to be in the environment,
+where `docker inspect` shows it.
 """
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import quote
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
-from typing_extensions import TypeVar
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from shared.errors import InvalidInput, OperationFailed
 from shared.events.fields import first_error
 from shared.messaging.topology import History
 
-B = TypeVar("B", bound=BaseSettings)
+PREFIX = "SHOP_"
+
+OPERATOR = "operator"
+"""The folder of `SHOP_KEYS`, and the broker user, of the person who looks across all services."""
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Days = Annotated[int, Field(ge=1, le=36_500)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 
 
-class Settings(BaseSettings):
-    """All settings, each `SHOP_` and its name in capitals.
+class EnvironmentSettings(BaseSettings):
+    """Settings from files, variables and arguments; the first of these that has a value decides."""
+
+    model_config = SettingsConfigDict(hide_input_in_errors=True, frozen=True, extra="ignore")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Set the order of the sources."""
+        del settings_cls, dotenv_settings
+        return file_secret_settings, env_settings, init_settings
+
+    @classmethod
+    def read(cls, prefix: str, **arguments: object) -> Self:
+        """Read the files, and the variables with this prefix.
+
+        Args:
+            arguments: values of settings, and pydantic-settings' own arguments.
+
+        Raises:
+            InvalidInput: a variable has a wrong value; the sentence names it, not the value.
+        """
+        try:
+            return cls(_env_prefix=prefix, **arguments)  # type: ignore[arg-type]  # validated
+        except ValidationError as error:
+            name = str(error.errors()[0]["loc"][0])
+            sentence = first_error(error, cls).partition(": ")[2]
+            raise InvalidInput(f"{prefix}{name.upper()}: {sentence}") from None
+
+
+class Settings(EnvironmentSettings):
+    """The settings of a process; each is the variable `SHOP_` and its name in capitals.
 
     Attributes:
-        home: folder of the embedded broker, databases and mails.
-        broker_url: `amqp://user:password@host/vhost`; empty for the embedded broker.
+        home: folder of the embedded broker, the SQLite databases and the Maildir.
+        broker_url: `amqp://user:password@host/vhost`; empty for the embedded broker. `{service}`
+            is replaced with the service's name.
         broker_admin_url: the management API, `http://user:password@host:15672`, for `shop setup`.
-        database_url: `postgresql://…/{service}`; empty for SQLite files. `{service}` stands for
-            the service's name.
-        database_admin_url: a role that may make roles and databases, for `shop setup`.
-        smtp_url: `smtp://host:port`, also `smtps://user:password@host`; empty for a Maildir.
+        database_url: `postgresql://…/{service}`; empty for SQLite files. `{service}` is replaced
+            with the service's name.
+        database_admin_url: a role that can create roles and databases, for `shop setup`.
+        smtp_url: `smtp://host:port` or `smtps://user:password@host`; empty for a Maildir.
         mail_from: the sender of mails.
-        http_port: of /healthz, /readyz and /metrics; none by default.
-        http_host: the address they listen on.
-        keys: folder of secrets, one folder in it for each service; see above.
-        log_format: `console` or `json`; by default what fits standard output.
-        grace: seconds to finish what was begun when a process is asked to stop.
-        inbox_keep: days that what was handled is remembered; forever by default.
+        http_port: port of /healthz, /readyz and /metrics; None to serve none of them.
+        http_host: the address that they listen on.
+        keys: folder of secrets, with one folder for each service; None for no files.
+        log_level: the least severe level that is logged.
+        log_format: `console` or `json`; empty for `console` on a terminal and `json` elsewhere.
+        grace: seconds that a process has to finish its work when it is asked to stop.
         outbox_keep: days that sent events stay in the outbox.
         failures_keep: days that records of failed attempts stay.
-        history_days: how long the record of all events is kept.
-        history_max_bytes: the size past which its oldest part is dropped.
-        history_segment_bytes: it is dropped a segment at a time.
+        history_days: days that the history of all events is kept.
+        inbox_keep: days that the inbox remembers handled events; None for all of them.
+        history_max_bytes: size above which the oldest segments of the history are deleted.
+        history_segment_bytes: size of one segment of the history.
     """
 
-    model_config = SettingsConfigDict(
-        env_prefix="SHOP_", hide_input_in_errors=True, frozen=True, extra="ignore"
-    )
+    model_config = SettingsConfigDict(env_prefix=PREFIX)
 
     home: Path = Path("var")
     broker_url: str = ""
@@ -79,7 +123,7 @@ class Settings(BaseSettings):
 
     @field_validator("inbox_keep")
     @classmethod
-    def _covers_history(cls, value: int | None, info: ValidationInfo) -> int | None:
+    def _not_below_history_days(cls, value: int | None, info: ValidationInfo) -> int | None:
         if value is not None and value < info.data.get("history_days", 0):
             raise ValueError("must not be below the history's retention, SHOP_HISTORY_DAYS")
         return value
@@ -91,29 +135,29 @@ class Settings(BaseSettings):
 
     @property
     def has_files(self) -> bool:
-        """Whether the broker or the databases are files, made by whoever runs first."""
+        """Whether the broker or the databases are files, which the first process creates."""
         kind = (self.database_url or "sqlite:").partition(":")[0]
         return self.is_embedded or kind == "sqlite"
 
     def broker_url_of(self, service: str) -> str:
-        """Where that service finds the broker."""
+        """The URL by which that service reaches the broker."""
         url = self.broker_url or f"embedded:{self.home / 'broker.db'}"
         return url.replace("{service}", service)
 
     def broker_file_of(self, service: str) -> Path | None:
-        """Where the embedded broker is kept; None where there is none."""
+        """The file of the embedded broker; None if the broker is a server."""
         kind, _, path = self.broker_url_of(service).partition(":")
         return Path(path) if kind == "embedded" else None
 
     def database_url_of(self, service: str) -> str:
-        """Where that service finds its database."""
-        # In a URL, a folder's name may not hold ? or % as they are.
+        """The URL of that service's database."""
+        # A folder's name may contain ? or %, which a URL must quote.
         url = self.database_url or f"sqlite:///{quote(str(self.home / f'{service}.db'))}"
         return url.replace("{service}", service)
 
     @property
     def history(self) -> History:
-        """How long the record of all events is kept."""
+        """The retention of the history of all events."""
         return History(
             days=self.history_days,
             max_bytes=self.history_max_bytes,
@@ -121,69 +165,61 @@ class Settings(BaseSettings):
         )
 
     def inbox_horizon(self) -> timedelta | None:
-        """How far back the inbox remembers; None for as far as there is."""
+        """How far back the inbox remembers events; None if it remembers all."""
         return None if self.inbox_keep is None else timedelta(days=self.inbox_keep)
 
 
 def settings_for(*owners: str) -> Settings:
-    """The settings of this process, with those owners' secrets where `SHOP_KEYS` has them.
+    """Read the settings of this process, with the secrets of these owners if `SHOP_KEYS` is set.
 
     Args:
-        owners: folders of `SHOP_KEYS`, a service's name as a rule.
+        owners: folders of `SHOP_KEYS`, usually one service's name; the last takes precedence.
 
     Raises:
-        InvalidInput: a variable has a wrong value; the sentence names it.
-        OperationFailed: this process may not read one of those secrets.
+        InvalidInput: a variable or a file has a wrong value; the sentence names it.
+        OperationFailed: the secrets of an owner cannot be read by this process.
     """
-    settings = validated(Settings, "SHOP_")
-    if settings.keys is None:
+    settings = Settings.read(PREFIX)
+    if settings.keys is None or not owners:
         return settings
-    secrets: dict[str, str] = {}
-    for owner in owners:
-        secrets |= _secrets(settings.keys / owner, owner)
-    return validated(Settings, "SHOP_", **secrets)
-
-
-@contextmanager
-def only(**values: object) -> Iterator[None]:
-    """An environment in which these settings are made and no others, for demo and tests."""
-    before = {name: value for name, value in os.environ.items() if name.startswith("SHOP_")}
+    folders = tuple(settings.keys / owner for owner in owners)
     try:
-        for name in before:
-            del os.environ[name]
-        os.environ.update({f"SHOP_{name.upper()}": str(value) for name, value in values.items()})
-        yield
-    finally:
-        for name in [name for name in os.environ if name.startswith("SHOP_")]:
-            del os.environ[name]
-        os.environ.update(before)
-
-
-def _secrets(folder: Path, service: str) -> dict[str, str]:
-    try:
-        return {
-            path.name.removeprefix("shop_"): path.read_text().strip()
-            for path in folder.iterdir()
-            if path.name.startswith("shop_")
-        }
-    except UnicodeDecodeError:
-        raise OperationFailed(f"a secret of {service} is no text: make it anew") from None
-    except OSError as error:
+        with warnings.catch_warnings():
+            # pydantic-settings ignores what it cannot read, with a warning.
+            warnings.simplefilter("error", UserWarning)
+            return Settings.read(PREFIX, _secrets_dir=folders)
+    except (OSError, SettingsError, UserWarning) as error:
         raise OperationFailed(
-            f"the secrets of {service} cannot be read here ({os.strerror(error.errno or 0)}): "
-            "this container may see its own service only; the operator's may see all"
+            f"the secrets of {' and '.join(owners)} cannot be read here "
+            f"({_reason(error.__cause__ or error)}): a service's container can read its own "
+            "secrets only; the operator's can read all"
         ) from error
 
 
-def validated(kind: type[B], prefix: str, **values: object) -> B:
-    """Settings of a kind from the environment and these values, which go first.
+def _reason(error: BaseException) -> str:
+    if isinstance(error, OSError):
+        return os.strerror(error.errno or 0)
+    if isinstance(error, UnicodeDecodeError):
+        return "a file is not UTF-8 text"  # its message repeats bytes of the secret
+    return str(error)
 
-    Raises:
-        InvalidInput: a variable has a wrong value; the sentence names it.
+
+@contextmanager
+def settings_override(**values: object) -> Iterator[None]:
+    """Within the block, set these `SHOP_` variables and unset all others; for demo and tests.
+
+    Args:
+        values: by the name of the setting, such as `home` or `email_retry_delay`.
     """
+    before = _unset_all()
+    os.environ.update({PREFIX + name.upper(): str(value) for name, value in values.items()})
     try:
-        return kind(**values)  # type: ignore[arg-type]  # checked by the model itself
-    except ValidationError as error:
-        name = str(error.errors()[0]["loc"][0])
-        sentence = first_error(error, kind).partition(": ")[2]
-        raise InvalidInput(f"{prefix}{name.upper()}: {sentence}") from None
+        yield
+    finally:
+        _unset_all()
+        os.environ.update(before)
+
+
+def _unset_all() -> dict[str, str]:
+    names = [name for name in os.environ if name.startswith(PREFIX)]
+    return {name: os.environ.pop(name) for name in names}

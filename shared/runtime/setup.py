@@ -1,4 +1,4 @@
-"""Makes broker and databases as the services need them."""
+"""Sets up the broker and the databases for the services."""
 
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
@@ -6,35 +6,34 @@ from urllib.parse import urlsplit
 from shared.messaging.connect import broker_at
 from shared.runtime.service import AnyService
 from shared.runtime.service_settings import topology
-from shared.runtime.settings import Settings, settings_for
+from shared.runtime.settings import OPERATOR, Settings, settings_for
 from shared.storage import roles
 from shared.storage.database import Database
 from shared.storage.migrating import migrate
 
 ADMIN_SECRETS = ("rabbitmq", "postgres")
-OPERATOR = "operator"
 
 
 def set_up(services: Sequence[AnyService]) -> Iterator[str]:
-    """Apply access, migrations and topology; again changes nothing.
+    """Apply access rights, migrations and topology; it is idempotent.
 
     Yields:
-        What was done, or left undone for lack of permission, a sentence each.
+        A sentence for each thing that was done, or not done for lack of permission.
 
     Raises:
-        ShopError: something refused or cannot be reached.
+        ShopError: a server refuses this or cannot be reached.
     """
     admin = settings_for(*ADMIN_SECRETS)
     for service in services:
         yield _set_up_database(service, admin)
-    wanted = topology(services, admin)
+    desired = topology(services, admin)
     broker = broker_at(
         admin.broker_url_of("setup"), admin_url=admin.broker_admin_url or None, app="shop setup"
     )
     try:
         yield f"broker: {broker.probe()}"
-        yield from broker.set_up(wanted)
-        yield f"topology: {len(wanted.queues)} queues, each with its dead queue, and the history"
+        yield from broker.set_up(desired)
+        yield f"topology: {len(desired.queues)} queues, each with its dead queue, and the history"
     finally:
         broker.close()
     if admin.broker_admin_url and admin.keys:
@@ -42,7 +41,9 @@ def set_up(services: Sequence[AnyService]) -> Iterator[str]:
 
 
 def set_up_embedded(services: Sequence[AnyService], settings: Settings) -> None:
-    """Make what is embedded, for services about to run; several processes may do so at once.
+    """Create the files of an embedded broker and of SQLite databases, and migrate them.
+
+    Several processes may do so at the same time.
 
     Raises:
         OperationFailed: the files cannot be written.
@@ -68,20 +69,26 @@ def _set_up_database(service: AnyService, admin: Settings) -> str:
         roles.grant(admin.database_admin_url, url)
     database = Database(url, app="shop setup")
     try:
-        did = "migrated" if migrate(database, service.migrations) else "is current"
+        result = "migrated" if migrate(database, service.migrations) else "is current"
     finally:
         database.close()
-    return f"database {database.place}: {did}"
+    return f"database {database.place}: {result}"
 
 
 def _grant_broker_access(services: Sequence[AnyService], admin: Settings) -> str:
     from shared.messaging.rabbitmq.permissions import grant  # noqa: PLC0415 - RabbitMQ only
 
-    addresses = {
+    urls = {
         name: urlsplit(settings_for(name).broker_url_of(name))
         for name in (*(each.name for each in services), OPERATOR)
     }
-    vhost = addresses[OPERATOR].path.removeprefix("/") or "/"
-    passwords = {name: address.password or "" for name, address in addresses.items()}
-    grant(admin.broker_admin_url, topology(services, admin), passwords, vhost=vhost)
-    return f"broker access: {len(passwords)} users, each with what it needs and no more"
+    vhost = urls[OPERATOR].path.removeprefix("/") or "/"
+    passwords = {name: url.password or "" for name, url in urls.items()}
+    grant(
+        admin.broker_admin_url,
+        topology(services, admin),
+        passwords,
+        operator=OPERATOR,
+        vhost=vhost,
+    )
+    return f"broker access: {len(passwords)} users, each with the permissions that it needs"

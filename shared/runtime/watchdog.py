@@ -1,4 +1,4 @@
-"""What a service's threads are at, for the supervisor that ends a handler past its deadline."""
+"""What the threads of a service are doing, for the supervisor that enforces the deadline."""
 
 import sys
 import threading
@@ -10,42 +10,46 @@ from shared.messaging.ports.consumer import Delivery
 
 
 class Step(NamedTuple):
-    """What a thread does at present.
+    """What a thread is doing.
 
     Attributes:
-        since: monotonic time.
-        thread: by its ident.
-        delivery: whose handler is running, if one is.
+        started_at: when it began, in seconds of the monotonic clock.
+        thread: the thread's identifier.
+        delivery: the delivery whose handler is running; None if no handler is.
     """
 
-    since: float
+    started_at: float
     thread: int
     delivery: Delivery | None
 
     @property
+    def seconds(self) -> float:
+        """How long the step has taken so far."""
+        return time.monotonic() - self.started_at
+
+    @property
     def stack(self) -> str:
-        """Where its thread is now."""
-        frame = sys._current_frames().get(self.thread)  # noqa: SLF001 - the documented way to it
+        """The current stack of the thread."""
+        frame = sys._current_frames().get(self.thread)  # noqa: SLF001 - documented in `sys`
         return "".join(traceback.format_stack(frame)) if frame else ""
 
 
 class Watchdog:
-    """The steps under way, one for each thread that is not idle."""
+    """The current step of each thread that is not idle."""
 
     def __init__(self) -> None:
         self._steps: dict[int, Step] = {}
 
     def step(self, delivery: Delivery | None = None) -> None:
-        """A new step begins in this thread."""
+        """Note that the calling thread begins a step."""
         thread = threading.get_ident()
         self._steps[thread] = Step(time.monotonic(), thread, delivery)
 
     def idle(self) -> None:
-        """Nothing is under way in this thread."""
+        """Note that the calling thread is idle."""
         self._steps.pop(threading.get_ident(), None)
 
     @property
     def longest(self) -> Step | None:
-        """The step that has taken longest; None while all are idle."""
-        steps = list(self._steps.values())
-        return min(steps, key=lambda step: step.since, default=None)
+        """The step that has taken longest; None if all threads are idle."""
+        return min(list(self._steps.values()), key=lambda step: step.started_at, default=None)

@@ -35,7 +35,7 @@ from shared.runtime.logs import log_to
 from shared.runtime.process import ServiceGroup
 from shared.runtime.reactor import DeliveryResult
 from shared.runtime.service import AnyService
-from shared.runtime.settings import only, settings_for
+from shared.runtime.settings import settings_for, settings_override
 from shared.runtime.setup import set_up_embedded
 from shared.storage.database import Database
 from shared.storage.tables import inbox, outbox
@@ -203,7 +203,7 @@ def play(console: Console | None = None) -> int:
     log = io.StringIO()
     with (
         tempfile.TemporaryDirectory(prefix="past-tense-") as home,
-        only(home=home, email_retry_delay=0.1, log_level="error"),
+        settings_override(home=home, email_retry_delay=0.1, log_level="error"),
         _telling(log),
     ):
         stage = Play(console, log)

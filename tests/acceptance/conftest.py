@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.runtime.service import AnyService
-from shared.runtime.settings import only
+from shared.runtime.settings import settings_override
 from shop import registry
 from tests.acceptance.shop import Shop, at_work
 
@@ -25,5 +25,5 @@ def open_shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Openin
     def opening(*more: AnyService) -> AbstractContextManager[Shop]:
         return at_work([*registry.all_services(), *more], tmp_path / "log")
 
-    with only(home=tmp_path, **broker):
+    with settings_override(home=tmp_path, **broker):
         yield opening

@@ -22,7 +22,7 @@ from shared.runtime.process import ServiceGroup
 from shared.runtime.reactor import DeliveryResult
 from shared.runtime.service import AnyService, Service
 from shared.runtime.service_settings import queue_of
-from shared.runtime.settings import only, settings_for
+from shared.runtime.settings import settings_for, settings_override
 from shared.runtime.setup import set_up
 from shared.storage import checkpoints, table_digests
 from shared.storage.checkpoints import Checkpoint
@@ -65,7 +65,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator["World"]:
     if request.param == "rabbitmq":
         vhost = request.getfixturevalue("rabbitmq_vhost")
         broker = {"broker_url": vhost.amqp_url, "broker_admin_url": vhost.admin_url}
-    with only(home=tmp_path, log_level="warning", **broker):
+    with settings_override(home=tmp_path, log_level="warning", **broker):
         yield World(tmp_path / "log")
 
 

@@ -31,8 +31,7 @@ from shared.messaging.ports.publisher import Publisher
 from shared.runtime.logs import log_to
 from shared.runtime.metrics import Metrics
 from shared.runtime.relay import send_some
-from shared.runtime.runner import RunnerParts, ServiceRunner
-from shared.runtime.service_settings import queue_of, service_settings_of
+from shared.runtime.runner import ServiceRunner
 from shared.runtime.settings import settings_for
 from shared.runtime.setup import set_up
 from shared.storage import outbox
@@ -72,17 +71,13 @@ class Player:
             self._looking[each.name] = Database(url)
             self._publishers[each.name] = self._broker.publisher()
             self._running[each.name] = ServiceRunner(
-                RunnerParts(
-                    service=each,
-                    settings=settings,
-                    queue=queue_of(each),
-                    batch_size=service_settings_of(each).batch_size,
-                    broker=cast("Broker", self._broker),  # all of it that a service at work uses
-                    database=self.databases[each.name],
-                    log=log,
-                    metrics=Metrics(),
-                    gateway=Mailer.opened(settings) if each.gateway else None,
-                )
+                service=each,
+                settings=settings,
+                broker=cast("Broker", self._broker),  # all of it that a service at work uses
+                database=self.databases[each.name],
+                log=log,
+                metrics=Metrics(),
+                gateway=Mailer.opened(settings) if each.gateway else None,
             )
 
     def build(self, order_id: str) -> list[str]:

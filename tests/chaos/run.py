@@ -171,11 +171,11 @@ def breakdowns(crew: Crew) -> Iterator[str]:
     """Processes that ended otherwise than killed, asked to, or by a handler past its deadline."""
     for each in crew.members.values():
         said = each.log.read_text(errors="replace")
-        for broke in ("broke down", "cannot go on"):
+        for broke in ("unexpected error", "cannot continue"):
             if broke in said:
                 yield f"{each.name}: {said.count(broke)} × {broke}"
         # A frozen server may hold one that was asked to stop for longer than its grace.
-        late = said.count("did not finish within its grace")
+        late = said.count("did not stop within the grace period")
         strange = [code for code in each.codes if code not in (0, -signal.SIGKILL, EXIT_HUNG)]
         if strange.count(1) > late or set(strange) - {1}:
             yield f"{each.name} ended with {strange}, {late} times past its grace"

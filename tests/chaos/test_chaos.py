@@ -37,11 +37,16 @@ def test_the_short_run_has_a_fault_of_each_family() -> None:
     ("codes", "said", "told"),
     [
         pytest.param([0, -9, 70], "stopped", [], id="as planted"),
-        pytest.param([1], "did not finish within its grace", [], id="late"),
+        pytest.param([1], "did not stop within the grace period", [], id="late"),
         pytest.param([1], "", ["email ended with [1], 0 times past its grace"], id="by itself"),
         pytest.param([-11], "", ["email ended with [-11], 0 times past its grace"], id="crashed"),
-        pytest.param([0], "broke down\nbroke down", ["email: 2 × broke down"], id="broke down"),
-        pytest.param([0], "cannot go on", ["email: 1 × cannot go on"], id="gave up"),
+        pytest.param(
+            [0],
+            "unexpected error\nunexpected error",
+            ["email: 2 × unexpected error"],
+            id="broke down",
+        ),
+        pytest.param([0], "cannot continue", ["email: 1 × cannot continue"], id="gave up"),
     ],
 )
 def test_a_process_that_ends_by_itself_is_told(

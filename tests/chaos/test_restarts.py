@@ -14,7 +14,7 @@ from services.inventory.service import inventory
 from services.orders.paying import Payment, pay_order
 from services.orders.placing import NewOrder, place_order
 from services.orders.service import orders
-from shared.runtime.settings import only, settings_for
+from shared.runtime.settings import settings_for, settings_override
 from shared.runtime.setup import set_up_embedded
 from shared.storage.database import Database
 from shared.storage.tables import failures, inbox
@@ -119,7 +119,7 @@ def test_twenty_five_rolling_restarts_burn_no_attempt(tmp_path: Path) -> None:
 def test_rolling_restarts_of_the_embedded_shop_burn_no_attempt(tmp_path: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("SHOP_")}
     environment["SHOP_HOME"] = str(tmp_path)
-    with only(home=tmp_path):
+    with settings_override(home=tmp_path):
         settings = settings_for()
         set_up_embedded(registry.all_services(), settings)
     with ExitStack() as stack:

@@ -5,13 +5,13 @@ import sys
 from pathlib import Path
 from subprocess import CompletedProcess, run
 
-from shared.runtime.settings import only
+from shared.runtime.settings import settings_override
 
 
 def measure(home: Path, *, events: int, rounds: int) -> "CompletedProcess[str]":
     numbers = ["--events", str(events), "--rounds", str(rounds)]
     command = [sys.executable, "-m", "benchmarks.history", *numbers]
-    with only(home=home):
+    with settings_override(home=home):
         return run(command, text=True, capture_output=True, check=False, timeout=120)
 
 

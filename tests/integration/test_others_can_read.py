@@ -175,9 +175,9 @@ def test_we_read_what_the_cloudevents_sdk_publishes(
         migrate(database, loyalty.migrations)
         reactor = Reactor(service=loyalty, database=database, retry=Retry())
         reaction = reactor.react(consumer.take(1, wait=10))
-        consumer.settle([each.settlement for each in reaction.reacted])
+        consumer.settle([each.settlement for each in reaction.results])
         with database.read() as connection:
             points = loyalty.store(connection, database).balance(CUSTOMER)
 
-    assert [each.outcome for each in reaction.reacted] == [Outcome.DONE]
+    assert [each.outcome for each in reaction.results] == [Outcome.DONE]
     assert points == 49

@@ -50,7 +50,13 @@ def users(rabbitmq_vhost: Vhost) -> Iterator[Users]:
     admin = RabbitBroker(rabbitmq_vhost.amqp_url, admin_url=rabbitmq_vhost.admin_url)
     assert admin.set_up(TOPOLOGY) == []
     for _ in range(2):  # again changes nothing
-        grant(rabbitmq_vhost.admin_url, TOPOLOGY, PASSWORDS, vhost=rabbitmq_vhost.name)
+        grant(
+            rabbitmq_vhost.admin_url,
+            TOPOLOGY,
+            PASSWORDS,
+            operator="operator",
+            vhost=rabbitmq_vhost.name,
+        )
     with ExitStack() as opened:
         yield Users(rabbitmq_vhost, opened)
     management = Management(rabbitmq_vhost.admin_url)

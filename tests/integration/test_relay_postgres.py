@@ -45,7 +45,9 @@ class SlowPublisher:
             self._max_active = max(self._max_active, self._active)
             self._changed.notify_all()
             if self.sent:
-                assert self._changed.wait_for(lambda: self._max_active == relay.AT_ONCE, timeout=20)
+                assert self._changed.wait_for(
+                    lambda: self._max_active == relay.CONCURRENT_WINDOWS, timeout=20
+                )
             self.sent += [json.loads(each.body)["data"]["name"] for each in messages]
             self._active -= 1
         return [None] * len(messages)

@@ -1,4 +1,4 @@
-"""A service as small as one can be: it counts, and says that it did."""
+"""The smallest service: it counts things, and publishes that it did."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -24,7 +24,7 @@ class ThingHappened(DomainEvent):
 
 
 class ThingCounted(DomainEvent):
-    """It was counted."""
+    """A thing was counted."""
 
     topic: ClassVar[str] = "thing.counted"
 
@@ -59,7 +59,7 @@ Work = UnitOfWork[CountStore, Any]
 
 
 def count(event: ThingHappened, work: Work) -> None:
-    """Count it, and say so."""
+    """Count the thing, publish that it was counted, and note it."""
     work.store.count(event.name)
     work.publish(ThingCounted(name=event.name))
     work.note(f"counted {event.name}")
@@ -68,7 +68,7 @@ def count(event: ThingHappened, work: Work) -> None:
 def counting(
     handler: Callable[[ThingHappened, Work], None] = count, **declared: Any
 ) -> Service[CountStore, Any]:
-    """A counting service, with a handler of the test's."""
+    """A counting service, with the test's own handler if it gives one."""
     service: Service[CountStore, Any] = Service(
         "counting", store=CountStore, publishes=(ThingCounted,), **declared
     )

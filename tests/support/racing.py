@@ -1,4 +1,4 @@
-"""Two processes of one service, as far as its database can tell."""
+"""Reactors that run at the same time, like several processes of one service."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,35 +17,35 @@ from shared.storage.database import Database
 def race(
     service: AnyService, database: Database, *runners: Sequence[Sequence[DomainEvent]]
 ) -> list[DeliveryResult]:
-    """Let each runner react to its batches, all runners at once; they set out anew for each batch.
+    """Let each runner react to its batches in a thread; all begin each batch at the same time.
 
     Returns:
-        What was done with each delivery, of all runners.
+        The result of each delivery, of all runners.
 
     Raises:
-        AssertionError: the database ended a transaction, for a deadlock as a rule; a reactor
-            hides that by taking the batch one by one.
+        AssertionError: the database reported an error, usually a deadlock; a reactor would hide
+            it, because it handles the deliveries of a failed batch one by one.
     """
-    line = Barrier(len(runners), timeout=60)
-    refused: list[str] = []
+    start = Barrier(len(runners), timeout=60)
+    database_errors: list[str] = []
     listen(
         database.engine,
         "handle_error",
-        lambda context: refused.append(str(context.original_exception)),
+        lambda context: database_errors.append(str(context.original_exception)),
     )
 
     def run(batches: Sequence[Sequence[DomainEvent]]) -> list[DeliveryResult]:
         reactor = Reactor(service=service, database=database, retry=service.retry)
-        reacted: list[DeliveryResult] = []
+        results: list[DeliveryResult] = []
         for batch in batches:
-            line.wait()
-            reacted += reactor.react([_delivery(event, service.name) for event in batch]).reacted
-        return reacted
+            start.wait()
+            results += reactor.react([_delivery(event, service.name) for event in batch]).results
+        return results
 
     with ThreadPoolExecutor(len(runners)) as pool:
-        reacted = [each for done in pool.map(run, runners) for each in done]
-    assert refused == []
-    return reacted
+        results = [result for of_runner in pool.map(run, runners) for result in of_runner]
+    assert database_errors == []
+    return results
 
 
 def _delivery(event: DomainEvent, queue: str) -> Delivery:

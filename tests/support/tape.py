@@ -1,7 +1,7 @@
-"""A history in a list, for what is done with one, wherever it comes from."""
+"""A history in memory, for tests of what reads one."""
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from shared.events import DomainEvent
@@ -11,7 +11,7 @@ from shared.messaging.ports.publisher import Message
 
 
 def recorded(event: DomainEvent, offset: int = 0) -> HistoryRecord:
-    """An event as a history has it."""
+    """An event as a record of the history."""
     return HistoryRecord(
         offset=offset,
         topic=event.topic,
@@ -22,7 +22,7 @@ def recorded(event: DomainEvent, offset: int = 0) -> HistoryRecord:
 
 
 def message(event: DomainEvent) -> Message:
-    """An event as a publisher sends it."""
+    """An event as a message for a publisher."""
     return Message(
         event_id=str(event.event_id),
         topic=event.topic,
@@ -34,7 +34,7 @@ def message(event: DomainEvent) -> Message:
 
 
 def garbage(event_id: str = "bad-1") -> HistoryRecord:
-    """A message that is no event."""
+    """A record that cannot be read as an event."""
     return HistoryRecord(offset=0, topic="order.placed", event_id=event_id, type="", body=b"{")
 
 
@@ -43,8 +43,8 @@ class Tape:
     """A history of these messages.
 
     Attributes:
-        dropped: how many older ones are no longer kept.
-        started: where each reading began.
+        dropped: the number of older messages that were deleted.
+        started: where each `read` began.
     """
 
     messages: Sequence[DomainEvent | HistoryRecord]
@@ -52,7 +52,7 @@ class Tape:
     started: list[int | datetime] = field(default_factory=list)
 
     def first(self) -> HistoryRecord | None:
-        return next(iter(self._all()), None)
+        return next(iter(self._records()), None)
 
     def end(self) -> int:
         return self.dropped + len(self.messages)
@@ -61,24 +61,18 @@ class Tape:
         self, *, start: int | datetime = 0, end: int | None = None
     ) -> Generator[HistoryRecord, None, None]:
         self.started.append(start)
-        for each in self._all():
-            place = start if isinstance(start, int) else 0
-            if place <= each.offset and (end is None or each.offset < end):
-                yield each
+        first = start if isinstance(start, int) else 0
+        for record in self._records():
+            if first <= record.offset and (end is None or record.offset < end):
+                yield record
 
     def close(self) -> None:
-        """Nothing is held."""
+        """There is nothing to close."""
 
-    def _all(self) -> list[HistoryRecord]:
+    def _records(self) -> list[HistoryRecord]:
         return [
             recorded(each, offset)
             if isinstance(each, DomainEvent)
-            else HistoryRecord(
-                offset=offset,
-                topic=each.topic,
-                event_id=each.event_id,
-                type=each.type,
-                body=each.body,
-            )
+            else replace(each, offset=offset)
             for offset, each in enumerate(self.messages, self.dropped)
         ]

@@ -1,6 +1,6 @@
 """The RabbitMQ adapter of the broker port; the only package that imports pika."""
 
 from shared.messaging.rabbitmq.broker import RabbitBroker
-from shared.messaging.rabbitmq.permissions import OPERATOR, grant
+from shared.messaging.rabbitmq.permissions import grant
 
-__all__ = ["OPERATOR", "RabbitBroker", "grant"]
+__all__ = ["RabbitBroker", "grant"]

@@ -9,21 +9,23 @@ from collections.abc import Iterable, Mapping
 from shared.messaging.rabbitmq.management import Management
 from shared.messaging.topology import EVENTS, HISTORY, REPLAYS, Queue, Topology, dead_queue
 
-OPERATOR = "operator"
-"""A user that reads the history and sees the queues, and writes nothing."""
-
 _NOTHING = "^$"
 
 
 def grant(
-    admin_url: str, topology: Topology, passwords: Mapping[str, str], *, vhost: str = "/"
+    admin_url: str,
+    topology: Topology,
+    passwords: Mapping[str, str],
+    *,
+    operator: str | None = None,
+    vhost: str = "/",
 ) -> None:
     """Create or update the users; calling it again changes nothing.
 
     Args:
-        admin_url: of the management API.
-        passwords: by service; the key `operator` is the operator's. A service that has none here
-            gets no user.
+        passwords: by user; a service that has none gets no user.
+        operator: the user who reads the history and sees the queues, and writes nothing; None
+            for no such user.
 
     Raises:
         BrokerUnavailable: the management API cannot be reached, or refuses.
@@ -33,9 +35,9 @@ def grant(
         if queue.name in passwords:
             _put_user(management, queue.name, passwords[queue.name])
             _grant_service(management, queue, vhost)
-    if OPERATOR in passwords:
-        _put_user(management, OPERATOR, passwords[OPERATOR], tags="monitoring")
-        _put_permissions(management, OPERATOR, vhost, write=_NOTHING, read=_exactly([HISTORY]))
+    if operator is not None:
+        _put_user(management, operator, passwords[operator], tags="monitoring")
+        _put_permissions(management, operator, vhost, write=_NOTHING, read=_exactly([HISTORY]))
 
 
 def _put_user(management: Management, name: str, password: str, *, tags: str = "") -> None:

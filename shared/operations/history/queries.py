@@ -25,8 +25,7 @@ from shared.messaging.ports.broker import Broker
 from shared.messaging.ports.history import HistoryReader
 from shared.messaging.topology import dead_queue
 from shared.runtime.service import AnyService
-from shared.runtime.settings import settings_for
-from shared.runtime.setup import OPERATOR
+from shared.runtime.settings import OPERATOR, settings_for
 
 
 def wanted(

@@ -146,13 +146,13 @@ class Rebuild:
         """Handle a batch; answers what failed."""
         reactor = Reactor(service=self.service, database=self.database, retry=self.service.retry)
         reaction = reactor.react([_delivery(self.service, each) for each in batch])
-        if reaction.environment is not None:
+        if reaction.unavailable is not None:
             raise OperationFailed(
-                f"{reaction.environment}; {self.service.name} is half rebuilt: rebuild it again, "
+                f"{reaction.unavailable}; {self.service.name} is half rebuilt: rebuild it again, "
                 "or start it, and it goes on by itself"
             )
         failed: list[HistoryEvent] = []
-        for each in reaction.reacted:
+        for each in reaction.results:
             if each.outcome is not Outcome.DONE and isinstance(each.delivery.token, HistoryEvent):
                 failed.append(each.delivery.token)
             elif each.duplicate:

@@ -39,7 +39,6 @@ def loaded() -> set[str]:
     [
         "alembic",
         "jinja2",
-        "rich",
         "services.email.service",
         "shared.messaging.embedded",
         "sqlalchemy.dialects.sqlite",

@@ -218,8 +218,8 @@ def test_two_hundred_mixed_events_make_one_batch(stage: Stage) -> None:
 
     reaction = reactor.react([delivery(event) for event in [*events, events[0]]])
 
-    assert {each.outcome for each in reaction.reacted} == {Outcome.DONE}
-    assert [each.duplicate for each in reaction.reacted] == [False] * 200 + [True]
+    assert {each.outcome for each in reaction.results} == {Outcome.DONE}
+    assert [each.duplicate for each in reaction.results] == [False] * 200 + [True]
     found = report_on(stage)
     assert found["revenue"] == 50 * Decimal("90.00")
     assert found["events"]["gift.wrapped.v1"] == 50

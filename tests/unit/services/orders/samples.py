@@ -63,7 +63,7 @@ def react_at_once(database: Database, events: Sequence[DomainEvent]) -> list[Del
         for number, event in enumerate(events)
     ]
     reactor = Reactor(service=orders, database=database, retry=orders.retry)
-    return reactor.react(deliveries).reacted
+    return reactor.react(deliveries).results
 
 
 def shipments_and_shortages(number_of_orders: int) -> list[DomainEvent]:

@@ -10,7 +10,7 @@ import pytest
 from shared import sqlite_locking
 from shared.errors import OperationFailed
 from shared.operations.console import database_of, print_json, show
-from shared.runtime.settings import only
+from shared.runtime.settings import settings_override
 from tests.support.counting import counting
 
 Captured = pytest.CaptureFixture[str]
@@ -105,7 +105,7 @@ def test_a_database_that_fails_meanwhile_is_said_so_without_what_was_written(
 ) -> None:
     service = counting()
     with (
-        only(home=tmp_path),
+        settings_override(home=tmp_path),
         pytest.raises(OperationFailed) as failed,
         database_of(service) as database,
         database.begin() as connection,
@@ -122,7 +122,7 @@ def test_a_file_that_another_holds_is_called_locked(
 ) -> None:
     monkeypatch.setattr(sqlite_locking, "LONGEST_WAIT", 0.1)
     with (
-        only(home=tmp_path),
+        settings_override(home=tmp_path),
         database_of(counting()) as database,
         pytest.raises(OperationFailed, match=r"counting\.db cannot be used: database is locked"),
         database_of(counting()) as other,

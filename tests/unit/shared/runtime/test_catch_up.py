@@ -1,6 +1,6 @@
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,41 +39,48 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     stage.close()
 
 
-class Noted:
-    """A publisher that notes what it was given, and may be away from a call on."""
+class RecordingPublisher:
+    """A publisher that records its messages.
 
-    def __init__(self, *, away_from: int = 1_000, refusal: str | None = None) -> None:
+    Attributes:
+        available_calls: number of calls after which the broker is away.
+        when_away: called when the broker is away.
+    """
+
+    def __init__(self, *, available_calls: int = 1_000, rejection: str | None = None) -> None:
         self.calls: list[list[Message]] = []
-        self._away_from = away_from
-        self._refusal = refusal
+        self.available_calls = available_calls
+        self.when_away: Callable[[], None] = lambda: None
+        self._rejection = rejection
 
     def publish(self, messages: Sequence[Message]) -> list[str | None]:
-        if len(self.calls) >= self._away_from:
+        if len(self.calls) >= self.available_calls:
+            self.when_away()
             raise BrokerUnavailable
         self.calls.append(list(messages))
-        return [self._refusal] * len(messages)
+        return [self._rejection] * len(messages)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """There is nothing to close."""
 
     @property
     def sent(self) -> list[str]:
         return [each.event_id for call in self.calls for each in call]
 
 
-class World:
-    """A broker whose history is a tape."""
+class FakeBroker:
+    """A broker with a history in memory, for catch-ups of loyalty."""
 
-    def __init__(self, stage: Stage, tape: Tape, publisher: Noted) -> None:
+    def __init__(self, stage: Stage, tape: Tape, publisher: RecordingPublisher) -> None:
         self._stage = stage
         self._tape = tape
         self._publisher = publisher
         self.bound: list[str] = []
-        self.logged = io.StringIO()
+        self.log_output = io.StringIO()
 
     def bind(self, queue: Queue) -> None:
         self.bound.append(queue.name)
-        assert self._tape.started == [], "the queue is bound before history is looked at"
+        assert self._tape.started == [], "the queue is bound before the history is read"
 
     def history(self) -> HistoryReader:
         return self._tape
@@ -88,22 +95,22 @@ class World:
             loyalty.queue(),
             broker=broker,
             database=self._stage.databases["loyalty"],
-            log=log_to(self.logged, Settings()),
+            log=log_to(self.log_output, Settings()),
             is_wanted=is_wanted,
         )
 
     @property
-    def place(self) -> Checkpoint | None:
+    def checkpoint(self) -> Checkpoint | None:
         with self._stage.databases["loyalty"].read() as connection:
             return checkpoints.find(connection)
 
     @property
     def lines(self) -> list[Any]:
-        return [json.loads(each) for each in self.logged.getvalue().splitlines()]
+        return [json.loads(each) for each in self.log_output.getvalue().splitlines()]
 
 
-def test_what_is_copied_goes_to_one_queue_behind_what_waits_there() -> None:
-    event, publisher = placed("ORD-1"), Noted()
+def test_copied_events_go_to_one_queue_with_low_priority() -> None:
+    event, publisher = placed("ORD-1"), RecordingPublisher()
 
     copied = list(copy(EventReader(Tape([event]), EventFilter(), end=1), publisher, to="loyalty"))
 
@@ -111,35 +118,35 @@ def test_what_is_copied_goes_to_one_queue_behind_what_waits_there() -> None:
     [[message]] = publisher.calls
     assert (message.only_to, message.low_priority) == ("loyalty", True)
     assert (message.event_id, message.topic) == (str(event.event_id), "order.placed")
-    assert message.body == Tape([event])._all()[0].body
+    assert message.body == Tape([event])._records()[0].body
 
 
-def test_a_broker_that_refuses_for_good_ends_the_copying() -> None:
+def test_an_event_that_the_broker_rejects_ends_the_copying() -> None:
     reading = EventReader(Tape([placed("ORD-1")]), EventFilter(), end=1)
 
     with pytest.raises(OperationFailed, match="cannot be replayed: no queue"):
-        list(copy(reading, Noted(refusal="no queue"), to="loyalty"))
+        list(copy(reading, RecordingPublisher(rejection="no queue"), to="loyalty"))
 
 
-def test_a_catch_up_brings_what_was_before_its_queue_and_then_nothing_more(stage: Stage) -> None:
+def test_a_catch_up_sends_the_events_that_precede_the_queue_once(stage: Stage) -> None:
     first, second = placed("ORD-1"), placed("ORD-2")
-    publisher = Noted()
-    world = World(stage, Tape([first, paid("ORD-1"), garbage("7f"), second]), publisher)
+    publisher = RecordingPublisher()
+    broker = FakeBroker(stage, Tape([first, paid("ORD-1"), garbage("7f"), second]), publisher)
 
-    world.catch_up().run()
-    world.catch_up().run()
+    broker.catch_up().run()
+    broker.catch_up().run()
 
     assert publisher.sent == [str(first.event_id), str(second.event_id)]
-    assert world.bound == ["loyalty"]
-    assert world.place == Checkpoint(4, 4, is_complete=True)
-    assert [each["event"] for each in world.lines] == [
+    assert broker.bound == ["loyalty"]
+    assert broker.checkpoint == Checkpoint(4, 4, is_complete=True)
+    assert [each["event"] for each in broker.lines] == [
         "catching up",
-        "unreadable, skipped",
-        "caught up",
-        "caught up before, nothing to do",
+        "unreadable message skipped",
+        "catch-up finished",
+        "catch-up already finished",
     ]
-    assert world.lines[1]["event_id"] == "7f at place 2"
-    assert world.lines[3]["at"] <= world.lines[3]["timestamp"]
+    assert broker.lines[1]["event_id"] == "7f at place 2"
+    assert broker.lines[3]["at"] <= broker.lines[3]["timestamp"]
 
 
 @pytest.mark.parametrize(
@@ -150,104 +157,104 @@ def test_a_catch_up_brings_what_was_before_its_queue_and_then_nothing_more(stage
     ],
     ids=["truncated_history", "nothing-left"],
 )
-def test_a_catch_up_from_a_shortened_history_says_since_when_it_is_kept(
+def test_a_catch_up_from_a_truncated_history_logs_where_the_history_begins(
     stage: Stage, kept: list[OrderPlaced], reason: str
 ) -> None:
-    world = World(stage, Tape(kept, dropped=100), Noted())
+    broker = FakeBroker(stage, Tape(kept, dropped=100), RecordingPublisher())
 
-    world.catch_up().run()
+    broker.catch_up().run()
 
-    assert [(each["event"], each["level"]) for each in world.lines] == [
-        ("not all there was will come", "warning"),
+    assert [(each["event"], each["level"]) for each in broker.lines] == [
+        ("history is incomplete", "warning"),
         ("catching up", "info"),
-        ("caught up", "info"),
+        ("catch-up finished", "info"),
     ]
-    assert world.lines[0]["reason"].startswith(reason)
+    assert broker.lines[0]["reason"].startswith(reason)
 
 
-def test_who_did_not_ask_for_the_history_is_not_told_that_it_was_brought(stage: Stage) -> None:
-    World(stage, Tape([placed("ORD-1")]), Noted()).catch_up().run()
-    world = World(stage, Tape([placed("ORD-1")]), Noted())
+def test_a_finished_catch_up_is_not_logged_if_none_is_wanted(stage: Stage) -> None:
+    FakeBroker(stage, Tape([placed("ORD-1")]), RecordingPublisher()).catch_up().run()
+    broker = FakeBroker(stage, Tape([placed("ORD-1")]), RecordingPublisher())
 
-    world.catch_up(is_wanted=False).run()
+    broker.catch_up(is_wanted=False).run()
 
-    assert world.lines == []
+    assert broker.lines == []
 
 
-def test_nothing_is_brought_to_who_did_not_ask(stage: Stage) -> None:
-    publisher = Noted()
-    world = World(stage, Tape([placed("ORD-1")]), publisher)
+def test_no_catch_up_begins_if_none_is_wanted(stage: Stage) -> None:
+    publisher = RecordingPublisher()
+    broker = FakeBroker(stage, Tape([placed("ORD-1")]), publisher)
 
-    world.catch_up(is_wanted=False).run()
+    broker.catch_up(is_wanted=False).run()
 
     assert publisher.sent == []
-    assert world.place is None
-    assert world.bound == []
+    assert broker.checkpoint is None
+    assert broker.bound == []
 
 
-def test_ended_in_the_middle_it_goes_on_where_it_was(
+def test_an_interrupted_catch_up_continues_at_its_checkpoint(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(copying, "WINDOW", 10)
     events = [placed(f"ORD-{number}") for number in range(95)]
-    first, second, tape = Noted(away_from=3), Noted(), Tape(events)
-    ended = World(stage, tape, first).catch_up()
-    monkeypatch.setattr(ended, "_pause", lambda _: ended.stop())
-    ended.run()
-    world = World(stage, tape, second)
-    assert world.place == Checkpoint(30, 95, is_complete=False)
+    first, second, tape = (
+        RecordingPublisher(available_calls=3),
+        RecordingPublisher(),
+        Tape(events),
+    )
+    interrupted = FakeBroker(stage, tape, first).catch_up()
+    first.when_away = interrupted.stop
+    interrupted.run()
+    broker = FakeBroker(stage, tape, second)
+    assert broker.checkpoint == Checkpoint(30, 95, is_complete=False)
 
-    world.catch_up(is_wanted=False).run()
+    broker.catch_up(is_wanted=False).run()
 
     assert tape.started == [0, 30]
     assert [*first.sent, *second.sent] == [str(each.event_id) for each in events]
-    assert world.place is not None
-    assert world.place.is_complete
+    assert broker.checkpoint is not None
+    assert broker.checkpoint.is_complete
 
 
-def test_a_broker_that_is_away_for_a_while_is_waited_for(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_catch_up_waits_for_a_broker_that_is_away(stage: Stage) -> None:
     events = [placed(f"ORD-{number}") for number in range(5)]
-    publisher = Noted(away_from=0)
-    world = World(stage, Tape(events), publisher)
-    catching = world.catch_up()
+    publisher = RecordingPublisher(available_calls=0)
+    broker = FakeBroker(stage, Tape(events), publisher)
 
-    def comes_back(_: float) -> None:
-        publisher._away_from = 1_000
+    def come_back() -> None:
+        publisher.available_calls = 1_000
 
-    monkeypatch.setattr(catching, "_pause", comes_back)
-    catching.run()
+    publisher.when_away = come_back
+    broker.catch_up().run()
 
     assert len(publisher.sent) == 5
-    assert "catching up waits" in world.logged.getvalue()
+    assert "retrying" in broker.log_output.getvalue()
 
 
-def test_a_database_lost_in_a_commit_is_waited_for_and_nothing_is_left_out(
+def test_a_catch_up_waits_for_a_database_lost_in_a_commit_and_omits_nothing(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events = [placed(f"ORD-{number}") for number in range(5)]
-    world = World(stage, Tape(events), publisher := Noted())
-    catching = world.catch_up()
-    monkeypatch.setattr(catching, "_pause", lambda _: None)
+    broker = FakeBroker(stage, Tape(events), publisher := RecordingPublisher())
+    catch_up = broker.catch_up()
     lost = iter([True])
-    keep = catching._keep
+    advance = catch_up._advance
 
-    def losing(place: int) -> None:
-        keep(place)
+    def lose_the_first(place: int) -> None:
+        advance(place)
         if next(lost, False):
             raise CommitOutcomeUnknown
 
-    monkeypatch.setattr(catching, "_keep", losing)
-    catching.run()
+    monkeypatch.setattr(catch_up, "_advance", lose_the_first)
+    catch_up.run()
 
     assert sorted(publisher.sent) == sorted(str(each.event_id) for each in events)
-    assert world.place is not None
-    assert world.place.is_complete
-    assert "catching up waits" in world.logged.getvalue()
+    assert broker.checkpoint is not None
+    assert broker.checkpoint.is_complete
+    assert "retrying" in broker.log_output.getvalue()
 
 
-def test_what_is_brought_twice_is_handled_once(stage: Stage) -> None:
+def test_an_event_that_was_handled_before_is_a_duplicate(stage: Stage) -> None:
     stage.publish(placed("ORD-1"), placed("ORD-2"))
     stage.play()
     broker: EmbeddedBroker = stage.broker
@@ -259,24 +266,24 @@ def test_what_is_brought_twice_is_handled_once(stage: Stage) -> None:
     assert [each.duplicate for each in stage.play()] == [True, True]
 
 
-def test_a_service_that_only_keeps_what_it_hears_may_begin_with_the_history() -> None:
+def test_a_service_without_side_effects_needs_no_consent() -> None:
     require_consent(loyalty)
 
 
 @pytest.mark.parametrize(
-    ("service", "does"),
+    ("service", "effects"),
     [
         (orders, "orders publishes order.cancelled, order.placed, payment.received"),
         (inventory, "inventory publishes stock.ran_short, stock.reserved"),
     ],
     ids=["orders", "inventory"],
 )
-def test_a_service_that_publishes_must_be_meant(service: Any, does: str) -> None:
-    with pytest.raises(InvalidInput, match=f"{does}.*--from-history --yes"):
+def test_a_service_that_publishes_needs_consent(service: Any, effects: str) -> None:
+    with pytest.raises(InvalidInput, match=f"{effects}.*--from-history --yes"):
         require_consent(service)
 
 
-def test_a_service_that_sends_mails_must_be_meant() -> None:
+def test_a_service_with_a_gateway_needs_consent() -> None:
     from services.email.service import email  # noqa: PLC0415 - beside the standard library's
 
     with pytest.raises(InvalidInput, match="email acts outside its database"):

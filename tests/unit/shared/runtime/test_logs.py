@@ -1,8 +1,6 @@
 import io
 import json
 import logging
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -11,7 +9,7 @@ import pytest
 
 from shared.errors import TransientFailure
 from shared.messaging.ports.consumer import Delivery, Outcome
-from shared.runtime.logs import log_reaction, log_to, standard_log
+from shared.runtime.logs import log_delivery, log_to, process_log
 from shared.runtime.reactor import DeliveryResult
 from shared.runtime.settings import Settings
 from tests.support.counting import ThingHappened
@@ -21,7 +19,7 @@ ESCAPE = "\x1b["
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
+    """A stream that is a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -39,20 +37,20 @@ def delivery(attempt: int = 1, *, replays: int = 0) -> Delivery:
     )
 
 
-def said(reacted: DeliveryResult, *, dies: bool = False, log_format: Any = "json") -> str:
+def logged(result: DeliveryResult, *, log_format: Any = "json") -> str:
     stream = io.StringIO()
     log = log_to(stream, Settings(log_format=log_format)).bind(service="counting")
-    log_reaction(log, reacted, dies=dies)
+    log_delivery(log, result)
     return stream.getvalue()
 
 
-def reacted(**parts: Any) -> DeliveryResult:
-    usual: dict[str, Any] = {
+def result(**fields: Any) -> DeliveryResult:
+    defaults: dict[str, Any] = {
         "delivery": delivery(),
         "outcome": Outcome.DONE,
         "event": ThingHappened(name="ORD-1", secret=CANARY),
     }
-    return DeliveryResult(**(usual | parts))
+    return DeliveryResult(**(defaults | fields))
 
 
 def failed() -> TransientFailure:
@@ -61,7 +59,7 @@ def failed() -> TransientFailure:
     return error
 
 
-def test_it_is_json_where_there_is_no_terminal() -> None:
+def test_the_log_is_json_if_the_stream_is_not_a_terminal() -> None:
     stream = io.StringIO()
     log_to(stream, Settings()).info("started", service="orders")
 
@@ -71,7 +69,7 @@ def test_it_is_json_where_there_is_no_terminal() -> None:
     assert ESCAPE not in stream.getvalue()
 
 
-def test_it_is_coloured_columns_on_a_terminal() -> None:
+def test_the_log_is_coloured_columns_on_a_terminal() -> None:
     stream = Terminal()
     log_to(stream, Settings()).info("started", service="orders")
 
@@ -79,29 +77,29 @@ def test_it_is_coloured_columns_on_a_terminal() -> None:
     assert not stream.getvalue().startswith("{")
 
 
-def test_columns_that_were_asked_for_have_no_colour_without_a_terminal() -> None:
+def test_columns_have_no_colour_if_the_stream_is_not_a_terminal() -> None:
     stream = io.StringIO()
-    log_to(stream, Settings(log_format="console")).warning("waiting", service="orders", reason="x")
+    log_to(stream, Settings(log_format="console")).warning("retrying", service="orders", reason="x")
 
-    assert stream.getvalue().split()[1:] == ["orders", "waiting", "reason=x"]
+    assert stream.getvalue().split()[1:] == ["orders", "retrying", "reason=x"]
     assert ESCAPE not in stream.getvalue()
 
 
-def test_json_that_was_asked_for_is_json_on_a_terminal_too() -> None:
+def test_the_log_is_json_on_a_terminal_if_the_setting_is_json() -> None:
     stream = Terminal()
     log_to(stream, Settings(log_format="json")).info("started")
 
     assert json.loads(stream.getvalue())["event"] == "started"
 
 
-def test_what_is_below_the_level_is_not_said() -> None:
+def test_lines_below_the_level_are_not_logged() -> None:
     stream = io.StringIO()
-    log_to(stream, Settings(log_level="error")).warning("waiting")
+    log_to(stream, Settings(log_level="error")).warning("retrying")
 
     assert stream.getvalue() == ""
 
 
-def test_what_is_bound_is_in_the_lines_of_that_log_alone() -> None:
+def test_bound_fields_are_in_the_lines_of_the_bound_log_only() -> None:
     stream = io.StringIO()
     log = log_to(stream, Settings())
     bound = log.bind(service="orders").bind(part="relay")
@@ -114,22 +112,15 @@ def test_what_is_bound_is_in_the_lines_of_that_log_alone() -> None:
     assert second.keys() == {"event", "level", "timestamp"}
 
 
-def test_a_field_that_json_has_no_word_for_is_said_all_the_same() -> None:
+def test_a_field_that_json_cannot_represent_is_logged_as_text() -> None:
     stream = io.StringIO()
-    log_to(stream, Settings()).info("waiting", why=ValueError("away"))
+    log_to(stream, Settings()).info("retrying", why=ValueError("away"))
 
     assert json.loads(stream.getvalue())["why"] == "ValueError('away')"
 
 
-def test_the_log_loads_no_rich_and_leaves_it_to_others() -> None:
-    check = "import sys, shared.runtime.logs; print('rich' in sys.modules); import rich.table"
-    said = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
-
-    assert said.stdout == "False\n"
-
-
-def test_a_reaction_says_who_what_which_and_the_attempt() -> None:
-    line = json.loads(said(reacted(notes=("counted it",), published=("thing.counted.v1",))))
+def test_a_line_about_a_delivery_has_its_service_event_order_and_attempt() -> None:
+    line = json.loads(logged(result(notes=("counted it",), published=("thing.counted.v1",))))
 
     assert line.pop("event_id")
     assert line.pop("timestamp")
@@ -146,75 +137,77 @@ def test_a_reaction_says_who_what_which_and_the_attempt() -> None:
 
 
 @pytest.mark.parametrize(
-    ("parts", "dies", "event", "level"),
+    ("fields", "event", "level"),
     [
-        pytest.param({"duplicate": True}, False, "duplicate", "info", id="a copy"),
-        pytest.param({"outcome": Outcome.REQUEUE}, False, "handed back", "info", id="handed"),
+        pytest.param({"duplicate": True}, "duplicate", "info", id="duplicate"),
+        pytest.param({"outcome": Outcome.REQUEUE}, "requeued", "info", id="requeued"),
         pytest.param(
             {"outcome": Outcome.RETRY, "error": failed()},
-            False,
             "failed, will retry",
             "warning",
             id="failed",
         ),
         pytest.param(
-            {"outcome": Outcome.RETRY, "error": failed()}, True, "dead", "error", id="the last"
+            {"outcome": Outcome.RETRY, "error": failed(), "is_last_attempt": True},
+            "dead",
+            "error",
+            id="last attempt failed",
         ),
         pytest.param(
-            {"outcome": Outcome.DEAD, "error": failed()}, False, "dead", "error", id="hopeless"
+            {"outcome": Outcome.DEAD, "error": failed()}, "dead", "error", id="not retryable"
         ),
     ],
 )
-def test_each_outcome_has_its_words(
-    parts: dict[str, Any], *, dies: bool, event: str, level: str
+def test_each_outcome_has_its_event_name_and_level(
+    fields: dict[str, Any], event: str, level: str
 ) -> None:
-    line = json.loads(said(reacted(**parts), dies=dies))
+    line = json.loads(logged(result(**fields)))
 
     assert (line["event"], line["level"]) == (event, level)
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
-def test_no_line_holds_what_an_event_or_an_error_holds(log_format: str) -> None:
+def test_no_line_contains_fields_of_an_event_or_the_message_of_an_error(log_format: str) -> None:
     unforeseen = KeyError(CANARY)
     for error in (failed(), unforeseen):
-        line = said(reacted(outcome=Outcome.RETRY, error=error), log_format=log_format)
+        line = logged(result(outcome=Outcome.RETRY, error=error), log_format=log_format)
 
         assert type(error).__name__ in line
         assert "Canary" not in line
 
 
-def test_our_own_errors_give_their_reason_and_others_their_place() -> None:
-    ours = json.loads(said(reacted(outcome=Outcome.RETRY, error=failed())))
-    nowhere = json.loads(said(reacted(outcome=Outcome.RETRY, error=KeyError(CANARY))))
+def test_own_errors_are_logged_with_their_message_and_others_with_their_origin() -> None:
+    ours = json.loads(logged(result(outcome=Outcome.RETRY, error=failed())))
+    nowhere = json.loads(logged(result(outcome=Outcome.RETRY, error=KeyError(CANARY))))
     try:
         dict[str, int]()[CANARY]
     except KeyError as error:
-        raised = json.loads(said(reacted(outcome=Outcome.RETRY, error=error)))
+        raised = json.loads(logged(result(outcome=Outcome.RETRY, error=error)))
 
     assert ours["reason"] == "the server is busy"
     assert nowhere["reason"] == "at an unknown place"
     assert raised["reason"].startswith("at test_logs.py:")
 
 
-def test_what_is_no_event_is_told_by_what_can_be_said_of_it() -> None:
+def test_a_message_that_is_not_an_event_is_logged_by_its_message_id() -> None:
     strange = replace(delivery(), body=b"no event", event_id="note-1", type="Jane Doe")
-    failing = reacted(delivery=strange, event=None, outcome=Outcome.DEAD, error=failed())
-    line = json.loads(said(failing))
+    failing = result(delivery=strange, event=None, outcome=Outcome.DEAD, error=failed())
+    line = json.loads(logged(failing))
 
     assert (line["event_id"], line["event_type"]) == ("note-1", "(unreadable)")
     assert line["order_id"] is None
 
 
-def test_a_person_reads_of_a_later_attempt_and_of_replays() -> None:
-    line = said(reacted(delivery=delivery(3, replays=2)), log_format="console")
+def test_columns_show_a_later_attempt_and_the_number_of_replays() -> None:
+    line = logged(result(delivery=delivery(3, replays=2)), log_format="console")
 
     assert "attempt 3" in line
     assert "replays=2" in line
 
 
 @pytest.fixture
-def libraries() -> Iterator[None]:
-    """The standard library's logging, as it was before."""
+def restored_logging() -> Iterator[None]:
+    """Restores the standard library's logging after the test."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     for each in handlers:  # basicConfig would close those of the test's own
@@ -224,12 +217,14 @@ def libraries() -> Iterator[None]:
     root.setLevel(level)
 
 
-@pytest.mark.usefixtures("libraries")
-def test_what_a_library_warns_of_is_a_line_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
-    standard_log(Settings(log_format="json"))
+@pytest.mark.usefixtures("restored_logging")
+def test_warnings_and_errors_of_libraries_are_logged_in_the_same_form(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    process_log(Settings(log_format="json"))
     library = logging.getLogger("some.library")
 
-    library.info("nobody needs to know")
+    library.info("not logged")
     library.warning("the %s is slow", "socket")
     library.error("it is gone")
 
@@ -238,3 +233,49 @@ def test_what_a_library_warns_of_is_a_line_of_ours(capsys: pytest.CaptureFixture
         ("warning", "the socket is slow", "some.library"),
         ("error", "it is gone", "some.library"),
     ]
+
+
+@pytest.mark.usefixtures("restored_logging")
+def test_the_exception_of_a_librarys_line_is_not_logged(capsys: pytest.CaptureFixture[str]) -> None:
+    process_log(Settings(log_format="json"))
+
+    logging.getLogger("some.library").error("failed", exc_info=ValueError(CANARY), stack_info=True)
+
+    line = json.loads(capsys.readouterr().out)
+    assert line.keys() == {"event", "level", "logger", "timestamp"}
+
+
+@pytest.mark.usefixtures("restored_logging")
+def test_lines_of_libraries_below_the_level_are_not_logged(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    process_log(Settings(log_level="error"))
+
+    logging.getLogger("some.library").warning("slow")
+
+    assert capsys.readouterr().out == ""
+
+
+def test_columns_have_a_fixed_order_and_two_spaces_between() -> None:
+    line = logged(
+        result(notes=("counted it",), published=("thing.counted.v1",), delivery=delivery(2)),
+        log_format="console",
+    )
+
+    assert line[12:] == (
+        "  counting    handled     thing.happened.v1    ORD-1         counted it"
+        "  → thing.counted.v1  attempt 2\n"
+    )
+
+
+def test_each_service_has_a_colour_of_its_own() -> None:
+    stream = Terminal()
+    log = log_to(stream, Settings())
+
+    for service in ("orders", "email", "orders"):
+        log.info("started", service=service)
+
+    first, second, third = stream.getvalue().splitlines()
+    assert ESCAPE + "36m" + "orders" in first
+    assert ESCAPE + "35m" + "email" in second
+    assert third[20:] == first[20:]

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from shared.messaging.codec import encode
 from shared.messaging.ports.consumer import Delivery
 from shared.messaging.topology import Retry
+from shared.runtime.poison import possible_poison
 from shared.runtime.reactor import Reactor
 from shared.storage.database import Database
 from shared.storage.migrating import migrate
@@ -42,26 +43,26 @@ def recorded(reactor: Reactor) -> list[tuple[str, int, str]]:
         return [tuple(row) for row in connection.execute(query.order_by(failures.c.number))]
 
 
-def test_what_comes_for_the_first_time_is_no_suspect(reactor: Reactor) -> None:
-    assert reactor.possible_poison([delivered("lamp", attempt=1)]) == []
+def test_a_first_delivery_is_not_possible_poison(reactor: Reactor) -> None:
+    assert possible_poison(reactor.database, [delivered("lamp", attempt=1)]) == []
 
 
-def test_what_was_held_by_a_process_that_ended_is_one(reactor: Reactor) -> None:
+def test_a_delivery_without_a_recorded_earlier_attempt_is_possible_poison(reactor: Reactor) -> None:
     lamp = delivered("lamp", attempt=2)
 
-    assert reactor.possible_poison([delivered("chair", attempt=1), lamp]) == [lamp]
+    assert possible_poison(reactor.database, [delivered("chair", attempt=1), lamp]) == [lamp]
 
 
-def test_a_suspect_stays_one_until_it_is_handled_alone(reactor: Reactor) -> None:
+def test_a_delivery_is_possible_poison_until_it_is_handled_alone(reactor: Reactor) -> None:
     lamp, chair = (delivered(name, attempt=2) for name in ("lamp", "chair"))
-    assert reactor.possible_poison([lamp, chair]) == [lamp, chair]
+    assert possible_poison(reactor.database, [lamp, chair]) == [lamp, chair]
 
     reactor.react_alone(lamp)
 
-    assert reactor.possible_poison([replace(lamp, attempt=3), chair]) == [chair]
+    assert possible_poison(reactor.database, [replace(lamp, attempt=3), chair]) == [chair]
 
 
-def test_what_came_of_attempts_unknown_so_far_goes_on_record(reactor: Reactor) -> None:
+def test_earlier_attempts_are_recorded_when_it_is_handled_alone(reactor: Reactor) -> None:
     lamp = delivered("lamp", attempt=3)
 
     reactor.react_alone(lamp)
@@ -72,26 +73,26 @@ def test_what_came_of_attempts_unknown_so_far_goes_on_record(reactor: Reactor) -
     ]
 
 
-def test_what_is_on_record_is_so_under_its_own_id_whatever_its_properties_say(
+def test_attempts_are_recorded_under_the_id_in_the_body_whatever_the_properties_are(
     reactor: Reactor,
 ) -> None:
     lamp, chair = (replace(delivered(name, attempt=2), event_id="") for name in ("lamp", "chair"))
 
     reactor.react_alone(lamp)
 
-    assert reactor.possible_poison([chair]) == [chair]
+    assert possible_poison(reactor.database, [chair]) == [chair]
     assert [error for _, _, error in recorded(reactor)] == ["ProcessEnded"]
     assert recorded(reactor)[0][0] in lamp.body.decode()
 
 
-def test_no_more_attempts_go_on_record_than_the_queue_allows(reactor: Reactor) -> None:
+def test_no_more_attempts_are_recorded_than_the_queue_allows(reactor: Reactor) -> None:
     reactor.react_alone(delivered("lamp", attempt=10**9))
 
     assert [attempt for _, attempt, _ in recorded(reactor)] == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_failure_on_record_is_no_reason_for_suspicion(reactor: Reactor) -> None:
+def test_a_delivery_with_a_recorded_failure_is_not_possible_poison(reactor: Reactor) -> None:
     broken = replace(delivered("lamp", attempt=1), body=b"no event")
     reactor.react([broken])
 
-    assert reactor.possible_poison([replace(broken, attempt=2)]) == []
+    assert possible_poison(reactor.database, [replace(broken, attempt=2)]) == []

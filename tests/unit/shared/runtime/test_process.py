@@ -1,6 +1,8 @@
 import io
+import json
 import queue
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from types import FrameType
@@ -11,7 +13,7 @@ import pytest
 from shared.messaging.embedded import EmbeddedBroker
 from shared.runtime.logs import log_to
 from shared.runtime.process import ServiceGroup, Signals, _asked_to_stop, _on_signals
-from shared.runtime.settings import only, settings_for
+from shared.runtime.settings import settings_for, settings_override
 from shared.runtime.setup import set_up_embedded
 from tests.support.counting import counting
 from tests.support.waiting import eventually
@@ -27,11 +29,11 @@ def test_a_signal_asks_to_stop(number: signal.Signals) -> None:
         assert _asked_to_stop(stopping)
 
 
-def test_without_a_signal_nobody_asks_to_stop() -> None:
+def test_without_a_signal_the_process_is_not_asked_to_stop() -> None:
     assert not _asked_to_stop(queue.SimpleQueue())
 
 
-def test_a_signal_at_any_line_of_the_waiting_is_heard_and_locks_nothing() -> None:
+def test_a_signal_at_any_line_of_the_wait_is_received_and_does_not_deadlock() -> None:
     stopping: Signals = queue.SimpleQueue()
     raised: list[int] = []
 
@@ -54,7 +56,7 @@ def test_a_signal_at_any_line_of_the_waiting_is_heard_and_locks_nothing() -> Non
     assert asked
 
 
-def test_afterwards_signals_are_whose_they_were() -> None:
+def test_the_previous_signal_handlers_are_restored() -> None:
     before = signal.getsignal(signal.SIGTERM)
 
     with _on_signals(queue.SimpleQueue()):
@@ -63,19 +65,21 @@ def test_afterwards_signals_are_whose_they_were() -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_on_files_a_service_that_acts_gateway_holds_more_than_it_handles_at_a_time(
+def test_on_the_embedded_broker_a_service_with_a_gateway_prefetches_for_its_concurrency(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prefetches = []
     consumer = EmbeddedBroker.consumer
 
-    def noting(broker: EmbeddedBroker, name: str, *, prefetch: int, **more: Any) -> Any:
+    def recording_consumer(
+        broker: EmbeddedBroker, name: str, *, prefetch: int, **options: Any
+    ) -> Any:
         prefetches.append(prefetch)
-        return consumer(broker, name, prefetch=prefetch, **more)
+        return consumer(broker, name, prefetch=prefetch, **options)
 
-    monkeypatch.setattr(EmbeddedBroker, "consumer", noting)
+    monkeypatch.setattr(EmbeddedBroker, "consumer", recording_consumer)
     service = counting(gateway=object, concurrency=3)
-    with only(home=tmp_path):
+    with settings_override(home=tmp_path):
         set_up_embedded([service], settings_for())
         group = ServiceGroup(
             [service], log_to(io.StringIO(), settings_for()), gateway={service.name: None}
@@ -85,3 +89,37 @@ def test_on_files_a_service_that_acts_gateway_holds_more_than_it_handles_at_a_ti
         group.stop(20)
 
     assert set(prefetches) == {6}
+
+
+HANGING = """
+import sys, threading
+from concurrent.futures import ThreadPoolExecutor
+from shared.runtime import process
+from shared.runtime.settings import settings_for
+
+class HangingGroup(process.ServiceGroup):
+    def start(self):
+        ThreadPoolExecutor(1).submit(threading.Event().wait)
+
+    def stop(self, grace):
+        return False
+
+process.ServiceGroup = HangingGroup
+process._supervise = lambda group, stopping: 0
+sys.exit(process.run([], settings_for(), everyone=list))
+"""
+
+
+def test_a_hung_thread_does_not_keep_the_process_from_ending(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", HANGING],
+        env={"SHOP_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    events = [json.loads(line)["event"] for line in ended.stdout.splitlines()]
+    assert events == ["did not stop within the grace period", "stopped"]
+    assert ended.returncode == 1

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -19,14 +20,13 @@ from shared.events import DomainEvent
 from shared.messaging.codec import Contracts, decode, encode
 from shared.messaging.ports.consumer import Delivery, Outcome
 from shared.messaging.topology import Retry
-from shared.runtime.hands import Hands
 from shared.runtime.reactor import BatchResult, Reactor
 from shared.storage.database import Database
 from shared.storage.migrating import migrate
 from shared.storage.tables import failures, inbox, outbox
 from tests.support.counting import CountStore, ThingCounted, ThingHappened, Work, count, counting
 
-DONE, RETRY, DEAD, BACK = Outcome.DONE, Outcome.RETRY, Outcome.DEAD, Outcome.REQUEUE
+DONE, RETRY, DEAD, REQUEUE = Outcome.DONE, Outcome.RETRY, Outcome.DEAD, Outcome.REQUEUE
 
 
 @pytest.fixture
@@ -35,6 +35,12 @@ def database(tmp_path: Path) -> Iterator[Database]:
     migrate(database, counting().migrations)
     yield database
     database.close()
+
+
+@pytest.fixture
+def executor() -> Iterator[Executor]:
+    with ThreadPoolExecutor(4) as executor:
+        yield executor
 
 
 def reactor(database: Database, handler: Any = count, **parts: Any) -> Reactor:
@@ -64,27 +70,27 @@ def rows(database: Database, table: Any) -> list[Any]:
         return list(connection.execute(select(table)).mappings())
 
 
-def outcomes(reaction: BatchResult) -> list[Outcome]:
-    return [each.outcome for each in reaction.reacted]
+def outcomes(batch: BatchResult) -> list[Outcome]:
+    return [each.outcome for each in batch.results]
 
 
-def refusing(name: str, error: Exception) -> Any:
-    """A handler that fails for things of one name."""
+def failing_for(name: str, error: Exception) -> Any:
+    """A handler that fails for things with this name."""
 
-    def refuse(event: ThingHappened, work: Work) -> None:
+    def fail(event: ThingHappened, work: Work) -> None:
         count(event, work)
         if event.name == name:
             raise error
 
-    return refuse
+    return fail
 
 
 def test_inbox_effects_and_outgoing_event_are_committed_together(database: Database) -> None:
     event = ThingHappened(name="a")
 
-    reaction = reactor(database).react([delivered(event)])
+    batch = reactor(database).react([delivered(event)])
 
-    assert outcomes(reaction) == [DONE]
+    assert outcomes(batch) == [DONE]
     assert counted(database) == {"a": 1}
     assert [row["event_id"] for row in rows(database, inbox)] == [event.event_id]
     assert [row["event_type"] for row in rows(database, outbox)] == ["thing.counted.v1"]
@@ -100,14 +106,14 @@ def test_an_outgoing_event_belongs_to_the_conversation_of_its_cause(database: Da
     assert f'"causationid":"{first.event_id}"' in row["body"]
 
 
-def test_a_redelivered_event_is_done_without_a_second_effect(database: Database) -> None:
+def test_a_redelivered_event_has_no_second_effect(database: Database) -> None:
     delivery = delivered(ThingHappened(name="a"))
     reactor(database).react([delivery])
 
-    reaction = reactor(database).react([delivery])
+    batch = reactor(database).react([delivery])
 
-    assert outcomes(reaction) == [DONE]
-    assert reaction.reacted[0].duplicate
+    assert outcomes(batch) == [DONE]
+    assert batch.results[0].duplicate
     assert counted(database) == {"a": 1}
     assert len(rows(database, outbox)) == 1
 
@@ -115,9 +121,9 @@ def test_a_redelivered_event_is_done_without_a_second_effect(database: Database)
 def test_the_same_event_twice_in_one_batch_has_one_effect(database: Database) -> None:
     delivery = delivered(ThingHappened(name="a"))
 
-    reaction = reactor(database).react([delivery, delivery, delivery])
+    batch = reactor(database).react([delivery, delivery, delivery])
 
-    assert [each.duplicate for each in reaction.reacted] == [False, True, True]
+    assert [each.duplicate for each in batch.results] == [False, True, True]
     assert counted(database) == {"a": 1}
 
 
@@ -131,9 +137,9 @@ def test_a_batch_is_one_transaction(database: Database) -> None:
 
     database.begin = counting_begin  # type: ignore[method-assign]
 
-    reaction = reactor(database).react([delivered(ThingHappened(name="a")) for _ in range(50)])
+    batch = reactor(database).react([delivered(ThingHappened(name="a")) for _ in range(50)])
 
-    assert outcomes(reaction) == [DONE] * 50
+    assert outcomes(batch) == [DONE] * 50
     assert len(begun) == 1
     assert counted(database) == {"a": 50}
 
@@ -146,14 +152,14 @@ def test_a_batch_is_one_transaction(database: Database) -> None:
         pytest.param(KeyError("what"), RETRY, id="unforeseen"),
     ],
 )
-def test_a_failing_message_costs_its_neighbours_nothing(
+def test_a_failing_message_does_not_affect_the_others_of_its_batch(
     database: Database, error: Exception, outcome: Outcome
 ) -> None:
     events = [ThingHappened(name=name) for name in ("a", "bad", "b")]
 
-    reaction = reactor(database, refusing("bad", error)).react([delivered(e) for e in events])
+    batch = reactor(database, failing_for("bad", error)).react([delivered(e) for e in events])
 
-    assert outcomes(reaction) == [DONE, outcome, DONE]
+    assert outcomes(batch) == [DONE, outcome, DONE]
     assert counted(database) == {"a": 1, "b": 1}
     (record,) = rows(database, failures)
     assert record["event_id"] == str(events[1].event_id)
@@ -161,8 +167,8 @@ def test_a_failing_message_costs_its_neighbours_nothing(
     assert record["subject"] == "bad"
 
 
-def test_a_failed_attempt_leaves_no_trace_but_its_record(database: Database) -> None:
-    reactor(database, refusing("bad", TransientFailure("later"))).react(
+def test_a_failed_attempt_is_rolled_back_except_for_its_record(database: Database) -> None:
+    reactor(database, failing_for("bad", TransientFailure("later"))).react(
         [delivered(ThingHappened(name="bad"))]
     )
 
@@ -172,8 +178,8 @@ def test_a_failed_attempt_leaves_no_trace_but_its_record(database: Database) -> 
     assert len(rows(database, failures)) == 1
 
 
-def test_the_last_attempt_is_recorded_as_the_one_that_died(database: Database) -> None:
-    failing = reactor(database, refusing("bad", TransientFailure("later")))
+def test_the_last_failed_attempt_is_recorded_as_dead(database: Database) -> None:
+    failing = reactor(database, failing_for("bad", TransientFailure("later")))
     event = ThingHappened(name="bad")
 
     for attempt in (1, 2, 3):
@@ -195,7 +201,7 @@ def test_a_handler_knows_its_last_attempt(database: Database) -> None:
     assert seen == [(1, False), (2, False), (3, True)]
 
 
-def _strange(kind: str) -> bytes:
+def unreadable(kind: str) -> bytes:
     good = encode(ThingHappened(name="a"), source="elsewhere")
     return {
         "not JSON": b"rubbish",
@@ -220,15 +226,15 @@ def _strange(kind: str) -> bytes:
         ("no UUID", "MalformedEvent"),
     ],
 )
-def test_what_cannot_be_read_is_dead_at_once_and_the_rest_goes_on(
+def test_a_message_that_cannot_be_read_is_dead_and_the_others_are_handled(
     database: Database, kind: str, error: str
 ) -> None:
     good = delivered(ThingHappened(name="good"))
-    bad = replace(good, body=_strange(kind), event_id="x" * 1000, type="a@b.example")
+    bad = replace(good, body=unreadable(kind), event_id="x" * 1000, type="a@b.example")
 
-    reaction = reactor(database).react([bad, good])
+    batch = reactor(database).react([bad, good])
 
-    assert {each.outcome for each in reaction.reacted if each.delivery is bad} == {DEAD}
+    assert {each.outcome for each in batch.results if each.delivery is bad} == {DEAD}
     assert counted(database) == {"good": 1}
     (record,) = rows(database, failures)
     assert record["error"] == error
@@ -238,14 +244,14 @@ def test_what_cannot_be_read_is_dead_at_once_and_the_rest_goes_on(
 def test_an_event_older_than_the_inbox_is_not_applied(database: Database) -> None:
     old = ThingHappened(name="old", occurred_at=datetime.now(UTC) - timedelta(days=8))
 
-    reaction = reactor(database, inbox_horizon=timedelta(days=7)).react([delivered(old)])
+    batch = reactor(database, inbox_horizon=timedelta(days=7)).react([delivered(old)])
 
-    assert outcomes(reaction) == [DEAD]
+    assert outcomes(batch) == [DEAD]
     assert counted(database) == {}
     assert rows(database, failures)[0]["error"] == "OlderThanTheInbox"
 
 
-def test_what_reading_breaks_on_is_tried_again_and_costs_its_neighbours_nothing(
+def test_a_message_on_which_decoding_fails_is_retried_and_the_others_are_handled(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good, bad = (ThingHappened(name=name) for name in ("good", "bad"))
@@ -257,9 +263,9 @@ def test_what_reading_breaks_on_is_tried_again_and_costs_its_neighbours_nothing(
 
     monkeypatch.setattr("shared.runtime.reactor.decode", convert)
 
-    reaction = reactor(database).react([delivered(bad), delivered(good)])
+    batch = reactor(database).react([delivered(bad), delivered(good)])
 
-    assert outcomes(reaction) == [RETRY, DONE]
+    assert outcomes(batch) == [RETRY, DONE]
     assert counted(database) == {"good": 1}
     (record,) = rows(database, failures)
     assert (record["error"], record["subject"]) == ("KeyError", "bad")
@@ -268,7 +274,7 @@ def test_what_reading_breaks_on_is_tried_again_and_costs_its_neighbours_nothing(
 
 @contextmanager
 def lost_in_commit(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Every transaction ends with the database gone."""
+    """Every transaction loses the database in its commit."""
 
     @contextmanager
     def begin() -> Iterator[Any]:
@@ -276,90 +282,98 @@ def lost_in_commit(database: Database, monkeypatch: pytest.MonkeyPatch) -> Itera
             yield connection
         raise CommitOutcomeUnknown
 
-    with monkeypatch.context() as going:
-        going.setattr(database, "begin", begin)
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "begin", begin)
         yield
 
 
-def test_a_database_lost_while_a_failure_is_recorded_is_an_environment_that_failed(
+def test_a_database_lost_while_a_failure_is_recorded_is_unavailable(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad = replace(delivered(ThingHappened(name="bad")), body=b"no event")
 
     with lost_in_commit(database, monkeypatch):
-        reaction = reactor(database).react([bad])
+        batch = reactor(database).react([bad])
 
-    assert outcomes(reaction) == [BACK]
-    assert reaction.environment is not None
+    assert outcomes(batch) == [REQUEUE]
+    assert batch.unavailable is not None
 
 
-def test_a_database_lost_while_a_suspect_is_put_on_record_is_an_environment_that_failed(
+def test_a_database_lost_while_earlier_attempts_are_recorded_is_unavailable(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with lost_in_commit(database, monkeypatch):
-        reaction = reactor(database).react_alone(delivered(ThingHappened(name="a"), attempt=2))
+        batch = reactor(database).react_alone(delivered(ThingHappened(name="a"), attempt=2))
 
-    assert outcomes(reaction) == [BACK]
-    assert reaction.environment is not None
+    assert outcomes(batch) == [REQUEUE]
+    assert batch.unavailable is not None
     assert counted(database) == {}
 
 
-class Away:
-    """A gateway that is away."""
+class UnavailableGateway:
+    """A gateway that does not answer."""
 
     def probe(self) -> None:
         raise DependencyUnavailable("it is away")
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """There is nothing to close."""
 
 
-class There(Away):
+class AvailableGateway(UnavailableGateway):
     """A gateway that answers."""
 
     def probe(self) -> None:
         """Answer."""
 
 
-def test_when_the_environment_fails_all_is_handed_back_uncounted(database: Database) -> None:
-    handler = refusing("bad", DependencyUnavailable("it is away"))
+def test_when_a_dependency_is_away_all_are_requeued_without_counting_an_attempt(
+    database: Database,
+) -> None:
+    handler = failing_for("bad", DependencyUnavailable("it is away"))
     events = [ThingHappened(name=name) for name in ("a", "bad", "b")]
 
-    reaction = reactor(database, handler, gateway=Away()).react([delivered(e) for e in events])
+    batch = reactor(database, handler, gateway=UnavailableGateway()).react(
+        [delivered(e) for e in events]
+    )
 
-    assert outcomes(reaction) == [BACK] * 3
-    assert str(reaction.environment) == "it is away"
+    assert outcomes(batch) == [REQUEUE] * 3
+    assert str(batch.unavailable) == "it is away"
     assert rows(database, failures) == []
     assert counted(database) == {}
 
 
-def test_when_the_environment_answers_the_failure_was_the_messages(database: Database) -> None:
-    handler = refusing("bad", DependencyUnavailable("it was away"))
+def test_when_the_dependency_answers_the_failure_counts_for_the_message(database: Database) -> None:
+    handler = failing_for("bad", DependencyUnavailable("it was away"))
 
-    reaction = reactor(database, handler, gateway=There()).react(
+    batch = reactor(database, handler, gateway=AvailableGateway()).react(
         [delivered(ThingHappened(name="bad"))]
     )
 
-    assert outcomes(reaction) == [RETRY]
-    assert reaction.environment is None
+    assert outcomes(batch) == [RETRY]
+    assert batch.unavailable is None
     assert len(rows(database, failures)) == 1
 
 
-def test_hands_handle_each_in_a_transaction_of_its_own(database: Database) -> None:
+def test_concurrent_events_each_have_a_transaction_of_their_own(
+    database: Database, executor: Executor
+) -> None:
     events = [ThingHappened(name=name) for name in ("a", "bad", "b")]
     deliveries = [delivered(each) for each in (*events, events[0])]
 
-    with_hands = reactor(database, refusing("bad", ValueError()), hands=Hands(3, name="test"))
-    reaction = with_hands.react(deliveries)
+    concurrent = reactor(database, failing_for("bad", ValueError()), executor=executor)
+    batch = concurrent.react(deliveries)
 
-    told = {each.delivery.event_id: each for each in reaction.reacted if not each.duplicate}
-    assert [told[str(each.event_id)].outcome for each in events] == [DONE, RETRY, DONE]
-    assert sum(each.duplicate for each in reaction.reacted) == 1
+    by_id = {each.delivery.event_id: each for each in batch.results if not each.duplicate}
+    assert [by_id[str(each.event_id)].outcome for each in events] == [DONE, RETRY, DONE]
+    assert sum(each.duplicate for each in batch.results) == 1
     assert counted(database) == {"a": 1, "b": 1}
-    assert with_hands.watch.longest is None
+    assert concurrent.watchdog.longest is None
 
 
-def test_what_is_about_one_subject_is_handled_in_its_order(database: Database) -> None:
+def test_concurrent_events_on_one_subject_are_handled_in_order(
+    database: Database, executor: Executor
+) -> None:
     order: list[UUID] = []
 
     def note(event: ThingHappened, work: Work) -> None:
@@ -368,22 +382,24 @@ def test_what_is_about_one_subject_is_handled_in_its_order(database: Database) -
 
     events = [ThingHappened(name="same") for _ in range(8)]
 
-    reactor(database, note, hands=Hands(4, name="test")).react([delivered(e) for e in events])
+    reactor(database, note, executor=executor).react([delivered(e) for e in events])
 
     assert order == [each.event_id for each in events]
 
 
-def test_what_hands_have_done_stays_done_when_the_environment_fails(database: Database) -> None:
-    handler = refusing("bad", DependencyUnavailable("it is away"))
+def test_concurrent_events_that_were_handled_stay_so_when_a_dependency_fails(
+    database: Database, executor: Executor
+) -> None:
+    handler = failing_for("bad", DependencyUnavailable("it is away"))
     events = [ThingHappened(name=name) for name in ("a", "bad", "bad", "b")]
 
-    reaction = reactor(database, handler, gateway=Away(), hands=Hands(3, name="test")).react(
+    batch = reactor(database, handler, gateway=UnavailableGateway(), executor=executor).react(
         [delivered(each) for each in events]
     )
 
-    found = {each.delivery.event_id: each.outcome for each in reaction.reacted}
-    assert [found[str(each.event_id)] for each in events] == [DONE, BACK, BACK, DONE]
-    assert str(reaction.environment) == "it is away"
+    by_id = {each.delivery.event_id: each.outcome for each in batch.results}
+    assert [by_id[str(each.event_id)] for each in events] == [DONE, REQUEUE, REQUEUE, DONE]
+    assert str(batch.unavailable) == "it is away"
     assert counted(database) == {"a": 1, "b": 1}
 
 
@@ -391,9 +407,9 @@ def test_a_service_cannot_publish_what_it_did_not_declare(database: Database) ->
     def forge(event: ThingHappened, work: Work) -> None:
         work.publish(event)
 
-    reaction = reactor(database, forge).react([delivered(ThingHappened(name="a"))])
+    batch = reactor(database, forge).react([delivered(ThingHappened(name="a"))])
 
-    assert outcomes(reaction) == [RETRY]
+    assert outcomes(batch) == [RETRY]
     assert rows(database, failures)[0]["error"] == "UndeclaredEvent"
 
 
@@ -402,14 +418,14 @@ def test_an_event_above_the_limit_rolls_back_what_would_publish_it(database: Dat
         work.store.count(event.name)
         work.publish(ThingCounted(name="a" * 1_100_000))
 
-    reaction = reactor(database, shout).react([delivered(ThingHappened(name="a"))])
+    batch = reactor(database, shout).react([delivered(ThingHappened(name="a"))])
 
-    assert outcomes(reaction) == [DEAD]
+    assert outcomes(batch) == [DEAD]
     assert counted(database) == {}
     assert rows(database, failures)[0]["error"] == "EventTooLarge"
 
 
-def test_no_record_of_a_failure_holds_what_the_event_held(database: Database) -> None:
+def test_no_record_of_a_failure_contains_fields_of_the_event(database: Database) -> None:
     canary = "jane.canary@example.com, 12 Canary Row"
 
     def leak(event: ThingHappened, work: Work) -> None:

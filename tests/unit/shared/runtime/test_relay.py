@@ -21,8 +21,8 @@ from tests.support.counting import ThingHappened
 from tests.support.waiting import eventually
 
 
-class Post:
-    """A publisher that can be away, and refuses what is named so."""
+class FakePublisher:
+    """A publisher that can be away, and rejects events named "rejected"."""
 
     def __init__(self) -> None:
         self.sent: list[str] = []
@@ -36,34 +36,34 @@ class Post:
             self.tried.set()
             raise BrokerUnavailable
         names = [json.loads(each.body)["data"]["name"] for each in messages]
-        self.sent += [name for name in names if name != "refused"]
-        return ["never" if name == "refused" else None for name in names]
+        self.sent += [name for name in names if name != "rejected"]
+        return ["too large" if name == "rejected" else None for name in names]
 
     def close(self) -> None:
         self.closed = True
 
 
-class Relaying:
-    """A relay in a thread, what it logs and what it tells."""
+class RunningRelay:
+    """A relay in a thread, with its log and the counts that it reports."""
 
     def __init__(self, database: Database) -> None:
-        self.post = Post()
-        self.logged = io.StringIO()
-        self.told: list[tuple[int, int]] = []
+        self.publisher = FakePublisher()
+        self.log_output = io.StringIO()
+        self.counts: list[tuple[int, int]] = []
         self.relay = Relay(
             database,
-            self.post,
+            self.publisher,
             source="counting",
-            log=log_to(self.logged, Settings()),
+            log=log_to(self.log_output, Settings()),
             outbox_keep=timedelta(days=7),
             failures_keep=timedelta(days=30),
             inbox_keep=timedelta(days=40),
-            on_sent=lambda sent, refused: self.told.append((sent, refused)),
+            on_sent=lambda sent, rejected: self.counts.append((sent, rejected)),
         )
         self.thread = Thread(target=self.relay.run)
 
     def events(self) -> list[str]:
-        lines = self.logged.getvalue().splitlines()
+        lines = self.log_output.getvalue().splitlines()
         return [json.loads(line)["event"] for line in lines]
 
     def stop(self) -> None:
@@ -73,12 +73,12 @@ class Relaying:
 
 
 @pytest.fixture
-def relaying(database: Database) -> Iterator[Relaying]:
-    relaying = Relaying(database)
-    yield relaying
-    if relaying.thread.is_alive():
-        relaying.stop()
-    relaying.relay.close()
+def running(database: Database) -> Iterator[RunningRelay]:
+    running = RunningRelay(database)
+    yield running
+    if running.thread.is_alive():
+        running.stop()
+    running.relay.close()
 
 
 def write(database: Database, *names: str) -> None:
@@ -90,103 +90,107 @@ def write(database: Database, *names: str) -> None:
         )
 
 
-def waiting(database: Database) -> int:
+def depth(database: Database) -> int:
     with database.read() as connection:
         return outbox.backlog(connection).depth
 
 
-def test_what_is_committed_is_sent_in_its_order(database: Database, relaying: Relaying) -> None:
+def test_committed_events_are_sent_in_their_order(
+    database: Database, running: RunningRelay
+) -> None:
     write(database, "a", "b")
-    relaying.thread.start()
-    eventually(lambda: waiting(database) == 0)
+    running.thread.start()
+    eventually(lambda: depth(database) == 0)
     write(database, "c")
 
-    eventually(lambda: relaying.post.sent == ["a", "b", "c"])
-    relaying.stop()
+    eventually(lambda: running.publisher.sent == ["a", "b", "c"])
+    running.stop()
 
-    assert sum(sent for sent, _ in relaying.told) == 3
-    assert relaying.post.closed
+    assert sum(sent for sent, _ in running.counts) == 3
+    assert running.publisher.closed
 
 
-def test_more_than_a_window_is_sent_without_waiting(database: Database, relaying: Relaying) -> None:
+def test_a_backlog_is_sent_without_waiting_for_the_next_poll(
+    database: Database, running: RunningRelay
+) -> None:
     write(database, *map(str, range(2 * WINDOW + 1)))
 
-    relaying.thread.start()
+    running.thread.start()
 
-    eventually(lambda: waiting(database) == 0)
-    assert relaying.post.sent == [str(number) for number in range(2 * WINDOW + 1)]
+    eventually(lambda: depth(database) == 0)
+    assert running.publisher.sent == [str(number) for number in range(2 * WINDOW + 1)]
 
 
-def test_while_the_broker_is_away_nothing_is_lost_and_it_is_said(
-    database: Database, relaying: Relaying
+def test_while_the_broker_is_away_the_relay_retries_and_logs_it(
+    database: Database, running: RunningRelay
 ) -> None:
     write(database, "a")
-    relaying.post.failures = 3
+    running.publisher.failures = 3
 
-    relaying.thread.start()
+    running.thread.start()
 
-    eventually(lambda: relaying.post.sent == ["a"])
-    eventually(lambda: waiting(database) == 0)
-    assert relaying.events() == ["relay waits"] * 3
+    eventually(lambda: running.publisher.sent == ["a"])
+    eventually(lambda: depth(database) == 0)
+    assert running.events() == ["retrying"] * 3
 
 
-def test_what_the_broker_never_takes_is_set_aside_and_the_others_go_on(
-    database: Database, relaying: Relaying
+def test_a_rejected_event_is_marked_and_the_others_are_sent(
+    database: Database, running: RunningRelay
 ) -> None:
-    write(database, "a", "refused", "b")
+    write(database, "a", "rejected", "b")
 
-    relaying.thread.start()
+    running.thread.start()
 
-    eventually(lambda: relaying.post.sent == ["a", "b"])
-    eventually(lambda: relaying.told == [(2, 1)])
-    assert relaying.events() == ["event set aside: the broker refuses it"]
+    eventually(lambda: running.publisher.sent == ["a", "b"])
+    eventually(lambda: running.counts == [(2, 1)])
+    assert running.events() == ["event rejected by the broker"]
     with database.read() as connection:
-        refused = connection.execute(select(outbox_table.c.rejected)).scalars().all()
-    assert [each for each in refused if each] == ["never"]
+        refused = connection.execute(select(outbox_table.c.refused)).scalars().all()
+    assert [each for each in refused if each] == ["too large"]
 
 
-def test_it_stops_at_once_while_it_waits_for_the_broker(
-    database: Database, relaying: Relaying
+def test_the_relay_stops_while_it_waits_for_the_broker(
+    database: Database, running: RunningRelay
 ) -> None:
     write(database, "a")
-    relaying.post.failures = 1_000_000
-    relaying.thread.start()
-    assert relaying.post.tried.wait(20)
+    running.publisher.failures = 1_000_000
+    running.thread.start()
+    assert running.publisher.tried.wait(20)
 
-    relaying.stop()
+    running.stop()
 
-    assert relaying.post.closed
-    assert waiting(database) == 1
-
-
-def test_it_stops_while_there_is_nothing_to_send(relaying: Relaying) -> None:
-    relaying.thread.start()
-
-    relaying.stop()
-
-    assert relaying.events() == []
+    assert running.publisher.closed
+    assert depth(database) == 1
 
 
-def test_a_failure_marks_nothing_sent(database: Database) -> None:
+def test_the_relay_stops_while_there_is_nothing_to_send(running: RunningRelay) -> None:
+    running.thread.start()
+
+    running.stop()
+
+    assert running.events() == []
+
+
+def test_a_failed_window_is_not_marked_as_sent(database: Database) -> None:
     write(database, "a")
-    post = Post()
-    post.failures = 1
+    publisher = FakePublisher()
+    publisher.failures = 1
 
     with pytest.raises(BrokerUnavailable):
-        send_some(database, post, source="counting")
+        send_some(database, publisher, source="counting")
 
-    assert waiting(database) == 1
-
-
-def test_with_nothing_to_send_the_broker_is_left_alone(database: Database) -> None:
-    post = Post()
-    post.failures = 1
-
-    assert send_some(database, post, source="counting").rows == []
+    assert depth(database) == 1
 
 
-def test_the_inbox_forgets_only_what_would_be_refused_as_too_old(
-    database: Database, relaying: Relaying
+def test_nothing_is_published_if_the_outbox_is_empty(database: Database) -> None:
+    publisher = FakePublisher()
+    publisher.failures = 1
+
+    assert send_some(database, publisher, source="counting").rows == []
+
+
+def test_the_inbox_forgets_only_events_that_would_be_refused_as_too_old(
+    database: Database, running: RunningRelay
 ) -> None:
     now = datetime.now(UTC)
     ages = (timedelta(days=42), timedelta(days=40, hours=12), timedelta(days=1))
@@ -194,17 +198,17 @@ def test_the_inbox_forgets_only_what_would_be_refused_as_too_old(
         events = [ThingHappened(name="a", occurred_at=now - age) for age in ages]
         inbox.enter(connection, events)
 
-    relaying.thread.start()
+    running.thread.start()
 
-    def left() -> set[object]:
+    def remembered() -> set[object]:
         with database.read() as connection:
             return set(connection.execute(select(inbox_table.c.event_id)).scalars())
 
-    eventually(lambda: left() == {each.event_id for each in events[1:]})
+    eventually(lambda: remembered() == {each.event_id for each in events[1:]})
 
 
-def test_a_database_that_goes_away_in_the_commit_is_tried_again(
-    database: Database, relaying: Relaying, monkeypatch: pytest.MonkeyPatch
+def test_a_window_is_sent_again_if_the_database_is_lost_in_the_commit(
+    database: Database, running: RunningRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(database, "a")
     marked: list[int] = []
@@ -218,8 +222,29 @@ def test_a_database_that_goes_away_in_the_commit_is_tried_again(
 
     monkeypatch.setattr(outbox, "_mark", lose_the_first)
 
-    relaying.thread.start()
+    running.thread.start()
 
-    eventually(lambda: waiting(database) == 0)
-    assert relaying.post.sent == ["a", "a"], "at least once"
-    assert relaying.events() == ["relay waits"]
+    eventually(lambda: depth(database) == 0)
+    assert running.publisher.sent == ["a", "a"], "at least once"
+    assert running.events() == ["retrying"]
+
+
+def test_a_failure_in_a_backlog_is_retried_until_all_is_sent(
+    database: Database, running: RunningRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(database, *map(str, range(2 * WINDOW + 1)))
+    publish = running.publisher.publish
+
+    def fail_after_the_first_window(messages: Sequence[Message]) -> list[str | None]:
+        if running.publisher.sent:
+            monkeypatch.setattr(running.publisher, "publish", publish)
+            raise BrokerUnavailable
+        return publish(messages)
+
+    monkeypatch.setattr(running.publisher, "publish", fail_after_the_first_window)
+
+    running.thread.start()
+
+    eventually(lambda: depth(database) == 0)
+    assert set(running.publisher.sent) == {str(number) for number in range(2 * WINDOW + 1)}
+    assert running.events() == ["retrying"]

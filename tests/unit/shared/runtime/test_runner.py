@@ -15,42 +15,46 @@ from shared.messaging.ports.consumer import SLOW_START_AFTER, Outcome
 from shared.messaging.topology import Topology
 from shared.runtime import health
 from tests.support.counting import ThingHappened, Work, count, counting
-from tests.support.play import Play
+from tests.support.running_service import RunningService
 from tests.support.waiting import eventually
+
+Start = Callable[..., RunningService]
 
 
 @pytest.fixture
-def play(tmp_path: Path) -> Iterator[Callable[..., Play]]:
-    plays: list[Play] = []
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts a service with the test's own handler and gateway."""
+    started: list[RunningService] = []
 
-    def begin(handler: Any = count, gateway: Any = None) -> Play:
-        plays.append(Play(tmp_path, handler, gateway))
-        plays[-1].running.start()
-        return plays[-1]
+    def start_one(handler: Any = count, gateway: Any = None) -> RunningService:
+        service = RunningService(tmp_path, handler, gateway)
+        service.runner.start()
+        started.append(service)
+        return service
 
-    yield begin
-    for each in plays:
-        each.end()
-
-
-def test_a_running_service_reacts_and_sends_what_it_said(play: Callable[..., Play]) -> None:
-    at = play()
-    at.send(ThingHappened(name="a"), ThingHappened(name="b"))
-
-    eventually(lambda: at.counted() == {"a": 1, "b": 1})
-    eventually(lambda: at.metric("shop_events_published_total") == 2)
-
-    assert at.metric("shop_outbox_depth") == 0
+    yield start_one
+    for each in started:
+        each.close()
 
 
-def test_every_line_about_an_event_names_it(play: Callable[..., Play]) -> None:
-    at = play()
+def test_a_running_service_reacts_and_sends_its_events(start: Start) -> None:
+    service = start()
+    service.send(ThingHappened(name="a"), ThingHappened(name="b"))
+
+    eventually(lambda: service.counts() == {"a": 1, "b": 1})
+    eventually(lambda: service.metric("shop_events_published_total") == 2)
+
+    assert service.metric("shop_outbox_depth") == 0
+
+
+def test_a_line_about_a_delivery_identifies_its_event(start: Start) -> None:
+    service = start()
     event = ThingHappened(name="ORD-1")
-    at.send(event)
+    service.send(event)
 
-    eventually(lambda: any(line["event"] == "handled" for line in at.lines()))
+    eventually(lambda: service.log_lines("handled"))
 
-    (line,) = [line for line in at.lines() if line["event"] == "handled"]
+    (line,) = service.log_lines("handled")
     assert line["service"] == "counting"
     assert line["event_id"] == str(event.event_id)
     assert line["event_type"] == "thing.happened.v1"
@@ -59,60 +63,64 @@ def test_every_line_about_an_event_names_it(play: Callable[..., Play]) -> None:
     assert line["did"] == "counted ORD-1"
 
 
-def test_a_message_that_keeps_failing_ends_dead_and_each_attempt_is_told(
-    play: Callable[..., Play],
+def test_a_message_that_always_fails_is_dead_after_its_last_attempt(
+    start: Start,
 ) -> None:
     def refuse(event: ThingHappened, work: Work) -> None:
         del event, work
         raise TransientFailure("not now")
 
-    at = play(refuse)
-    at.send(ThingHappened(name="a"))
+    service = start(refuse)
+    service.send(ThingHappened(name="a"))
 
-    eventually(lambda: at.dead() == 1)
+    eventually(lambda: service.dead_letters() == 1)
 
-    eventually(lambda: at.metric("shop_events_dead_total", event_type="thing.happened.v1") == 1)
-    assert at.metric("shop_events_retried_total", event_type="thing.happened.v1") == 2
-    told = [(line["event"], line["attempt"]) for line in at.lines() if "attempt" in line]
-    assert told == [("failed, will retry", 1), ("failed, will retry", 2), ("dead", 3)]
+    eventually(
+        lambda: service.metric("shop_events_dead_total", event_type="thing.happened.v1") == 1
+    )
+    assert service.metric("shop_events_retried_total", event_type="thing.happened.v1") == 2
+    attempts = [
+        (line["event"], line["attempt"]) for line in service.log_lines() if "attempt" in line
+    ]
+    assert attempts == [("failed, will retry", 1), ("failed, will retry", 2), ("dead", 3)]
 
 
-class Line:
-    """A gateway that can be cut."""
+class Gateway:
+    """A gateway that can be made unavailable."""
 
     def __init__(self) -> None:
-        self.is_cut = True
+        self.is_available = False
 
     def probe(self) -> None:
-        if self.is_cut:
-            raise DependencyUnavailable("the line is cut")
+        if not self.is_available:
+            raise DependencyUnavailable("the gateway is away")
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """There is nothing to close."""
 
 
-def test_it_stops_consuming_while_its_environment_is_away_and_then_resumes(
-    play: Callable[..., Play],
+def test_a_service_pauses_consuming_while_its_gateway_is_away(
+    start: Start,
 ) -> None:
-    line = Line()
+    gateway = Gateway()
 
     def call(event: ThingHappened, work: Work) -> None:
-        line.probe()
+        gateway.probe()
         count(event, work)
 
-    at = play(call, gateway=line)
-    at.send(ThingHappened(name="a"))
-    eventually(lambda: any(each["event"] == "stopped consuming" for each in at.lines()))
-    assert not at.running.is_consuming
+    service = start(call, gateway=gateway)
+    service.send(ThingHappened(name="a"))
+    eventually(lambda: service.log_lines("consuming paused"))
+    assert not service.runner.is_consuming
 
-    line.is_cut = False
+    gateway.is_available = True
 
-    eventually(lambda: at.counted() == {"a": 1})
-    (handled,) = [each for each in at.lines() if each["event"] == "handled"]
+    eventually(lambda: service.counts() == {"a": 1})
+    (handled,) = service.log_lines("handled")
     assert handled["attempt"] == 1
 
 
-def test_stopping_finishes_what_was_begun(play: Callable[..., Play]) -> None:
+def test_stopping_finishes_the_handler_that_runs(start: Start) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
     def slowly(event: ThingHappened, work: Work) -> None:
@@ -120,19 +128,19 @@ def test_stopping_finishes_what_was_begun(play: Callable[..., Play]) -> None:
         go_on.wait(20)
         count(event, work)
 
-    at = play(slowly)
-    at.send(ThingHappened(name="a"))
+    service = start(slowly)
+    service.send(ThingHappened(name="a"))
     assert begun.wait(20)
 
-    at.running.stop()
+    service.runner.stop()
     go_on.set()
 
-    assert at.running.join(time.monotonic() + 20)
-    assert at.counted() == {"a": 1}
+    assert service.runner.join(time.monotonic() + 20)
+    assert service.counts() == {"a": 1}
 
 
-def test_a_handler_past_its_deadline_costs_only_its_own_message_an_attempt(
-    play: Callable[..., Play],
+def test_a_hung_handler_costs_only_its_own_message_an_attempt(
+    start: Start,
 ) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
@@ -143,16 +151,15 @@ def test_a_handler_past_its_deadline_costs_only_its_own_message_an_attempt(
             return
         count(event, work)
 
-    at = play(hang)
-    at.send(*(ThingHappened(name="proof") for _ in range(SLOW_START_AFTER)))
-    eventually(lambda: at.counted() == {"proof": SLOW_START_AFTER})
-    at.send(*(ThingHappened(name=name) for name in ("a", "hangs", "b")))
+    service = start(hang)
+    service.send(*(ThingHappened(name="proof") for _ in range(SLOW_START_AFTER)))
+    eventually(lambda: service.counts() == {"proof": SLOW_START_AFTER})
+    service.send(*(ThingHappened(name=name) for name in ("a", "hangs", "b")))
     assert begun.wait(20)
 
-    at.running.stop()
-    at.running.abandon()
+    service.stop_and_abandon()
 
-    consumer = at.broker.consumer("counting", prefetch=10, slow_start=False)
+    consumer = service.broker.consumer("counting", prefetch=10, slow_start=False)
     deliveries: list[Any] = []
 
     def take() -> bool:
@@ -165,34 +172,34 @@ def test_a_handler_past_its_deadline_costs_only_its_own_message_an_attempt(
     consumer.close()
     go_on.set()
     assert attempts == {"a": 1, "hangs": 2, "b": 1}
-    [line] = [each for each in at.lines() if each["event"] == "not on record"]
+    [line] = service.log_lines("failed attempt not recorded")
     assert "in hang" in line["stack"]
 
 
-def test_a_queue_that_is_not_there_is_waited_for_and_said(tmp_path: Path) -> None:
-    at = Play(tmp_path)
-    with at.broker._file.opened() as connection:
+def test_a_service_waits_for_its_queue_and_logs_the_reason(tmp_path: Path) -> None:
+    service = RunningService(tmp_path)
+    with service.broker._file.opened() as connection:
         connection.execute("DELETE FROM queues")
-    at.running.start()
-    eventually(lambda: any("shop setup" in str(each.get("reason")) for each in at.lines()))
+    service.runner.start()
+    eventually(lambda: any("shop setup" in str(each.get("reason")) for each in service.log_lines()))
 
-    at.broker.set_up(Topology(queues=(counting().queue(),)))
-    at.send(ThingHappened(name="a"))
+    service.broker.set_up(Topology(queues=(counting().queue(),)))
+    service.send(ThingHappened(name="a"))
 
-    eventually(lambda: at.counted() == {"a": 1})
-    at.end()
+    eventually(lambda: service.counts() == {"a": 1})
+    service.close()
 
 
 def test_a_service_binds_its_queue_when_it_starts(tmp_path: Path) -> None:
-    at = Play(tmp_path)
-    at.broker.set_up(Topology(queues=(replace(counting().queue(), topics=frozenset()),)))
+    service = RunningService(tmp_path)
+    service.broker.set_up(Topology(queues=(replace(counting().queue(), topics=frozenset()),)))
 
-    at.running.start()
-    eventually(lambda: at.running.is_consuming)
-    at.send(ThingHappened(name="a"))
+    service.runner.start()
+    eventually(lambda: service.runner.is_consuming)
+    service.send(ThingHappened(name="a"))
 
-    eventually(lambda: at.counted() == {"a": 1})
-    at.end()
+    eventually(lambda: service.counts() == {"a": 1})
+    service.close()
 
 
 CANARY = "jane.canary@example.com, 12 Canary Row"
@@ -203,57 +210,57 @@ CANARY = "jane.canary@example.com, 12 Canary Row"
     [TransientFailure(), PermanentFailure(), ValueError(CANARY), DependencyUnavailable()],
     ids=lambda error: type(error).__name__,
 )
-def test_no_line_and_no_metric_holds_what_the_event_held(
-    play: Callable[..., Play], error: Exception
-) -> None:
+def test_no_line_and_no_metric_contains_fields_of_the_event(start: Start, error: Exception) -> None:
     def leak(event: ThingHappened, work: Work) -> None:
         del work
         raise error from RuntimeError(event.secret)
 
-    at = play(leak)
-    at.send(ThingHappened(name="a", secret=CANARY))
-    at.send(ThingHappened(name="b"), body=b'{"to": "%s"}' % CANARY.encode())
+    service = start(leak)
+    service.send(ThingHappened(name="a", secret=CANARY))
+    service.send(ThingHappened(name="b"), body=b'{"to": "%s"}' % CANARY.encode())
 
-    eventually(lambda: at.dead() == 2)
+    eventually(lambda: service.dead_letters() == 2)
 
-    with urllib.request.urlopen(_served(at) + "/metrics") as answer:
+    with urllib.request.urlopen(_serve_http(service) + "/metrics") as answer:
         metrics = answer.read().decode()
     assert "shop_events_dead_total" in metrics
-    assert "canary" not in (at.logged.getvalue() + metrics).lower()
+    assert "canary" not in (service.log_output.getvalue() + metrics).lower()
 
 
-def _served(at: Play) -> str:
+def _serve_http(service: RunningService) -> str:
     server = health.serve(
         "127.0.0.1",
         0,
-        health=at.running.health,
-        readiness=at.running.readiness,
-        registry=at.metrics.registry,
+        health=service.runner.health,
+        readiness=service.runner.readiness,
+        registry=service.metrics.registry,
     )
     return f"http://127.0.0.1:{server.server_address[1]}"
 
 
-def test_health_and_readiness_tell_a_living_service_from_a_stopped_one(
-    play: Callable[..., Play],
+def test_health_and_readiness_answer_200_while_running_and_503_when_stopped(
+    start: Start,
 ) -> None:
-    at = play()
-    address = _served(at)
-    eventually(lambda: at.running.is_consuming)
+    service = start()
+    address = _serve_http(service)
+    eventually(lambda: service.runner.is_consuming)
     for path in ("/healthz", "/readyz"):
         with urllib.request.urlopen(address + path) as answer:
             assert answer.read() == b"ok\n"
 
-    at.running.stop()
-    assert at.running.join(time.monotonic() + 20)
+    service.runner.stop()
+    assert service.runner.join(time.monotonic() + 20)
 
     for path in ("/healthz", "/readyz"):
         with pytest.raises(urllib.error.HTTPError, match="503"):
             urllib.request.urlopen(address + path)
 
 
-def test_a_port_in_use_is_said_in_a_sentence(play: Callable[..., Play]) -> None:
-    at = play()
-    port = int(_served(at).rpartition(":")[2])
+def test_a_port_that_is_in_use_is_invalid_input(start: Start) -> None:
+    service = start()
+    port = int(_serve_http(service).rpartition(":")[2])
 
     with pytest.raises(InvalidInput, match="SHOP_HTTP_PORT"):
-        health.serve("127.0.0.1", port, health=list, readiness=list, registry=at.metrics.registry)
+        health.serve(
+            "127.0.0.1", port, health=list, readiness=list, registry=service.metrics.registry
+        )

@@ -3,7 +3,7 @@ import pytest
 from shared.errors import InvalidInput
 from shared.messaging.topology import History, Retry
 from shared.runtime.service_settings import queue_of, service_settings_of, topology
-from shared.runtime.settings import only, settings_for
+from shared.runtime.settings import settings_for, settings_override
 from tests.support.counting import counting
 
 WRONG = [
@@ -23,42 +23,46 @@ WRONG = [
 SERVICE = counting(retry=Retry(delay=2, max_delay=8, max_retries=3), batch_size=7, deadline=9)
 
 
-def test_without_a_variable_it_is_what_the_service_declares() -> None:
-    with only():
-        tuning = service_settings_of(SERVICE)
+def test_without_variables_the_settings_are_those_that_the_service_declares() -> None:
+    with settings_override():
+        settings = service_settings_of(SERVICE)
 
-    assert tuning.retry == Retry(delay=2, max_delay=8, max_retries=3)
-    assert (tuning.batch_size, tuning.deadline) == (7, 9)
+    assert settings.retry == Retry(delay=2, max_delay=8, max_retries=3)
+    assert (settings.batch_size, settings.deadline) == (7, 9)
 
 
-def test_a_variable_changes_one_number_of_one_service() -> None:
-    with only(counting_max_retries=5, email_retry_delay=4, counting_deadline=0.5):
+def test_a_variable_changes_one_setting_of_one_service() -> None:
+    with settings_override(counting_max_retries=5, email_retry_delay=4, counting_deadline=0.5):
         queue = queue_of(SERVICE)
 
     assert queue.retry == Retry(delay=2, max_delay=8, max_retries=5)
     assert queue.deadline == 0.5
 
 
-def test_a_variable_that_is_nobodys_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_without_the_services_prefix_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("BATCH_SIZE", "3")
     monkeypatch.setenv("DEADLINE", "nonsense")
 
-    with only():
+    with settings_override():
         assert service_settings_of(SERVICE).batch_size == 7
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG)
-def test_a_wrong_number_is_told_by_its_variable_and_not_repeated(name: str, value: str) -> None:
-    with only(**{f"counting_{name}": value}), pytest.raises(InvalidInput) as refused:
+def test_the_sentence_about_a_wrong_value_names_its_variable_and_not_the_value(
+    name: str, value: str
+) -> None:
+    with settings_override(**{f"counting_{name}": value}), pytest.raises(InvalidInput) as error:
         service_settings_of(SERVICE)
 
-    assert str(refused.value).startswith(f"SHOP_COUNTING_{name.upper()}: ")
-    assert "hunter2" not in str(refused.value)
+    assert str(error.value).startswith(f"SHOP_COUNTING_{name.upper()}: ")
+    assert "hunter2" not in str(error.value)
 
 
-def test_the_topology_has_the_numbers_of_the_settings() -> None:
-    with only(history_days=3, counting_max_retries=5):
-        found = topology([SERVICE], settings_for())
+def test_the_topology_has_the_values_of_the_settings() -> None:
+    with settings_override(history_days=3, counting_max_retries=5):
+        desired = topology([SERVICE], settings_for())
 
-    assert found.history == History(days=3)
-    assert [each.retry.max_retries for each in found.queues] == [5]
+    assert desired.history == History(days=3)
+    assert [each.retry.max_retries for each in desired.queues] == [5]

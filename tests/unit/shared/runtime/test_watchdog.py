@@ -16,30 +16,30 @@ def delivery(event_id: str) -> Delivery:
     )
 
 
-def test_the_longest_step_of_all_threads_is_told() -> None:
-    watch = Watchdog()
-    watch.step(delivery("first"))
-    other = threading.Thread(target=lambda: watch.step(delivery("second")))
+def test_the_longest_is_the_oldest_current_step_of_all_threads() -> None:
+    watchdog = Watchdog()
+    watchdog.step(delivery("first"))
+    other = threading.Thread(target=lambda: watchdog.step(delivery("second")))
     other.start()
     other.join()
 
-    first = watch.longest
-    watch.step(delivery("third"))
-    second = watch.longest
-    watch.idle()
+    first = watchdog.longest
+    watchdog.step(delivery("third"))
+    second = watchdog.longest
+    watchdog.idle()
 
     assert first is not None
     assert first.delivery == delivery("first")
     assert second is not None
     assert second.delivery == delivery("second")
-    assert watch.longest == second
+    assert watchdog.longest == second
 
 
-def test_who_is_idle_takes_no_time() -> None:
-    watch = Watchdog()
-    watch.step()
+def test_an_idle_thread_has_no_step() -> None:
+    watchdog = Watchdog()
+    watchdog.step()
 
-    watch.idle()
-    watch.idle()
+    watchdog.idle()
+    watchdog.idle()
 
-    assert watch.longest is None
+    assert watchdog.longest is None

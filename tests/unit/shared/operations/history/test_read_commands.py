@@ -12,7 +12,7 @@ from shared.messaging.embedded.history import EmbeddedHistory
 from shared.messaging.ports.consumer import Outcome
 from shared.messaging.ports.history import HistoryRecord
 from shared.operations.history.rendering import as_cloud_event, as_line
-from shared.runtime.settings import only
+from shared.runtime.settings import settings_override
 from tests.support.commanding import Shop
 from tests.support.embedded_shop import drop, publish, set_up_all, spoil
 from tests.support.histories import ADDRESS, CUSTOMER, paid, placed, shipped
@@ -140,9 +140,9 @@ def test_a_history_of_which_nothing_is_kept_says_so(
 def test_an_order_that_may_be_in_a_history_out_of_reach_is_not_denied(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with only(home=tmp_path):
+    with settings_override(home=tmp_path):
         set_up_all()
-    with only(home=tmp_path, broker_url="amqp://nobody:nothing@127.0.0.1:1/x"):
+    with settings_override(home=tmp_path, broker_url="amqp://nobody:nothing@127.0.0.1:1/x"):
         said = Shop(monkeypatch, capsys)("events", "timeline", "ORD-1")
 
     assert (said.code, said.out) == (1, "")
@@ -153,13 +153,13 @@ def test_an_order_that_may_be_in_a_history_out_of_reach_is_not_denied(
 def test_a_timeline_says_to_programs_too_whether_there_may_be_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with only(home=tmp_path):
+    with settings_override(home=tmp_path):
         set_up_all()
         publish(EmbeddedBroker(tmp_path / "broker.db"), placed("ORD-1"))
         shop = Shop(monkeypatch, capsys)
         certain = shop("events", "timeline", "ORD-1", "--json").json
         shop("events", "rebuild", "loyalty", "--yes")
-    with only(home=tmp_path, broker_url="amqp://nobody:nothing@127.0.0.1:1/x"):
+    with settings_override(home=tmp_path, broker_url="amqp://nobody:nothing@127.0.0.1:1/x"):
         uncertain = shop("events", "timeline", "ORD-1", "--json").json
 
     assert (certain["is_certain"], uncertain["is_certain"]) == (True, False)
@@ -183,7 +183,7 @@ def test_a_timeline_names_a_database_file_that_is_missing_and_makes_none(
 def test_a_timeline_where_nothing_was_set_up_makes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with only(home=tmp_path / "new"):
+    with settings_override(home=tmp_path / "new"):
         said = Shop(monkeypatch, capsys)("events", "timeline", "ORD-1")
 
     assert (said.code, said.out) == (1, "")
@@ -237,7 +237,7 @@ def test_a_cloud_event_moves_no_cursor() -> None:
 def test_an_embedded_shop_that_nobody_set_up_has_no_history(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with only(home=tmp_path / "new"):
+    with settings_override(home=tmp_path / "new"):
         said = Shop(monkeypatch, capsys)("events", "history")
 
     assert (said.code, said.out) == (0, "")
