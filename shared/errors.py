@@ -21,9 +21,18 @@ An error outside this tree is unforeseen and is retried like a transient one. Me
 tree hold ids and values of no person: they are recorded, logged and shown as they are.
 """
 
+from typing import ClassVar
+
 
 class ShopError(Exception):
-    """Something went wrong."""
+    """Something went wrong.
+
+    Attributes:
+        may_succeed_on_redrive: whether an event that died of it may be handled when a person
+            sends it again.
+    """
+
+    may_succeed_on_redrive: ClassVar[bool] = True
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or (type(self).__doc__ or "").partition("\n")[0])
@@ -68,6 +77,8 @@ class PermanentFailure(ShopError):
 class MalformedEvent(PermanentFailure):
     """The message is no event."""
 
+    may_succeed_on_redrive = False
+
 
 class EventTooLarge(MalformedEvent):
     """The event is larger than 1 MiB."""
@@ -87,3 +98,11 @@ class OlderThanTheInbox(PermanentFailure):
 
 class Impossible(PermanentFailure):
     """The event contradicts what this service knows."""
+
+
+def error_named(name: str) -> type[ShopError] | None:
+    """The class of this tree with that name; None where none has it."""
+    classes: list[type[ShopError]] = [ShopError]
+    for each in classes:  # grows meanwhile
+        classes += each.__subclasses__()
+    return next((each for each in classes if each.__name__ == name), None)

@@ -21,7 +21,7 @@ from shared.errors import (
     ShopError,
     UnsupportedVersion,
 )
-from shared.events import DomainEvent, UnknownEvent
+from shared.events import DomainEvent, UnknownEvent, topic_of
 from shared.messaging.codec import decode
 from shared.messaging.identity import Identity
 from shared.messaging.ports.consumer import Delivery, Outcome, Settlement
@@ -304,6 +304,6 @@ def _done(accepted: Accepted, work: UnitOfWork[Any, Any]) -> DeliveryResult:
 
 def _not_for(service: AnyService, event: DomainEvent) -> ShopError:
     topics = {contract.topic for contract in service.contracts.values()}
-    if isinstance(event, UnknownEvent) and event.type.rpartition(".v")[0] in topics:
+    if isinstance(event, UnknownEvent) and topic_of(event.type) in topics:
         return UnsupportedVersion(f"{service.name} cannot read {event.type}")
     return NotSubscribed(f"{service.name} did not subscribe to {event.type}")

@@ -148,9 +148,10 @@ def _print_rebuilt(name: str, rebuilt: "RebuildResult") -> None:
 
 def _must_subscribe(service: "AnyService", wanted: "EventFilter", of_type: str | None) -> None:
     from shared.errors import InvalidInput
+    from shared.events import topic_of
     from shared.messaging.topology import topics_matched
 
-    topics = {each.rpartition(".v")[0] for each in wanted.types}
+    topics = {topic_of(each) for each in wanted.types}
     if not all(topics_matched(service.topics, topic) for topic in topics):
         there_are = ", ".join(sorted(service.topics))
         raise InvalidInput(
