@@ -39,7 +39,7 @@ def database_of(service: "AnyService", *, make: bool = True) -> Iterator["Databa
     database = Database(settings_for(service.name).database_url_of(service.name))
     try:
         if database.is_sqlite and not make and not database.path.exists():
-            raise OperationFailed(f"its database {database.place} does not exist")
+            raise OperationFailed(f"its database {database.place} is not there")
         if database.is_sqlite:
             migrate(database, service.migrations)
         elif not is_current(database, service.migrations):
@@ -121,7 +121,7 @@ def print_notice(sentence: str) -> None:
 
 
 def show(
-    found: Sequence[Record] | Record,
+    records: Sequence[Record] | Record,
     *,
     as_json: bool,
     columns: Mapping[str, str] | None = None,
@@ -136,15 +136,15 @@ def show(
         empty: printed instead of a table without rows.
     """
     if as_json:
-        print_json(found)
-    elif not found:
+        print_json(records)
+    elif not records:
         typer.echo(empty)
-    elif not isinstance(found, Mapping):
-        _print_table(found, columns or {name: name for name in found[0]}, title)
+    elif not isinstance(records, Mapping):
+        _print_table(records, columns or {name: name for name in records[0]}, title)
     elif columns:
-        _print_table([found], columns, title)
+        _print_table([records], columns, title)
     else:
-        _print_record(found, title)
+        _print_record(records, title)
 
 
 def confirm(question: str) -> None:
