@@ -13,7 +13,7 @@ from shared.errors import Impossible, InvalidInput
 from shared.events import DomainEvent, OrderCancelled, OrderPlaced
 from shared.messaging.codec import message_of
 from shared.messaging.connect import broker_at
-from shared.messaging.ports.broker import Depth
+from shared.messaging.ports.broker import Broker, Depth
 from shared.messaging.ports.publisher import Message
 from shared.operations.dead_letters.dead_queue import DeadQueue
 from shared.operations.dead_letters.discard import discard
@@ -58,7 +58,7 @@ def flaky() -> FlakyService:
 
 
 @contextmanager
-def broker() -> Iterator[Any]:
+def broker() -> Iterator[Broker]:
     opened = broker_at(settings_for("flaky").broker_url_of("flaky"))
     try:
         yield opened
@@ -68,8 +68,7 @@ def broker() -> Iterator[Any]:
 
 def depth(queue: str) -> Depth:
     with broker() as opened:
-        found: Depth = opened.depth(queue)
-        return found
+        return opened.depth(queue)
 
 
 def publish(*events: DomainEvent) -> None:
@@ -131,16 +130,20 @@ def test_one_letter_is_shown_with_all_that_is_known_of_it(
         wait_for_dead(1)
 
         with flaky.dead() as queue:
-            found = letter_details(queue, str(event.event_id)[-12:])
+            details = letter_details(queue, str(event.event_id)[-12:])
 
-    assert (found["id"], found["subject"], found["source"]) == (
+    assert (details["id"], details["subject"], details["source"]) == (
         str(event.event_id),
         "ORD-1",
         "/orders",
     )
-    assert found["data"]["total_amount"] == "99.99"
-    assert (found["replays"], found["applied"], found["broker_reason"]) == (0, False, "rejected")
-    [attempt] = found["attempts"]
+    assert details["data"]["total_amount"] == "99.99"
+    assert (details["replays"], details["applied"], details["broker_reason"]) == (
+        0,
+        False,
+        "rejected",
+    )
+    [attempt] = details["attempts"]
     assert (attempt["attempt"], attempt["error"]) == (1, "Impossible")
     assert attempt["message"] == "order.placed.v1 of ORD-1"
     assert "handle" in attempt["traceback"]
@@ -181,9 +184,9 @@ def test_a_letter_that_dies_again_shows_how_often_it_was_retried(
         wait_for_dead(1)
 
         with flaky.dead() as queue:
-            found = letter_details(queue, str(event.event_id))
-    assert found["replays"] == 1
-    assert [(each["replays"], each["attempt"]) for each in found["attempts"]] == [(0, 1), (1, 1)]
+            details = letter_details(queue, str(event.event_id))
+    assert details["replays"] == 1
+    assert [(each["replays"], each["attempt"]) for each in details["attempts"]] == [(0, 1), (1, 1)]
 
 
 def _failed_twice(shop: Shop) -> bool:
@@ -255,10 +258,10 @@ def test_a_discarded_letter_is_never_handled_and_its_record_stays(
         eventually(lambda: flaky.handled)
 
         with flaky.dead() as queue:
-            found = letter_details(queue, str(event.event_id))
+            details = letter_details(queue, str(event.event_id))
     assert [each.type for each in flaky.handled] == ["order.cancelled.v1"]
-    assert (found["error"], found["reason"]) == ("discarded", "a test order")
-    assert (found["discarded_by"], len(found["attempts"])) == ("jo@desk", 1)
+    assert (details["error"], details["reason"]) == ("discarded", "a test order")
+    assert (details["discarded_by"], len(details["attempts"])) == ("jo@desk", 1)
 
 
 @pytest.mark.parametrize(
@@ -282,9 +285,9 @@ def test_a_message_that_is_not_an_event_is_shown_left_by_retry_and_discarded(
         with flaky.dead() as queue:
             [group] = group_letters(queue)
         with flaky.dead() as queue:
-            found = letter_details(queue, group.example)
+            details = letter_details(queue, group.example)
         assert group.error == "MalformedEvent"
-        assert found["body_bytes"] == len(body)
+        assert details["body_bytes"] == len(body)
         with flaky.dead() as queue:
             assert retry(queue) == RetryResult(not_retryable=1)
         with flaky.dead() as queue:

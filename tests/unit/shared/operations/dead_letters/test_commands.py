@@ -143,9 +143,9 @@ def test_a_letter_is_shown_with_its_attempts(shop: Shop, stage: Stage) -> None:
     assert "personal data" in result.err
     assert "handlers.py" not in result.out
     assert "handlers.py" in shop("dead", "show", "email", str(event.event_id), "--trace").out
-    found = shop("dead", "show", "email", str(event.event_id)[-8:], "--json").json
-    assert found["id"] == str(event.event_id)
-    assert "traceback" not in found["attempts"][0]
+    details = shop("dead", "show", "email", str(event.event_id)[-8:], "--json").json
+    assert details["id"] == str(event.event_id)
+    assert "traceback" not in details["attempts"][0]
 
 
 def test_mails_to_an_unknown_customer_succeed_when_retried_in_the_order_of_events(

@@ -196,8 +196,8 @@ def test_a_discard_that_ends_before_it_settles_can_be_repeated(
     discard(dead, str(event.event_id), reason="second", discarded_by="al")
 
     assert group_letters(dead) == []
-    found = letter_details(dead, str(event.event_id))
-    assert (found["reason"], found["discarded_by"]) == ("first", "jo")
+    details = letter_details(dead, str(event.event_id))
+    assert (details["reason"], details["discarded_by"]) == ("first", "jo")
 
 
 def test_letters_that_another_consumer_takes_after_the_count_are_reported(
@@ -303,7 +303,7 @@ def test_a_letter_of_an_unknown_type_is_still_an_event(dead: DeadQueue) -> None:
     dead_letter(dead, [message(event, body=body, event_id="another id")])
 
     [group] = group_letters(dead)
-    found = letter_details(dead, name)
+    details = letter_details(dead, name)
 
     assert (group.event_type, group.example) == ("moon.risen.v9", name)
-    assert found["data"]["name"] == "thing-0"
+    assert details["data"]["name"] == "thing-0"
