@@ -131,20 +131,18 @@ def show(
     """Print one record or a list of records, as text or as JSON.
 
     Args:
-        columns: heading by field, for the table; by default every field under its own name.
-        title: printed above the table.
-        empty: printed instead of a table without rows.
+        columns: heading by field, for a list; by default every field under its own name.
+        title: printed above.
+        empty: printed instead of an empty list.
     """
     if as_json:
         print_json(records)
     elif not records:
         typer.echo(empty)
-    elif not isinstance(records, Mapping):
-        _print_table(records, columns or {name: name for name in records[0]}, title)
-    elif columns:
-        _print_table([records], columns, title)
-    else:
+    elif isinstance(records, Mapping):
         _print_record(records, title)
+    else:
+        _print_table(records, columns or {name: name for name in records[0]}, title)
 
 
 def confirm(question: str) -> None:
@@ -201,21 +199,10 @@ def progress(label: str) -> Iterator[Callable[[int, int], None]]:
         A function that sets the progress: how many are done, and of how many.
     """
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
+    columns = (label, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
-    columns = (
-        TextColumn(label),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-    )
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -28,7 +28,7 @@ from shared.storage.migrating import is_current
 MAX_UNSENT_AGE = 60.0
 """Seconds. A relay that runs and reaches the broker sends an event within one."""
 
-RECENT = timedelta(minutes=10)
+RECENT_MINUTES = 10
 
 _MAX_NAMED = 3
 """How many of the rejected events are named."""
@@ -157,10 +157,13 @@ def _dead_letters(service: AnyService, subject: str) -> Iterator[Finding]:
         f"{depth.ready} dead: see why with shop dead list {name}, then retry or discard them",
     )
     with database_of(service) as database, database.read() as connection:
-        recent = failures.died_since(connection, datetime.now(UTC) - RECENT)
+        recent = failures.died_since(
+            connection, datetime.now(UTC) - timedelta(minutes=RECENT_MINUTES)
+        )
     if recent:
-        minutes = RECENT.total_seconds() / 60
-        yield _wrong(subject, f"their number grows: {recent} in the last {minutes:.0f} minutes")
+        yield _wrong(
+            subject, f"their number grows: {recent} died in the last {RECENT_MINUTES} minutes"
+        )
 
 
 def _database(service: AnyService, subject: str) -> Iterator[Finding]:
@@ -194,7 +197,7 @@ def _outbox(service: AnyService, database: Database) -> Iterator[Finding]:
         )
         yield _wrong(
             subject,
-            f"{backlog.refused} events that the broker rejects: {named}. Correct the cause "
+            f"{backlog.refused} events rejected by the broker: {named}. Correct the cause "
             "(permissions: shop setup; size: the broker's max_message_size), then run "
             f"shop outbox resend {service.name}",
         )

@@ -77,7 +77,7 @@ def test_a_growing_number_of_dead_letters_is_reported(shop: Shop, stage: Stage) 
     says = [each["says"] for each in shop("doctor", "--json").json if not each["ok"]]
     assert says == [
         "1 dead: see why with shop dead list loyalty, then retry or discard them",
-        "their number grows: 1 in the last 10 minutes",
+        "their number grows: 1 died in the last 10 minutes",
     ]
 
     with stage.databases["loyalty"].begin() as connection:
