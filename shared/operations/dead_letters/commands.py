@@ -134,7 +134,8 @@ def retry(  # noqa: PLR0913 - its options
     context: typer.Context,
     service: Name,
     event_id: Annotated[
-        str | None, typer.Argument(help="Only this event: its id, or the end of it.")
+        str | None,
+        typer.Argument(metavar="EVENT_ID", help="Only this event: its id, or the end of it."),
     ] = None,
     *,
     error: Annotated[
