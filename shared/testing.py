@@ -12,9 +12,8 @@ from typing import Any, TypeVar
 from unittest import mock
 
 from shared.events import DomainEvent, published, wire_type
-from shared.messaging.codec import encode
+from shared.messaging.codec import message_of
 from shared.messaging.embedded import EmbeddedBroker
-from shared.messaging.ports.publisher import Message
 from shared.messaging.topology import Topology
 from shared.runtime.reactor import DeliveryResult, Reactor
 from shared.runtime.relay import send_some
@@ -120,7 +119,7 @@ class Stage:
         Args:
             source: the name of the publishing service.
         """
-        self._publisher.publish([_message(event, source) for event in events])
+        self._publisher.publish([message_of(event, source=source) for event in events])
 
     def play(self, *, turns: int = 100) -> list[DeliveryResult]:
         """Send and handle events until no message is ready; delayed messages stay in the queue.
@@ -171,15 +170,3 @@ class Stage:
         self.broker.close()
         for database in self.databases.values():
             database.close()
-
-
-def _message(event: DomainEvent, source: str) -> Message:
-    return Message(
-        event_id=str(event.event_id),
-        topic=event.topic or event.type.rpartition(".v")[0],
-        type=event.type,
-        body=encode(event, source=source),
-        source=source,
-        correlation_id=str(event.correlation_id or ""),
-        occurred_at=event.occurred_at,
-    )

@@ -12,7 +12,7 @@ from shared.operations.scaffold.consumer import (
     PAGE,
     NewConsumer,
     contracts_of,
-    make,
+    create,
     require_free_name,
 )
 from shop import registry
@@ -21,37 +21,38 @@ ROOT = Path(services.__path__[0]).parent
 
 
 def add_consumer(name: str, topics: Sequence[str], *, commands: Iterable[str]) -> Iterator[str]:
-    """Make a new consumer in the project's checkout.
+    """Create a new consumer in the project's checkout.
 
     Args:
-        topics: what it subscribes to, such as `order.placed`; every event where there is none.
-        commands: names that `shop` has already.
+        topics: what it subscribes to, such as `order.placed`; every event if empty.
+        commands: the names of `shop`'s commands.
 
     Yields:
-        What was made, and what to do next.
+        What was created and changed, and then the next steps; a line each.
 
     Raises:
         InvalidInput: the name or a topic cannot be used.
-        OperationFailed: this is no checkout, or it cannot be written; nothing has changed.
+        OperationFailed: this is not a checkout or it cannot be written; the message says
+            whether anything was created.
     """
-    user = registry.user_id(name)
-    same_user = [each for each in registry.names() if registry.user_id(each) == user]
-    require_free_name(name, ROOT, commands=commands, users=same_user)
-    consumer = NewConsumer(name=name, subscribed=contracts_of(topics), user=user)
-    for path in make(consumer, ROOT):
-        yield f"made    {path}" if name in path.parts else f"changed {path}"
+    user_id = registry.user_id(name)
+    same_user = [each for each in registry.names() if registry.user_id(each) == user_id]
+    require_free_name(name, ROOT, commands=commands, same_user=same_user)
+    consumer = NewConsumer(name=name, contracts=contracts_of(topics), user_id=user_id)
+    for path in create(consumer, ROOT):
+        yield f"created {path}" if name in path.parts else f"changed {path}"
     importlib.invalidate_caches()
     try:
         (ROOT / PAGE).write_text(page(catalog(registry.all_services())), "utf-8")
     except OSError as error:
-        raise OperationFailed(f"{PAGE} is as it was ({error.strerror}): run make docs") from error
+        raise OperationFailed(f"{PAGE} is unchanged ({error.strerror}): run make docs") from error
     yield f"changed {PAGE}"
     yield ""
     next_steps = {
-        f"make test ARGS=tests/unit/services/{name}": "its test",
-        f"shop run {name} --from-history": "embedded; it begins with all that happened before",
-        "docker compose up --build --detach --wait": "composed",
+        f"make test ARGS=tests/unit/services/{name}": "run its test",
+        f"shop run {name} --from-history": "run it embedded, from the first event in the history",
+        "docker compose up --build --detach --wait": "run it in a container",
     }
     width = max(map(len, next_steps))
-    for command, what in next_steps.items():
-        yield f"{command:<{width}}   # {what}"
+    for command, purpose in next_steps.items():
+        yield f"{command:<{width}}   # {purpose}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shared.operations.console import AsJson, database_of, print_json, show
+from shared.operations.console import AsJson, database_of, print_json, progress, show
 
 if TYPE_CHECKING:
     from services.orders.order import Order
@@ -186,11 +186,15 @@ def simulate(
     seed = secrets.randbelow(1_000_000) if seed is None else seed
     with (
         database_of(orders) as database,
-        _progress(count) as advance,
+        progress("Placing orders") as update,
         _interrupts() as is_stopped,
     ):
         simulation = Simulation(
-            database=database, rate=rate, seed=seed, on_placed=advance, is_stopped=is_stopped
+            database=database,
+            rate=rate,
+            seed=seed,
+            on_placed=lambda: update(simulation.tally.placed, count),
+            is_stopped=is_stopped,
         )
         tally = simulation.run(count)
     if as_json:
@@ -231,17 +235,6 @@ def _tell(order: "Order", words: str, *, as_json: bool) -> None:
         print_json(order.record)
     else:
         typer.echo(words)
-
-
-@contextmanager
-def _progress(count: int) -> Iterator[Callable[[], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = ("Placing orders", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("", total=count)
-        yield lambda: progress.advance(task)
 
 
 @contextmanager

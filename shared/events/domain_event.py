@@ -134,6 +134,14 @@ def wire_type(event_type: type[DomainEvent]) -> str:
     return f"{event_type.topic}.v{event_type.version}"
 
 
+def topic_of(event_type: str) -> str:
+    """The topic of a type on the wire: `order.placed` for `order.placed.v1`.
+
+    A type without a version is returned unchanged.
+    """
+    return event_type.rpartition(".v")[0] or event_type
+
+
 def concrete_types(base: type[DomainEvent] = DomainEvent) -> Iterator[type[DomainEvent]]:
     """Iterate over all imported contracts: a class, if it has a topic, and its subclasses."""
     if base.topic:

@@ -6,11 +6,13 @@ and batches are the ordinary ones. What the service has handled before is a dupl
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple
 
 from shared.errors import OperationFailed
-from shared.history.reading import HistoryEvent, topic_of
+from shared.history.reading import HistoryEvent
+from shared.messaging.codec import message_of
 from shared.messaging.ports.publisher import Message, Publisher
 
 WINDOW = 500
@@ -56,16 +58,5 @@ def copy(
 
 
 def _message(told: HistoryEvent, *, to: str, replays: int) -> Message:
-    event = told.event
-    return Message(
-        event_id=str(event.event_id),
-        topic=topic_of(event.type),
-        type=event.type,
-        body=told.record.body,
-        source="history",
-        correlation_id=str(event.correlation_id or ""),
-        occurred_at=event.occurred_at,
-        only_to=to,
-        replays=replays,
-        low_priority=True,
-    )
+    message = message_of(told.event, source="history", body=told.record.body)
+    return replace(message, only_to=to, replays=replays, low_priority=True)

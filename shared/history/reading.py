@@ -219,11 +219,6 @@ class _Seen:
         return added.rowcount == 1
 
 
-def topic_of(event_type: str) -> str:
-    """The routing key that a type is published with: `order.placed` of `order.placed.v1`."""
-    return event_type.rpartition(".v")[0] or event_type
-
-
 @lru_cache(maxsize=1024)
 def _lets_through(topics: frozenset[str], topic: str) -> bool:
     return topics_matched(topics, topic)

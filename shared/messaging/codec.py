@@ -11,8 +11,9 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic_core import from_json, to_json
 
 from shared.errors import EventTooLarge, MalformedEvent, UnsupportedVersion
-from shared.events import ENVELOPE, DomainEvent, UnknownEvent, versions
+from shared.events import ENVELOPE, DomainEvent, UnknownEvent, topic_of, versions
 from shared.events.fields import first_error, in_utc
+from shared.messaging.ports.publisher import Message
 
 CONTENT_TYPE = "application/cloudevents+json"
 LARGEST_EVENT_BYTES = 1024 * 1024
@@ -74,6 +75,27 @@ def _data(event: DomainEvent) -> Any:  # noqa: ANN401 - JSON of any shape
     if isinstance(event, UnknownEvent):
         return event.model_dump(mode="json", include={"data"})["data"]
     return event.model_dump(mode="json", exclude=set(ENVELOPE))
+
+
+def message_of(event: DomainEvent, *, source: str, body: bytes | None = None) -> Message:
+    """The message that publishes an event to every subscribed service.
+
+    Args:
+        source: the service that publishes it.
+        body: the encoded event, where the caller has it already; encoded here by default.
+
+    Raises:
+        EventTooLarge: above 1 MiB.
+    """
+    return Message(
+        event_id=str(event.event_id),
+        topic=topic_of(event.type),
+        type=event.type,
+        body=encode(event, source=source) if body is None else body,
+        source=source,
+        correlation_id=str(event.correlation_id or ""),
+        occurred_at=event.occurred_at,
+    )
 
 
 def decode(body: bytes, contracts: Contracts) -> DomainEvent:

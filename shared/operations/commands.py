@@ -8,44 +8,44 @@ from shared.operations.console import AsJson, database_of, service_named, servic
 
 
 def doctor(context: typer.Context, *, as_json: AsJson = False) -> None:
-    """Check that broker, databases and topology are there, and say what to do."""
+    """Check broker, databases and topology, and say what to do about what is wrong."""
     from shared.errors import OperationFailed
     from shared.operations.doctor import check
     from shared.runtime.settings import OPERATOR, settings_for
 
-    everyone = services_of(context)
-    seen = visible(everyone)
-    if not seen:
-        raise OperationFailed("nothing can be seen from here: SHOP_KEYS holds no service's secrets")
+    services = services_of(context)
+    readable = visible(services)
+    if not readable:
+        raise OperationFailed("SHOP_KEYS holds no service's credentials, so nothing can be checked")
     try:
         operator = settings_for(OPERATOR)
     except OperationFailed:
-        operator = None  # a service's own container
-    findings = list(check(everyone, seen, operator))
+        operator = None  # a service's own container has only that service's credentials
+    findings = list(check(services, readable, operator))
     show(
         [
             {
-                "what": each.what,
-                "ok": each.is_well if as_json else "✓" if each.is_well else "✗",
-                "says": each.says,
+                "what": finding.subject,
+                "ok": finding.is_well if as_json else "✓" if finding.is_well else "✗",
+                "says": finding.message,
             }
-            for each in findings
+            for finding in findings
         ],
         as_json=as_json,
-        columns={"ok": "", "what": "What", "says": "Says"},
+        columns={"ok": "", "what": "What", "says": "Finding"},
     )
-    raise typer.Exit(0 if all(each.is_well for each in findings) else 1)
+    raise typer.Exit(0 if all(finding.is_well for finding in findings) else 1)
 
 
 def resend(
     context: typer.Context, service: Annotated[str, typer.Argument(help="The service.")]
 ) -> None:
-    """Send after all what the broker would not take, once `shop doctor`'s cause is mended."""
+    """Send the events that the broker rejected, once the cause that `shop doctor` names is gone."""
     from shared.storage import outbox
 
     with (
         database_of(service_named(context, service)) as database,
         database.begin() as connection,
     ):
-        number = outbox.resend(connection, database)
-    typer.echo(f"{number} events will be sent by {service} again")
+        count = outbox.resend(connection, database)
+    typer.echo(f"{service} will send {count} {'event' if count == 1 else 'events'} again")

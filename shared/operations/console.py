@@ -1,9 +1,9 @@
-"""What commands have in common: reaching a service's database, and printing for people or JSON."""
+"""What commands share: access to services and their databases, and output as text or JSON."""
 
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
@@ -22,14 +22,14 @@ Record = Mapping[str, Any]
 
 @contextmanager
 def database_of(service: "AnyService", *, make: bool = True) -> Iterator["Database"]:
-    """A service's database, ready for use; an embedded one is made when it is missing.
+    """Open a service's database; an embedded one is migrated first.
 
     Args:
-        make: false for who only looks, and where none is would see an empty one.
+        make: whether to create a missing embedded database; true by default.
 
     Raises:
-        OperationFailed: it cannot be reached, may not be seen from here, is missing and not to be
-            made, or `shop setup` has not been run.
+        OperationFailed: the database cannot be used, is missing and not to be created, or has
+            not been set up for this version; or its credentials cannot be read here.
     """
     from shared.errors import CommitOutcomeUnknown, OperationFailed
     from shared.runtime.settings import settings_for
@@ -48,102 +48,108 @@ def database_of(service: "AnyService", *, make: bool = True) -> Iterator["Databa
             )
         yield database
     except CommitOutcomeUnknown:
-        raise  # it says all that is known
+        raise  # its own message already says what to do
     except DATABASE_ERRORS as error:
         cause = getattr(error, "orig", None) or error
-        # What PostgreSQL's driver says may hold a user's name; what SQLite says is what helps.
-        trouble = (
-            f"cannot be used: {cause}"
+        # A message of PostgreSQL's driver may contain a user's name; SQLite's contains none.
+        reason = (
+            f": {cause}"
             if database.is_sqlite
-            else f"cannot be used ({type(cause).__name__}): "
-            "is it running, and is SHOP_DATABASE_URL right?"
+            else f" ({type(cause).__name__}): is it running, and is SHOP_DATABASE_URL right?"
         )
-        raise OperationFailed(f"{service.name}'s database {database.place} {trouble}") from error
+        raise OperationFailed(
+            f"{service.name}'s database {database.place} cannot be used{reason}"
+        ) from error
     finally:
         database.close()
 
 
 class Registry(Protocol):
-    """The services of a program, as its commands get at them: `shared` imports none itself."""
+    """The services of the running program, which `shared` may not import itself."""
 
     def all_services(self) -> "list[AnyService]":
-        """All of them."""
+        """Return every service."""
 
     def service(self, name: str) -> "AnyService":
-        """The service of that name.
+        """Return the service with that name.
 
         Raises:
-            InvalidInput: there is none.
+            InvalidInput: there is no such service.
         """
 
 
 def services_of(context: typer.Context) -> "list[AnyService]":
-    """All services of the program that a command belongs to."""
+    """Return every service of the program that the command belongs to."""
     registry: Registry = context.obj
     return registry.all_services()
 
 
 def service_named(context: typer.Context, name: str) -> "AnyService":
-    """The service of that name in the program that a command belongs to.
+    """Return the service with that name of the program that the command belongs to.
 
     Raises:
-        InvalidInput: there is none.
+        InvalidInput: there is no such service.
     """
     registry: Registry = context.obj
     return registry.service(name)
 
 
 def visible(services: "Sequence[AnyService]") -> "list[AnyService]":
-    """Those whose secrets this process may read; the others are named on standard error."""
+    """Return the services whose credentials this process may read.
+
+    The names of the others are printed on standard error.
+    """
     from shared.errors import OperationFailed
     from shared.runtime.settings import settings_for
 
-    seen, hidden = [], []
-    for each in services:
+    readable, hidden = [], []
+    for service in services:
         try:
-            settings_for(each.name)
+            settings_for(service.name)
         except OperationFailed:
-            hidden.append(each.name)
+            hidden.append(service.name)
         else:
-            seen.append(each)
+            readable.append(service)
     if hidden:
-        typer.echo(f"shop: not visible from here: {', '.join(hidden)}", err=True)
-    return seen
+        print_notice(f"not visible from here: {', '.join(hidden)}")
+    return readable
+
+
+def print_notice(sentence: str) -> None:
+    """Print a sentence for people on standard error, after `shop: `."""
+    typer.echo(f"shop: {sentence}", err=True)
 
 
 def show(
-    found: Sequence[Record] | Record,
+    records: Sequence[Record] | Record,
     *,
     as_json: bool,
     columns: Mapping[str, str] | None = None,
     title: str | None = None,
     empty: str = "Nothing yet.",
 ) -> None:
-    """Print one record or a listing, for a person or as JSON.
+    """Print one record or a list of records, as text or as JSON.
 
     Args:
-        columns: heading by field, for the table; every field by default.
-        title: over the table.
-        empty: said when a listing has no row.
+        columns: heading by field, for a list; by default every field under its own name.
+        title: printed above.
+        empty: printed instead of an empty list.
     """
     if as_json:
-        print_json(found)
-        return
-    rows = [found] if isinstance(found, Mapping) else list(found)
-    if not rows:
+        print_json(records)
+    elif not records:
         typer.echo(empty)
-        return
-    if isinstance(found, Mapping) and columns is None:
-        _print_record(found, title)
-        return
-    _print_table(rows, columns or {name: name for name in rows[0]}, title)
+    elif isinstance(records, Mapping):
+        _print_record(records, title)
+    else:
+        _print_table(records, columns or {name: name for name in records[0]}, title)
 
 
 def confirm(question: str) -> None:
-    """Ask a person, who may answer with `--yes` beforehand.
+    """Ask for confirmation on standard error.
 
     Raises:
-        OperationFailed: the answer is no, or nobody is there to answer.
+        OperationFailed: the answer is no, or standard input is closed.
     """
     from shared.errors import OperationFailed
 
@@ -156,7 +162,7 @@ def confirm(question: str) -> None:
 
 
 def local(moment: datetime) -> datetime:
-    """As this machine's clock shows it; in UTC, where the calendar ends before that."""
+    """Convert to this machine's time zone; a time at the very end of the calendar stays in UTC."""
     try:
         return moment.astimezone()
     except OverflowError:
@@ -164,28 +170,45 @@ def local(moment: datetime) -> datetime:
 
 
 def print_json(value: object, *, indent: int | None = None) -> None:
-    """Print as JSON: times as ISO 8601, money as decimal strings."""
+    """Print as JSON, with times in ISO 8601 and decimals as strings."""
     typer.echo(
         escape_control_characters(
-            json.dumps(value, default=_plain, ensure_ascii=False, indent=indent)
+            json.dumps(value, default=_json_value, ensure_ascii=False, indent=indent)
         )
     )
 
 
 def escape_control_characters(text: str) -> str:
-    """A text, or JSON, of a stranger, as a terminal may show it.
+    """Make text from outside, or JSON that contains it, safe to print on a terminal.
 
-    What could move its cursor, turn the direction of writing or break its encoding is escaped as
-    JSON does it; line breaks are kept.
+    Characters that could move the cursor, change the direction of the text or break its encoding
+    become JSON escapes; line breaks stay.
     """
     if text.isprintable():
         return text
     return "".join(
-        each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text
+        char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text
     )
 
 
-def _plain(value: object) -> object:
+@contextmanager
+def progress(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar on standard error, if that is a terminal.
+
+    Yields:
+        A function that sets the progress: how many are done, and of how many.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (label, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _json_value(value: object) -> object:
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, Decimal):
@@ -199,7 +222,7 @@ def _cell(value: object) -> str:
     if isinstance(value, datetime):
         return local(value).strftime("%Y-%m-%d %H:%M:%S")
     if isinstance(value, Mapping):
-        return ", ".join(f"{number} × {name}" for name, number in value.items())
+        return ", ".join(f"{count} × {name}" for name, count in value.items())
     return "" if value is None else escape_control_characters(str(value))
 
 
@@ -233,6 +256,6 @@ def _print_record(record: Record, title: str | None) -> None:
 def _console() -> Any:  # noqa: ANN401 - Rich is imported when a table is printed
     from rich.console import Console
 
-    # Piped into a file or a pager, a table is as wide as it needs to be.
+    # Output that is piped has no width of its own, and 80 columns would break most tables.
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200
     return Console(width=width, highlight=False)

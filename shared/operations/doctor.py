@@ -1,11 +1,11 @@
-"""Looks whether all is as it should be, and says of what is not what to do.
+"""Checks that broker, databases and topology are as the services need them; `shop doctor`.
 
-It changes nothing, asks each service's broker and database with that service's own credentials,
-and goes on past what is away.
+Each finding that is not well says what to do. The checks change nothing, use each service's own
+credentials, and continue when a broker or a database cannot be reached.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -24,181 +24,188 @@ from shared.storage import failures, outbox
 from shared.storage.database import DATABASE_ERRORS, Database
 from shared.storage.migrating import is_current
 
-OLDEST_UNSENT = 60.0
-"""Seconds. A relay sends within one, as long as it runs and the broker takes messages."""
+MAX_UNSENT_AGE = 60.0
+"""Seconds. A relay that runs and reaches the broker sends an event within one."""
 
-RECENTLY = timedelta(minutes=10)
+RECENT_MINUTES = 10
 
-_NAMED = 3
-"""Of the events that were set aside, so many are named."""
+_MAX_NAMED = 3
+"""How many of the rejected events are named."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was looked at, and what is wrong with it; nothing as a rule."""
+    """The result of one check.
 
-    what: str
+    Attributes:
+        subject: what was checked.
+        message: its state, or what is wrong with it and what to do.
+    """
+
+    subject: str
     is_well: bool
-    says: str
+    message: str
 
 
 def check(
-    everyone: Sequence[AnyService], visible: Sequence[AnyService], operator: Settings | None
+    services: Sequence[AnyService], visible: Sequence[AnyService], operator: Settings | None
 ) -> Iterator[Finding]:
-    """Look at the broker, and at each service that may be seen from here.
+    """Check the broker, the topology, and each visible service.
 
     Args:
-        everyone: all services; the topology should be theirs.
-        visible: those whose credentials this process may read.
-        operator: the settings of whoever sees the topology; None where they may not be read.
+        services: all services, whose topology the broker should have.
+        visible: the services whose credentials this process may read; at least one.
+        operator: settings of the user who may see the topology; None to skip that check, where
+            this process may not read them.
     """
-    names = [each.name for each in visible]
-    settings, name = (
-        (settings_for(names[0]), names[0]) if operator is None else (operator, OPERATOR)
-    )
+    name = visible[0].name if operator is None else OPERATOR
+    settings = operator or settings_for(name)
     file = settings.broker_file_of(name)
-    is_new = file is not None and not file.exists()
+    is_missing = file is not None and not file.exists()
     with _opened(settings, name) as broker:
-        [found] = _guarded("broker", lambda what: [_broker(what, broker, file if is_new else None)])
-        yield found
-        if found.is_well and operator is not None:
-            yield from _guarded("topology", partial(_topology, everyone, operator, broker))
+        missing_file = file if is_missing else None
+        [broker_finding] = _run("broker", partial(_broker, broker, missing_file))
+        yield broker_finding
+        if broker_finding.is_well and operator is not None:
+            yield from _run("topology", partial(_topology, services, operator, broker))
     for service in visible:
-        if found.is_well:
-            yield from _guarded(f"queue of {service.name}", partial(_queue, service))
-            yield from _guarded(f"dead letters of {service.name}", partial(_dead_letters, service))
-        yield from _guarded(f"database of {service.name}", partial(_database, service))
-        if service.gateway is not None and not is_new:  # to look would make its folder
-            yield from _guarded(f"{service.name}'s gateway", partial(_gateway, service))
+        if broker_finding.is_well:
+            yield from _run(f"queue of {service.name}", partial(_queue, service))
+            yield from _run(f"dead letters of {service.name}", partial(_dead_letters, service))
+        yield from _run(f"database of {service.name}", partial(_database, service))
+        if service.gateway is not None and not is_missing:  # probing could create its folder
+            yield from _run(f"{service.name}'s gateway", partial(_gateway, service))
 
 
-def _guarded(what: str, look: Callable[[str], Iterable[Finding]]) -> list[Finding]:
-    """What a look finds; that it cannot be made is a finding too."""
+def _run(subject: str, checks: Callable[[str], Iterable[Finding]]) -> list[Finding]:
+    """Run checks of a subject; if they raise, that error is the finding."""
     try:
-        return list(look(what))
+        return list(checks(subject))
     except ShopError as error:
-        return [_wrong(what, str(error))]
+        return [_wrong(subject, str(error))]
     except DATABASE_ERRORS as error:
         cause = type(getattr(error, "orig", None) or error).__name__
-        return [_wrong(what, f"cannot be used ({cause}): is it running?")]
+        return [_wrong(subject, f"cannot be used ({cause}): is it running?")]
 
 
-def _well(what: str, says: str) -> Finding:
-    return Finding(what, is_well=True, says=says)
+def _well(subject: str, message: str) -> Finding:
+    return Finding(subject, is_well=True, message=message)
 
 
-def _wrong(what: str, says: str) -> Finding:
-    return Finding(what, is_well=False, says=says)
+def _wrong(subject: str, message: str) -> Finding:
+    return Finding(subject, is_well=False, message=message)
 
 
 @contextmanager
 def _opened(settings: Settings, name: str) -> Iterator[Broker]:
     admin_url = settings.broker_admin_url or None
     broker = broker_at(settings.broker_url_of(name), admin_url=admin_url, app="shop doctor")
-    try:
+    with closing(broker):
         yield broker
-    finally:
-        broker.close()
 
 
-def _broker(what: str, broker: Broker, missing: Path | None) -> Finding:
-    if missing is not None:
-        return _wrong(what, f"its file {missing} is not there yet: run shop setup")
-    return _well(what, broker.probe())
+def _broker(broker: Broker, missing_file: Path | None, subject: str) -> Iterator[Finding]:
+    if missing_file is not None:
+        yield _wrong(subject, f"its file {missing_file} does not exist: run shop setup")
+    else:
+        yield _well(subject, broker.probe())
 
 
 def _topology(
-    everyone: Sequence[AnyService], operator: Settings, broker: Broker, what: str
+    services: Sequence[AnyService], operator: Settings, broker: Broker, subject: str
 ) -> Iterator[Finding]:
-    problems = broker.check(topology(everyone, operator))
+    problems = broker.check(topology(services, operator))
     for problem in problems:
-        mended = "" if "shop setup" in problem else "; to make it right: shop setup"
-        yield _wrong(what, f"{problem}{mended}")
+        remedy = "" if "shop setup" in problem else ": run shop setup"
+        yield _wrong(subject, f"{problem}{remedy}")
     if not problems:
         sees_all = operator.is_embedded or operator.broker_admin_url
-        unseen = "" if sees_all else ", as far as it shows without SHOP_BROKER_ADMIN_URL"
-        yield _well(what, f"as the services need it{unseen}")
+        unchecked = "bindings and policies are not checked without SHOP_BROKER_ADMIN_URL"
+        yield _well(subject, "as the services need it" + ("" if sees_all else f"; {unchecked}"))
 
 
-def _queue(service: AnyService, what: str) -> Iterator[Finding]:
+def _queue(service: AnyService, subject: str) -> Iterator[Finding]:
     name = service.name
     settings = settings_for(name)
     with _opened(settings, name) as broker:
-        found = broker.depth(name)
-    # RabbitMQ does not tell of events that wait for another attempt; and there it should run.
-    if not found.consumers and (found.ready or not settings.is_embedded):
-        says = f"nobody takes its events, {found.ready} wait; start it: shop run {name}"
-        yield _wrong(what, says)
+        depth = broker.depth(name)
+    # RabbitMQ does not count messages that wait for a retry, so an empty queue proves nothing.
+    if not depth.consumers and (depth.ready or not settings.is_embedded):
+        yield _wrong(
+            subject, f"{depth.ready} ready and no consumer: start the service with shop run {name}"
+        )
     else:
-        consumers = "1 consumer" if found.consumers == 1 else f"{found.consumers} consumers"
-        yield _well(what, f"{found.ready} ready, {consumers}")
+        consumers = "1 consumer" if depth.consumers == 1 else f"{depth.consumers} consumers"
+        yield _well(subject, f"{depth.ready} ready, {consumers}")
 
 
-def _dead_letters(service: AnyService, what: str) -> Iterator[Finding]:
+def _dead_letters(service: AnyService, subject: str) -> Iterator[Finding]:
     name = service.name
     with _opened(settings_for(name), name) as broker:
-        found = broker.depth(dead_queue(name))
-    if found.consumers:
-        yield _wrong(what, "somebody looks at them now, and holds them meanwhile: look again")
+        depth = broker.depth(dead_queue(name))
+    if depth.consumers:
+        yield _wrong(
+            subject, "another process is reading them and holds them meanwhile: run this again"
+        )
         return
-    if not found.ready:
-        yield _well(what, "none")
+    if not depth.ready:
+        yield _well(subject, "none")
         return
     yield _wrong(
-        what, f"{found.ready}; see what they died of, and retry or discard: shop dead list {name}"
+        subject,
+        f"{depth.ready} dead: see why with shop dead list {name}, then retry or discard them",
     )
     with database_of(service) as database, database.read() as connection:
-        recent = failures.count_dead(connection, since=datetime.now(UTC) - RECENTLY)
+        recent = failures.count_dead(
+            connection, since=datetime.now(UTC) - timedelta(minutes=RECENT_MINUTES)
+        )
     if recent:
-        minutes = RECENTLY.total_seconds() / 60
-        yield _wrong(what, f"they grow: {recent} died within the last {minutes:.0f} minutes")
+        yield _wrong(
+            subject, f"their number grows: {recent} died in the last {RECENT_MINUTES} minutes"
+        )
 
 
-def _database(service: AnyService, what: str) -> Iterator[Finding]:
+def _database(service: AnyService, subject: str) -> Iterator[Finding]:
     database = Database(settings_for(service.name).database_url_of(service.name))
-    try:
+    with closing(database):
         if database.is_sqlite and not database.path.exists():
-            yield _wrong(what, "not there yet: run shop setup")
+            yield _wrong(subject, "does not exist: run shop setup")
             return
         database.probe()
         if not is_current(database, service.migrations):
-            yield _wrong(what, "not migrated: run shop setup")
+            yield _wrong(subject, "not migrated to this version: run shop setup")
             return
-        yield _well(what, f"{database.place}, migrations current")
+        yield _well(subject, f"{database.place}, migrations current")
         yield from _outbox(service, database)
-    finally:
-        database.close()
 
 
 def _outbox(service: AnyService, database: Database) -> Iterator[Finding]:
-    what = f"outbox of {service.name}"
+    subject = f"outbox of {service.name}"
     with database.read() as connection:
-        found, aside = outbox.backlog(connection), outbox.rejected_events(connection, _NAMED)
-    if found.age > OLDEST_UNSENT:
+        backlog = outbox.backlog(connection)
+        rejected = outbox.rejected_events(connection, _MAX_NAMED)
+    if backlog.age > MAX_UNSENT_AGE:
         yield _wrong(
-            what,
-            f"{found.depth} events are not sent, the oldest since {found.age:.0f} s: "
-            f"does {service.name} run, and can it reach the broker?",
+            subject,
+            f"{backlog.depth} events not sent, the oldest for {backlog.age:.0f} s: "
+            f"check that {service.name} runs and can reach the broker",
         )
-    if found.rejected:
+    if backlog.rejected:
         named = "; ".join(
-            f"{event_type} {event_id} ({reason})" for event_id, event_type, reason in aside
+            f"{event_type} {event_id} ({reason})" for event_id, event_type, reason in rejected
         )
         yield _wrong(
-            what,
-            f"{found.rejected} events that the broker would not take were set aside: {named}. Mend "
-            "the cause (permissions: shop setup; size: the broker's max_message_size), then: "
+            subject,
+            f"{backlog.rejected} events rejected by the broker: {named}. Correct the cause "
+            "(permissions: shop setup; size: the broker's max_message_size), then run "
             f"shop outbox resend {service.name}",
         )
-    if found.age <= OLDEST_UNSENT and not found.rejected:
-        yield _well(what, f"{found.depth} to be sent")
+    if backlog.age <= MAX_UNSENT_AGE and not backlog.rejected:
+        yield _well(subject, f"{backlog.depth} to be sent")
 
 
-def _gateway(service: AnyService, what: str) -> Iterator[Finding]:
+def _gateway(service: AnyService, subject: str) -> Iterator[Finding]:
     kind: Any = service.gateway
-    gateway = kind.opened(settings_for(service.name))
-    try:
+    with closing(kind.opened(settings_for(service.name))) as gateway:
         gateway.probe()
-    finally:
-        gateway.close()
-    yield _well(what, "answers")
+    yield _well(subject, "answers")

@@ -21,7 +21,7 @@ from shared.errors import (
     PermanentFailure,
     UnsupportedVersion,
 )
-from shared.events import DomainEvent, UnknownEvent
+from shared.events import DomainEvent, UnknownEvent, topic_of
 from shared.messaging.codec import decode
 from shared.messaging.ports.consumer import Delivery, Outcome, Settlement
 from shared.messaging.topology import Retry
@@ -294,6 +294,6 @@ def _done(delivery: Delivery, event: DomainEvent, work: UnitOfWork[Any, Any]) ->
 def _rejection(service: AnyService, event: DomainEvent) -> PermanentFailure:
     """Why the service has no handler for an event."""
     topics = {contract.topic for contract in service.contracts.values()}
-    if isinstance(event, UnknownEvent) and event.type.rpartition(".v")[0] in topics:
+    if isinstance(event, UnknownEvent) and topic_of(event.type) in topics:
         return UnsupportedVersion(f"{service.name} cannot read {event.type}")
     return NotSubscribed(f"{service.name} did not subscribe to {event.type}")

@@ -29,7 +29,7 @@ from shared.messaging.connect import broker_at
 from shared.messaging.ports.consumer import Outcome
 from shared.messaging.topology import dead_queue, topics_matched
 from shared.operations.dead_letters.dead_queue import DeadQueue
-from shared.operations.dead_letters.listing import grouped, letter_details
+from shared.operations.dead_letters.listing import group_letters, letter_details
 from shared.operations.dead_letters.retry import retry
 from shared.runtime.logs import log_to
 from shared.runtime.process import ServiceGroup
@@ -253,7 +253,7 @@ def _mend_what_died(stage: Play) -> None:
     tell, say = stage.narrator.headline, stage.narrator.say
     tell("What died, and why? (shop dead list email, shop dead show email EVENT_ID)")
     with DeadQueue.opened(email) as queue:
-        for group in grouped(queue):
+        for group in group_letters(queue):
             letter = letter_details(queue, group.example)
             last = letter["attempts"][-1]
             died = f"{group.count} × {group.event_type}, {group.error}"

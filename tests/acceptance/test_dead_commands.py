@@ -1,4 +1,4 @@
-"""What a person who looks after dead letters may meet, on both brokers."""
+"""The commands `shop dead …` in unusual situations, on both brokers."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -17,43 +17,42 @@ from shared.runtime.service_settings import topology
 from shared.runtime.settings import settings_for
 from shop import registry
 from tests.contract.brokers import receive, settle_all
-from tests.support.commanding import Said, Shop
+from tests.support.commanding import CommandResult, Shop
 from tests.support.histories import placed
 from tests.support.tape import message
 from tests.support.waiting import eventually
 
-NOBODY = "amqp://guest:guest@127.0.0.1:1/"
+UNREACHABLE_URL = "amqp://guest:guest@127.0.0.1:1/"
 TOO_LARGE_BYTES = 1024**2 + 1
 
 
 @dataclass(frozen=True)
-class Cemetery:
-    """Email's dead letters, and the program that looks after them."""
+class EmailDeadLetters:
+    """The dead letters of email, and the program `shop`."""
 
     broker: Broker
     url: str
     shop: Shop
 
-    def bury(self, *letters: Message) -> None:
-        """Let email refuse these."""
+    def dead_letter(self, *letters: Message) -> None:
+        """Publish messages to email and reject each."""
         to_email = [replace(each, only_to="email") for each in letters]
         assert self.broker.publisher().publish(to_email) == [None] * len(letters)
-        self.let_die(len(letters))
+        self.reject(len(letters))
 
-    def let_die(self, count: int) -> None:
-        dead = self.dead
-        dying = self.broker.consumer("email", prefetch=count, slow_start=False)
-        settle_all(dying, receive(dying, count), Outcome.DEAD)
-        eventually(lambda: self.dead == dead + count)
-        dying.close()
+    def reject(self, count: int) -> None:
+        before = self.depth
+        consumer = self.broker.consumer("email", prefetch=count, slow_start=False)
+        settle_all(consumer, receive(consumer, count), Outcome.DEAD)
+        eventually(lambda: self.depth == before + count)
+        consumer.close()
 
     @property
-    def dead(self) -> int:
+    def depth(self) -> int:
         return self.broker.depth("email.dead").ready
 
     @property
-    def count(self) -> int:
-        """As the program lists them."""
+    def listed_count(self) -> int:
         return sum(each["count"] for each in self.listed())
 
     def listed(self) -> Any:
@@ -61,12 +60,12 @@ class Cemetery:
 
 
 @pytest.fixture(params=["embedded", pytest.param("rabbitmq", marks=pytest.mark.docker)])
-def cemetery(
+def dead_letters(
     request: pytest.FixtureRequest,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> Iterator[Cemetery]:
+) -> Iterator[EmailDeadLetters]:
     url, admin_url = f"embedded:{tmp_path / 'broker.db'}", None
     if request.param == "rabbitmq":
         url, admin_url, _ = request.getfixturevalue("rabbitmq_vhost")
@@ -74,15 +73,15 @@ def cemetery(
     monkeypatch.setenv("SHOP_BROKER_URL", url)
     broker = broker_at(url, admin_url=admin_url)
     assert broker.set_up(topology(registry.all_services(), settings_for())) == []
-    yield Cemetery(broker, url, Shop(monkeypatch, capsys))
+    yield EmailDeadLetters(broker, url, Shop(monkeypatch, capsys))
     broker.close()
 
 
-def one_sentence(said: Said, *, code: int) -> str:
-    assert (said.code, said.out) == (code, "")
-    assert said.err.startswith("shop: ")
-    assert said.err.count("\n") == 1
-    return said.err
+def one_sentence(result: CommandResult, *, code: int) -> str:
+    assert (result.code, result.out) == (code, "")
+    assert result.err.startswith("shop: ")
+    assert result.err.count("\n") == 1
+    return result.err
 
 
 @pytest.mark.parametrize(
@@ -97,121 +96,129 @@ def one_sentence(said: Said, *, code: int) -> str:
         pytest.param("show loyalty no-such-event", "loyalty has no dead letters", id="none"),
     ],
 )
-def test_what_is_not_known_is_told_in_a_sentence(
-    cemetery: Cemetery, arguments: str, sentence: str
+def test_unknown_input_is_reported_in_one_sentence(
+    dead_letters: EmailDeadLetters, arguments: str, sentence: str
 ) -> None:
-    cemetery.bury(message(placed()))
+    dead_letters.dead_letter(message(placed()))
 
-    said = cemetery.shop("dead", *arguments.split())
+    result = dead_letters.shop("dead", *arguments.split())
 
-    assert sentence in one_sentence(said, code=2)
-    assert cemetery.count == 1
+    assert sentence in one_sentence(result, code=2)
+    assert dead_letters.listed_count == 1
 
 
-def test_a_retry_while_the_broker_is_away_changes_nothing(
-    cemetery: Cemetery, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_a_retry_without_the_broker_changes_nothing(
+    dead_letters: EmailDeadLetters, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    cemetery.bury(message(placed()))
-    is_embedded = cemetery.url.startswith("embedded:")
-    with monkeypatch.context() as away:
-        away.setenv("SHOP_BROKER_URL", f"embedded:{tmp_path}" if is_embedded else NOBODY)
+    dead_letters.dead_letter(message(placed()))
+    is_embedded = dead_letters.url.startswith("embedded:")
+    with monkeypatch.context() as patched:
+        patched.setenv(
+            "SHOP_BROKER_URL", f"embedded:{tmp_path}" if is_embedded else UNREACHABLE_URL
+        )
 
-        said = cemetery.shop("dead", "retry", "email", "--all")
+        result = dead_letters.shop("dead", "retry", "email", "--all")
 
-    told = "cannot use its file" if is_embedded else "cannot be reached"
-    assert told in one_sentence(said, code=1)
-    assert cemetery.count == 1
+    sentence = "cannot use its file" if is_embedded else "cannot be reached"
+    assert sentence in one_sentence(result, code=1)
+    assert dead_letters.listed_count == 1
 
 
 @pytest.mark.parametrize(
     "arguments", ["list", "list email --json", "show email {id}", "retry email --all"]
 )
-def test_while_somebody_else_looks_it_says_so_and_nothing_else(
-    cemetery: Cemetery, arguments: str
+def test_while_another_process_reads_the_dead_letters_the_commands_say_so(
+    dead_letters: EmailDeadLetters, arguments: str
 ) -> None:
     letter = message(placed())
-    cemetery.bury(letter)
-    somebody = cemetery.broker.consumer("email.dead", prefetch=10, slow_start=False)
-    receive(somebody)
+    dead_letters.dead_letter(letter)
+    other = dead_letters.broker.consumer("email.dead", prefetch=10, slow_start=False)
+    receive(other)
 
-    said = cemetery.shop("dead", *arguments.format(id=letter.event_id).split())
-    doctor = cemetery.shop("doctor")
-    somebody.close()
+    result = dead_letters.shop("dead", *arguments.format(id=letter.event_id).split())
+    doctor = dead_letters.shop("doctor")
+    other.close()
 
-    assert said.code == 1
-    assert "somebody else looks at the dead letters of email now" in said.err
+    assert result.code == 1
+    assert "another process is reading the dead letters of email" in result.err
     assert doctor.code == 1
-    assert "somebody looks at them now" in doctor.out
-    assert cemetery.count == 1
+    assert "another process is reading them" in doctor.out
+    assert dead_letters.listed_count == 1
 
 
-def test_a_queue_without_a_consumer_is_an_ill_on_a_server_also_when_it_is_empty(
-    cemetery: Cemetery,
+def test_on_rabbitmq_the_doctor_reports_a_queue_without_a_consumer_even_if_it_is_empty(
+    dead_letters: EmailDeadLetters,
 ) -> None:
-    """Its events may wait for another attempt, which RabbitMQ does not tell."""
-    ill = {
+    """Messages may wait for a retry, and RabbitMQ does not count those as ready."""
+    findings = {
         each["what"]: each["says"]
-        for each in cemetery.shop("doctor", "--json").json
+        for each in dead_letters.shop("doctor", "--json").json
         if not each["ok"]
     }
 
-    is_embedded = cemetery.url.startswith("embedded:")
-    sentence = "nobody takes its events, 0 wait; start it: shop run email"
-    assert ill.get("queue of email") == (None if is_embedded else sentence)
+    is_embedded = dead_letters.url.startswith("embedded:")
+    sentence = "0 ready and no consumer: start the service with shop run email"
+    assert findings.get("queue of email") == (None if is_embedded else sentence)
 
 
-def too_large(cemetery: Cemetery) -> None:
-    """What no publisher of ours sends, by the back door."""
+def too_large(dead_letters: EmailDeadLetters) -> None:
+    """Add a message that is larger than any publisher of this project sends."""
     body = b" " * TOO_LARGE_BYTES
-    if isinstance(cemetery.broker, EmbeddedBroker):
-        cemetery.bury(garbage())
-        with cemetery.broker._file.opened() as connection:
+    if isinstance(dead_letters.broker, EmbeddedBroker):
+        dead_letters.dead_letter(malformed())
+        with dead_letters.broker._file.opened() as connection:
             connection.execute("UPDATE messages SET body = ?", (body,))
         return
-    with pika.BlockingConnection(pika.URLParameters(cemetery.url)) as connection:
+    with pika.BlockingConnection(pika.URLParameters(dead_letters.url)) as connection:
         connection.channel().basic_publish("replays", "email", body)
-    cemetery.let_die(1)
+    dead_letters.reject(1)
 
 
-def garbage(body: bytes = b"not even JSON", **differing: Any) -> Message:
+def malformed(body: bytes = b"not even JSON", **changes: Any) -> Message:
     fields = {"event_id": "bad-1", "topic": "order.placed", "type": "order.placed.v1"}
-    return Message(**fields | {"body": body, "source": "somebody", "only_to": "email"} | differing)
+    return Message(**fields | {"body": body, "source": "unknown", "only_to": "email"} | changes)
 
 
 @pytest.mark.parametrize(
-    ("bury", "error"),
+    ("add", "error"),
     [
         pytest.param(too_large, "EventTooLarge", id="1-MiB-and-a-byte"),
-        pytest.param(lambda at: at.bury(garbage()), "MalformedEvent", id="no-JSON"),
-        pytest.param(lambda at: at.bury(garbage(b" " * 1024**2)), "MalformedEvent", id="1-MiB"),
+        pytest.param(lambda dead: dead.dead_letter(malformed()), "MalformedEvent", id="no-JSON"),
         pytest.param(
-            lambda at: at.bury(garbage("\x1b[31m\x9b2J\u202e".encode())),
+            lambda dead: dead.dead_letter(malformed(b" " * 1024**2)), "MalformedEvent", id="1-MiB"
+        ),
+        pytest.param(
+            lambda dead: dead.dead_letter(malformed("\x1b[31m\x9b2J\u202e".encode())),
             "MalformedEvent",
             id="escapes",
         ),
         pytest.param(
-            lambda at: at.bury(garbage(event_id="\x1b[31m", type="\0\n", replays=2**31 - 1)),
+            lambda dead: dead.dead_letter(
+                malformed(event_id="\x1b[31m", type="\0\n", replays=2**31 - 1)
+            ),
             "MalformedEvent",
-            id="lies",
+            id="false-properties",
         ),
     ],
 )
-def test_what_is_no_event_is_listed_shown_left_and_discarded(
-    cemetery: Cemetery, bury: Callable[[Cemetery], None], error: str
+def test_a_message_that_is_not_an_event_is_listed_shown_left_by_retry_and_discarded(
+    dead_letters: EmailDeadLetters, add: Callable[[EmailDeadLetters], None], error: str
 ) -> None:
-    bury(cemetery)
-    [row] = cemetery.listed()
-    named = ("email", row["example"])
+    add(dead_letters)
+    [row] = dead_letters.listed()
+    letter = ("email", row["example"])
 
-    shown = cemetery.shop("dead", "show", *named)
-    shown_as_json = cemetery.shop("dead", "show", *named, "--json")
-    left = cemetery.shop("dead", "retry", "email", "--all", "--json")
-    table = cemetery.shop("dead", "list")
+    shown = dead_letters.shop("dead", "show", *letter)
+    shown_as_json = dead_letters.shop("dead", "show", *letter, "--json")
+    left = dead_letters.shop("dead", "retry", "email", "--all", "--json")
+    table = dead_letters.shop("dead", "list")
 
     assert (row["error"], row["count"]) == (error, 1)
     assert (shown.code, left.json["left"]) == (0, 1)
     assert error in table.out
     assert "\x1b" not in shown.out + table.out + shown_as_json.out
-    assert cemetery.shop("dead", "discard", *named, "--reason", "noise").code == 0
-    assert cemetery.listed() == []
-    assert cemetery.shop("dead", "list", "--discarded", "--json").json[0]["id"] == row["example"]
+    assert dead_letters.shop("dead", "discard", *letter, "--reason", "noise").code == 0
+    assert dead_letters.listed() == []
+    assert (
+        dead_letters.shop("dead", "list", "--discarded", "--json").json[0]["id"] == row["example"]
+    )

@@ -1,4 +1,4 @@
-"""`shop new`, in a copy of the checkout: what it makes runs and passes at once."""
+"""`shop new` in a copy of the checkout: what it creates runs and passes its tests unchanged."""
 
 import json
 import os
@@ -15,20 +15,20 @@ from tests.support.waiting import eventually
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """A copy in which `shop new gifts --on order.placed` was said."""
+    """A copy of the project after `shop new gifts --on order.placed`."""
     checkout = Checkout(tmp_path_factory.mktemp("new"))
     checkout.said = checkout.shop("new", "gifts", "--on", "order.placed")
     return checkout
 
 
-def test_what_it_says_is_what_the_readme_shows(checkout: Checkout) -> None:
+def test_its_output_is_the_one_that_the_readme_shows(checkout: Checkout) -> None:
     readme = (ROOT / "README.md").read_text()
 
     assert f"$ shop new gifts --on order.placed\n{checkout.said}```" in readme
-    assert "made    services/gifts\n" in checkout.said
+    assert "created services/gifts\n" in checkout.said
 
 
-def test_its_test_passes_and_the_projects_that_know_of_all_services(checkout: Checkout) -> None:
+def test_its_own_test_passes_and_so_do_those_that_check_all_services(checkout: Checkout) -> None:
     own, all_services = "tests/unit/services/gifts", "tests/unit/services/test_migrations.py"
     page = "tests/unit/shared/operations/catalog/test_catalog.py"
 
@@ -41,12 +41,12 @@ def test_its_test_passes_and_the_projects_that_know_of_all_services(checkout: Ch
     assert "1 passed" in migrations
 
 
-def test_it_is_clean_for_ruff_and_mypy(checkout: Checkout, tmp_path: Path) -> None:
-    made = ("services/gifts", "tests/unit/services/gifts")
+def test_the_created_files_pass_ruff_and_mypy(checkout: Checkout, tmp_path: Path) -> None:
+    created = ("services/gifts", "tests/unit/services/gifts")
 
-    checkout("ruff", "format", "--check", "--no-cache", *made)
-    checkout("ruff", "check", "--no-cache", *made)
-    checkout("mypy", "--cache-dir", str(tmp_path), *made)
+    checkout("ruff", "format", "--check", "--no-cache", *created)
+    checkout("ruff", "check", "--no-cache", *created)
+    checkout("mypy", "--cache-dir", str(tmp_path), *created)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_it_is_clean_for_ruff_and_mypy(checkout: Checkout, tmp_path: Path) -> No
         pytest.param(("order.placed", "stock.ran_short", "payment.received"), id="several"),
     ],
 )
-def test_whatever_it_subscribes_to_and_however_it_is_named_it_passes(
+def test_a_consumer_with_any_subscriptions_and_the_longest_name_passes(
     checkout: Checkout, topics: tuple[str, ...]
 ) -> None:
     name = f"x{len(topics)}_of_the_longest_names_"
@@ -70,29 +70,29 @@ def test_whatever_it_subscribes_to_and_however_it_is_named_it_passes(
     checkout("pytest", "-q", "-p", "no:cacheprovider", own)
 
 
-def test_an_order_that_is_placed_is_seen_by_it(checkout: Checkout) -> None:
-    who = ("--email", "jane@example.com", "--address", "12 Main St")
+def test_it_receives_the_event_of_a_placed_order(checkout: Checkout) -> None:
+    customer = ("--email", "jane@example.com", "--address", "12 Main St")
     with checkout.up():
-        checkout.shop("orders", "place", "--id", "ORD-7", *who, "--item", "product-1=1")
+        checkout.shop("orders", "place", "--id", "ORD-7", *customer, "--item", "product-1=1")
 
-        def noted() -> list[tuple[str, str]]:
-            listed = json.loads(checkout.shop("gifts", "list", "--json"))
-            return [(each["type"], each["subject"]) for each in listed]
+        def recorded() -> list[tuple[str, str]]:
+            rows = json.loads(checkout.shop("gifts", "list", "--json"))
+            return [(row["type"], row["subject"]) for row in rows]
 
-        eventually(lambda: noted() == [("order.placed.v1", "ORD-7")], within=60)
+        eventually(lambda: recorded() == [("order.placed.v1", "ORD-7")], within=60)
 
     assert "gifts" in checkout.shop("events", "catalog")
 
 
-def test_the_demo_still_ends_as_it_should(checkout: Checkout) -> None:
+def test_the_demo_still_succeeds(checkout: Checkout) -> None:
     said = checkout.shop("demo")
 
-    assert "gifts     order.placed     noted" in said
+    assert "gifts     order.placed     recorded" in said
     assert "more_gifts" in said
     assert "All as it should be" in said
 
 
-def test_the_composition_has_it_with_its_own_user(checkout: Checkout) -> None:
+def test_its_container_runs_as_its_own_user(checkout: Checkout) -> None:
     compose = (checkout.folder / "docker-compose.yml").read_text()
     user = registry.user_id("gifts")
 
@@ -113,15 +113,15 @@ def test_the_composition_has_it_with_its_own_user(checkout: Checkout) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "sentence"),
     [
         pytest.param(("orders",), "there is a service orders already", id="exists"),
         pytest.param(("events",), "events has a meaning here already", id="ours"),
         pytest.param(("fine", "--on", "a.b"), "there is no event 'a.b'; there are", id="topic"),
     ],
 )
-def test_what_cannot_be_is_refused_and_nothing_is_written(
-    checkout: Checkout, arguments: tuple[str, ...], told: str
+def test_invalid_input_is_refused_and_nothing_is_written(
+    checkout: Checkout, arguments: tuple[str, ...], sentence: str
 ) -> None:
     before = sorted(checkout.folder.rglob("*"))
 
@@ -129,17 +129,17 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(
 
     assert done.returncode == 2
     assert done.stderr.startswith("shop: ")
-    assert told in done.stderr
+    assert sentence in done.stderr
     assert done.stderr.count("\n") == 1
     assert sorted(checkout.folder.rglob("*")) == before
 
 
-def test_without_a_checkout_it_says_so(tmp_path: Path) -> None:
+def test_outside_a_checkout_it_is_refused(tmp_path: Path) -> None:
     image = Checkout(tmp_path)
     shutil.rmtree(image.folder / "tests")
 
     done = image("shop.cli", "new", "gifts", check=False)
 
     assert done.returncode == 1
-    assert "shop new writes into the project's checkout, and this is none" in done.stderr
+    assert "shop new needs the project's checkout, and this is not one" in done.stderr
     assert not (image.folder / "services" / "gifts").exists()

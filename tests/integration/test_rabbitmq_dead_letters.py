@@ -18,8 +18,8 @@ from shared.messaging.rabbitmq import RabbitBroker, buffer, grant
 from shared.messaging.rabbitmq.consumer import RabbitConsumer
 from shared.messaging.topology import Topology
 from shared.operations.dead_letters.dead_queue import DeadQueue
-from shared.operations.dead_letters.listing import grouped
-from shared.operations.dead_letters.retry import Retried, retry
+from shared.operations.dead_letters.listing import group_letters
+from shared.operations.dead_letters.retry import RetryResult, retry
 from shared.storage.database import Database
 from shared.storage.migrating import migrate
 from tests.containers import Vhost
@@ -80,11 +80,11 @@ def test_a_service_may_list_and_retry_ten_thousand_of_its_dead_letters(dead: Dea
     messages = letters(10_000)
     bury(dead, messages)
 
-    [group] = grouped(dead)
+    [group] = group_letters(dead)
     done = retry(dead)
 
     assert group.count == 10_000
-    assert done == Retried(retried=10_000)
+    assert done == RetryResult(retried=10_000)
     eventually(lambda: ready(dead, "counting") == 10_000)
     consumer = dead.broker.consumer("counting", prefetch=10_000, slow_start=False)
     again = receive(consumer, 10_000)
@@ -127,18 +127,18 @@ def test_a_listing_whose_connection_is_lost_fails_and_counts_nothing_twice(dead:
 
     with pytest.raises(BrokerUnavailable, match="was lost; try again"):
         list(listing)
-    assert [group.count for group in grouped(dead)] == [120]
+    assert [each.count for each in group_letters(dead)] == [120]
 
 
 def test_a_retry_whose_connection_is_lost_fails_and_loses_nothing(dead: DeadQueue) -> None:
     messages = letters(150)
     bury(dead, messages)
 
-    with pytest.raises(BrokerUnavailable, match="do it again"):
+    with pytest.raises(BrokerUnavailable, match="run the command again"):
         retry(dead, progress=lambda _done, _all: lose_the_connection(dead))
     done = retry(dead)
 
-    assert done == Retried(retried=50)  # a second time; the inbox ignores the duplicates
+    assert done == RetryResult(retried=50)  # once more; the inbox will know them
     eventually(lambda: ready(dead, "counting") == 200)
     again = receive(dead.broker.consumer("counting", prefetch=200, slow_start=False), 200)
     assert {delivery.event_id for delivery in again} == {letter.event_id for letter in messages}
@@ -175,11 +175,11 @@ def test_a_letter_with_an_undecodable_header_is_listed(
         open_channel.basic_publish("replays", "counting", b"{}", far_future)
     bury(dead, [neighbour], count=2)
 
-    groups = {group.example: group.error for group in grouped(dead)}
+    groups = {each.example: each.error for each in group_letters(dead)}
 
     assert groups.pop(neighbour.event_id) == "rejected"
     assert list(groups.values()) == ["MalformedEvent"]
-    assert retry(dead) == Retried(retried=1, left=1)
+    assert retry(dead) == RetryResult(retried=1, not_retryable=1)
 
 
 @pytest.mark.parametrize(
@@ -208,8 +208,8 @@ def test_letters_with_forged_properties_are_listed_and_retried(
     eventually(lambda: ready(dead, "counting.dead") == 1)
     dying.close()
 
-    [group] = grouped(dead)
-    done = retry(dead, name=group.example)
+    [group] = group_letters(dead)
+    done = retry(dead, letter_id=group.example)
 
     assert group.error == "MalformedEvent"
     assert group.example.isprintable()

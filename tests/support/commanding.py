@@ -1,4 +1,4 @@
-"""The program `shop`, run as a person would, within the test's process."""
+"""Runs the program `shop` in the test's own process."""
 
 import json
 import logging
@@ -9,8 +9,8 @@ import pytest
 from shop import cli
 
 
-class Said(NamedTuple):
-    """What the program answered."""
+class CommandResult(NamedTuple):
+    """A command's exit code and what it printed."""
 
     code: int
     out: str
@@ -27,12 +27,12 @@ class Shop:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self._monkeypatch = monkeypatch
         self._capsys = capsys
-        # Logs of a later test must not go where this one's were captured.
+        # Restores the handlers afterwards: they write to this test's captured output.
         monkeypatch.setattr(logging.getLogger(), "handlers", [*logging.getLogger().handlers])
 
-    def __call__(self, *arguments: str) -> Said:
+    def __call__(self, *arguments: str) -> CommandResult:
         self._monkeypatch.setattr("sys.argv", ["shop", *arguments])
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as exit_info:
             cli.main()
-        said = self._capsys.readouterr()
-        return Said(int(ended.value.code or 0), said.out, said.err)
+        captured = self._capsys.readouterr()
+        return CommandResult(int(exit_info.value.code or 0), captured.out, captured.err)

@@ -1,1 +1,1 @@
-"""Dead letters: listed, shown, retried and discarded."""
+"""Dead letters: list, show, retry and discard them."""

@@ -1,7 +1,7 @@
-"""The dead letters of a service, as its dead queue and its database tell of them.
+"""A service's dead queue, read together with the service's records of what failed.
 
-Looking changes nothing: nothing is settled, and what was delivered is handed back uncounted when
-one is done. Memory stays bounded: of a letter only a summary is kept, its body passes by.
+Reading changes nothing: no letter is settled, and all go back to the queue uncounted in the end.
+Memory is bounded: of each letter only a summary is kept, while its body is passed on.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,24 +14,24 @@ from shared.messaging.ports.broker import Broker
 from shared.messaging.ports.consumer import Consumer, Delivery, Outcome
 from shared.messaging.topology import dead_queue
 from shared.operations.console import database_of
-from shared.operations.dead_letters.letter import Held, Letter
+from shared.operations.dead_letters.letter import DeadLetter
 from shared.runtime.service import AnyService
 from shared.runtime.settings import settings_for
 from shared.storage import failures, inbox
 from shared.storage.database import Database
 
-SILENCE = 2.0
-"""Seconds without a delivery after which no more are expected."""
+TAKE_TIMEOUT = 2.0
+"""Seconds without a delivery after which another consumer must hold the missing letters."""
 
-_TAKE = 50
-"""Letters in hand at once; each may have 1 MiB."""
+_BATCH_SIZE = 50
+"""Letters in memory with their bodies, each of up to 1 MiB."""
 
-_HOLD = 60_000
-"""Letters that one consumer holds; AMQP's prefetch has 16 bits."""
+_MAX_PREFETCH = 60_000
+"""Unsettled letters of one consumer; AMQP's prefetch has 16 bits."""
 
 
 class DeadQueue:
-    """A service's dead queue, and the database that tells what its letters died of."""
+    """A service's dead queue and the database that records why its letters died."""
 
     def __init__(self, service: AnyService, broker: Broker, database: Database) -> None:
         self.service = service
@@ -42,10 +42,11 @@ class DeadQueue:
     @classmethod
     @contextmanager
     def opened(cls, service: AnyService) -> Iterator["DeadQueue"]:
-        """As the settings of this process say; all letters are handed back in the end.
+        """Open it with this process's settings; on exit all unsettled letters are requeued.
 
         Raises:
-            OperationFailed: this process may not see that service, or its database is away.
+            OperationFailed: the service's credentials cannot be read here, or its database
+                cannot be used.
         """
         broker = broker_at(settings_for(service.name).broker_url_of(service.name), app="shop dead")
         try:
@@ -54,111 +55,126 @@ class DeadQueue:
         finally:
             broker.close()
 
-    def letters(self) -> Iterator[tuple[Letter, bytes]]:
-        """All that were there when one began to look, each with its body; held until the next look.
+    def letters(self) -> Iterator[tuple[DeadLetter, bytes]]:
+        """Read every letter that is in the queue now, with its body.
+
+        The letters are held, so that they can be settled, until this is called again.
 
         Raises:
-            BrokerUnavailable: the broker is away, or was never set up.
-            OperationFailed: somebody else holds letters now, so not all can be seen.
+            BrokerUnavailable: the broker cannot be reached, or has no such queue.
+            OperationFailed: another consumer holds letters, so not all can be read.
         """
-        name = dead_queue(self.service.name)
-        self._hand_back()
-        depth = self.broker.depth(name)
+        queue = dead_queue(self.service.name)
+        while self._consumers:
+            self._consumers.pop().close()  # requeues what an earlier call left
+        depth = self.broker.depth(queue)
         if depth.consumers:
             raise self._held_elsewhere()
-        left = depth.ready
-        while left > 0:
-            wanted = min(left, _HOLD)
-            consumer = self.broker.consumer(name, prefetch=wanted, slow_start=False)
+        remaining = depth.ready
+        while remaining:
+            held = min(remaining, _MAX_PREFETCH)
+            consumer = self.broker.consumer(queue, prefetch=held, slow_start=False)
             self._consumers.append(consumer)
-            while wanted:
-                taken = consumer.take(min(_TAKE, wanted), wait=SILENCE)
+            remaining -= held
+            while held:
+                taken = consumer.take(min(_BATCH_SIZE, held), wait=TAKE_TIMEOUT)
                 if not taken:
                     raise self._held_elsewhere()
-                wanted, left = wanted - len(taken), left - len(taken)
-                bodies = [each.body for each in taken]
+                held -= len(taken)
+                bodies = [delivery.body for delivery in taken]
                 yield from zip(self._summaries(consumer, taken), bodies, strict=True)
 
     def _held_elsewhere(self) -> OperationFailed:
         return OperationFailed(
-            f"somebody else looks at the dead letters of {self.service.name} now, and holds them "
+            f"another process is reading the dead letters of {self.service.name} and holds them "
             "meanwhile; try again"
         )
 
-    def named(self, name: str) -> tuple[list[Letter], bytes]:
-        """The letter that somebody means, in all its copies, and its body.
-
-        Raises:
-            InvalidInput: there is none, or several are meant.
-        """
-        found: list[Letter] = []
-        body = b""
-        for letter, its_body in self.chosen(name=name):
-            found.append(letter)
-            body = its_body
-        return found, body
-
-    def chosen(
-        self, *, name: str | None = None, error: str | None = None
-    ) -> Iterator[tuple[Letter, bytes]]:
-        """Those that have that id, or died of that; all, if neither is asked for.
-
-        Raises:
-            InvalidInput: after the last, if none was, or if an id's end means several.
-        """
-        met: set[str] = set()
-        errors: set[str] = set()
-        for letter, body in self.letters():
-            errors.add(letter.error)
-            is_named = name is None or letter.is_named(name)
-            if is_named and error in (None, letter.error):
-                met.add(letter.id)
-                yield letter, body
-        if name is not None and len(met) > 1:
-            raise InvalidInput(f"{len(met)} dead letters of {self.service.name} end in {name!r}")
-        if not met and (name, error) != (None, None):
-            raise InvalidInput(self._not_there(name, errors))
-
-    def _not_there(self, name: str | None, errors: set[str]) -> str:
-        service = self.service.name
-        if not errors:
-            return f"{service} has no dead letters"
-        if name is not None:
-            return f"{service} has no dead letter {name!r}; see: shop dead list {service}"
-        return f"no dead letter of {service} died of that; there are {', '.join(sorted(errors))}"
-
-    def settle(self, letters: Iterable[Letter]) -> None:
-        """Take these out of the queue.
-
-        Raises:
-            BrokerUnavailable: they are there again, since the connection that held them is lost.
-        """
-        by_consumer: dict[Consumer, list[Delivery]] = {}
-        for each in letters:
-            by_consumer.setdefault(each.held.consumer, []).append(each.held.delivery)
-        for consumer, deliveries in by_consumer.items():
-            consumer.settle([(each, Outcome.DONE) for each in deliveries])
-            if not consumer.is_consuming:
-                raise BrokerUnavailable(
-                    "the connection to the broker was lost; what was done is kept, but letters of "
-                    f"{self.service.name} lie in its dead queue again: do it again"
-                )
-
-    def _hand_back(self) -> None:
-        while self._consumers:
-            self._consumers.pop().close()
-
-    def _summaries(self, consumer: Consumer, deliveries: Sequence[Delivery]) -> list[Letter]:
-        known = [Identity.of(each) for each in deliveries]
+    def _summaries(self, consumer: Consumer, deliveries: Sequence[Delivery]) -> list[DeadLetter]:
+        identities = [Identity.of(delivery) for delivery in deliveries]
         with self.database.read() as connection:
-            outcomes = inbox.outcomes(connection, [each.id for each in known if each.envelope])
-            causes = failures.final_failures(connection, [each.id for each in known])
+            outcomes = inbox.outcomes(connection, [each.id for each in identities if each.envelope])
+            causes = failures.final_failures(connection, [each.id for each in identities])
         return [
-            Letter.of(
-                identity,
-                Held(consumer, delivery),
+            DeadLetter.of(
+                delivery,
+                consumer,
+                identity=identity,
                 outcome=outcomes.get(identity.id) if identity.envelope else None,
                 causes=causes.get(identity.id, {}),
             )
-            for identity, delivery in zip(known, deliveries, strict=True)
+            for identity, delivery in zip(identities, deliveries, strict=True)
         ]
+
+    def find(self, letter_id: str) -> tuple[list[DeadLetter], bytes]:
+        """Return all copies of one letter, and the body of the last.
+
+        Args:
+            letter_id: its id, or the end of it.
+
+        Raises:
+            InvalidInput: no letter has that id, or several ids end in it.
+        """
+        letters: list[DeadLetter] = []
+        last_body = b""
+        for letter, body in self.select(letter_id=letter_id):
+            letters.append(letter)
+            last_body = body
+        return letters, last_body
+
+    def select(
+        self, *, letter_id: str | None = None, error: str | None = None
+    ) -> Iterator[tuple[DeadLetter, bytes]]:
+        """Read the letters with that id, with that error, or all.
+
+        Args:
+            letter_id: an id, or the end of it; None for any.
+            error: as `DeadLetter.error` names it; None for any.
+
+        Raises:
+            InvalidInput: at the end, if no letter was selected, or letters with several ids.
+        """
+        selected_ids: set[str] = set()
+        errors: set[str] = set()
+        for letter, body in self.letters():
+            errors.add(letter.error)
+            if letter_id is not None and not letter.has_id(letter_id):
+                continue
+            if error in (None, letter.error):
+                selected_ids.add(letter.id)
+                yield letter, body
+        if letter_id is not None and len(selected_ids) > 1:
+            raise InvalidInput(
+                f"{len(selected_ids)} dead letters of {self.service.name} end in {letter_id!r}"
+            )
+        if not selected_ids and (letter_id, error) != (None, None):
+            raise self._none_selected(letter_id, errors)
+
+    def _none_selected(self, letter_id: str | None, errors: set[str]) -> InvalidInput:
+        service = self.service.name
+        if not errors:
+            return InvalidInput(f"{service} has no dead letters")
+        if letter_id is not None:
+            return InvalidInput(
+                f"{service} has no dead letter {letter_id!r}; see: shop dead list {service}"
+            )
+        return InvalidInput(
+            f"{service} has no dead letter with that error; there are {', '.join(sorted(errors))}"
+        )
+
+    def settle(self, letters: Iterable[DeadLetter]) -> None:
+        """Remove letters from the queue.
+
+        Raises:
+            BrokerUnavailable: the connection that held them was lost, so they are still there.
+        """
+        by_consumer: dict[Consumer, list[Delivery]] = {}
+        for letter in letters:
+            by_consumer.setdefault(letter.consumer, []).append(letter.delivery)
+        for consumer, deliveries in by_consumer.items():
+            consumer.settle([(delivery, Outcome.DONE) for delivery in deliveries])
+            if not consumer.is_consuming:
+                raise BrokerUnavailable(
+                    "the connection to the broker was lost; nothing was undone, but some letters "
+                    f"of {self.service.name} are in its dead queue again: run the command again"
+                )

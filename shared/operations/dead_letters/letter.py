@@ -1,105 +1,111 @@
-"""One dead letter: what it is, and what it died of.
+"""One dead letter: which event it is and why it is dead.
 
-Nothing in it is trusted: neither its properties nor its body need be an event's.
+Its properties and its body are untrusted: neither has to belong to an event.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import NamedTuple
 
+from shared.errors import error_named
 from shared.messaging.identity import Identity
 from shared.messaging.ports.consumer import Consumer, Delivery
 from shared.storage import failures, inbox
 
 APPLIED = "applied"
 DISCARDED = "discarded"
-"""In place of an error: the inbox has it, so it was handled, or discarded, after all."""
+"""Shown instead of an error where the inbox says that the event was handled, or discarded."""
 
-_SETTLED = {inbox.HANDLED: APPLIED, inbox.DISCARDED: DISCARDED}
+MIN_ID_SUFFIX = 6
+"""Characters at the end of an id that are enough to select a letter by."""
 
-_NOT_RETRYABLE = frozenset({"MalformedEvent", "EventTooLarge"})
-"""Errors of what nobody can mend: it will never be handled."""
+_BY_INBOX_OUTCOME = {inbox.HANDLED: APPLIED, inbox.DISCARDED: DISCARDED}
 
-_REASONS = frozenset({"rejected", "delivery_limit", "expired", "maxlen"})
-"""A broker's words for why a message is dead; any other is a stranger's."""
-
-SHORTEST_END = 6
-"""Characters of an id's end that will do for the whole."""
-
-
-class Held(NamedTuple):
-    """What settles a letter: the delivery, and the consumer that holds it."""
-
-    consumer: Consumer
-    delivery: Delivery
+_BROKER_REASONS = frozenset({"rejected", "delivery_limit", "expired", "maxlen"})
+"""The reasons that brokers give for a dead letter; any other was written by someone else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Letter:
-    """A dead letter, without its body.
+class DeadLetter:
+    """A dead letter without its body.
 
     Attributes:
-        id: as its `Identity` has it.
-        is_event: whether its body is an event, of whatever type.
-        error: class of what it died of, the broker's word where that was not recorded; `APPLIED`
-            or `DISCARDED` where the inbox has it.
-        at: when it died, if that was recorded, else when it occurred; None if nobody knows.
+        id: the event's; of a message that is not an event, the id of its `Identity`.
+        is_event: whether the body is an event, of whatever type.
+        source: the service that published it; empty if it is not an event.
+        error: class of the error it died of, or the broker's reason where none was recorded, or
+            `APPLIED` or `DISCARDED`.
+        at: when it died, or when the event occurred if that was not recorded; None if unknown.
         replays: how often it has been retried before.
+        delivery: the delivery without its body.
+        consumer: the consumer that holds the delivery and can settle it.
     """
 
     id: str
     is_event: bool
     event_type: str
     subject: str | None
+    source: str
     occurred_at: datetime | None
     error: str
     at: datetime | None
     replays: int
-    held: Held
+    delivery: Delivery
+    consumer: Consumer
 
     @classmethod
     def of(
         cls,
-        identity: Identity,
-        held: Held,
+        delivery: Delivery,
+        consumer: Consumer,
         *,
+        identity: Identity,
         outcome: str | None,
         causes: Mapping[int, failures.FinalFailure],
-    ) -> "Letter":
-        """One that is held, with what inbox and records say of it; its body is let go.
+    ) -> "DeadLetter":
+        """Summarize a delivery from a dead queue.
 
         Args:
-            outcome: what the inbox says became of it; None if it does not know it.
-            causes: what it died of, by the number of its replays.
+            outcome: the inbox's outcome of the event; None if the inbox does not have it.
+            causes: the recorded causes of death, by number of replays.
         """
-        envelope, delivery = identity.envelope, held.delivery
+        envelope = identity.envelope
         cause = causes.get(delivery.replays) or (causes[max(causes)] if causes else None)
         occurred_at = envelope.time if envelope else None
-        reason = delivery.reason if delivery.reason in _REASONS else "unknown"
-        flaw = type(identity.flaw).__name__ if identity.flaw else ""
+        if outcome is not None:
+            error = _BY_INBOX_OUTCOME[outcome]
+        elif identity.flaw is not None:
+            error = type(identity.flaw).__name__
+        elif cause is not None:
+            error = cause.error
+        else:
+            error = delivery.reason if delivery.reason in _BROKER_REASONS else "unknown"
         return cls(
             id=identity.id,
             is_event=envelope is not None,
             event_type=identity.event_type,
             subject=identity.subject,
+            source=envelope.source.removeprefix("/") if envelope else "",
             occurred_at=occurred_at,
-            error=_SETTLED.get(outcome or "") or flaw or (cause.error if cause else reason),
+            error=error,
             at=cause.failed_at if cause else occurred_at,
             replays=delivery.replays,
-            held=Held(held.consumer, replace(delivery, body=b"")),
+            delivery=replace(delivery, body=b""),
+            consumer=consumer,
         )
 
     @property
     def is_settled(self) -> bool:
-        """Whether the inbox has it, so that nothing is left to be done."""
+        """Whether the inbox has the event already, so that it must not be sent again."""
         return self.is_event and self.error in (APPLIED, DISCARDED)
 
     @property
-    def is_not_retryable(self) -> bool:
-        """Whether nobody can mend it: it is no event, or its data is not that of its type."""
-        return self.error in _NOT_RETRYABLE
+    def may_succeed_on_redrive(self) -> bool:
+        """Whether the service may handle it when it is sent again, as its error's class says."""
+        error = error_named(self.error)
+        return error is None or error.may_succeed_on_redrive
 
-    def is_named(self, name: str) -> bool:
-        """Whether somebody means this one: by its id, or by the end of it."""
-        return self.id == name or (len(name) >= SHORTEST_END and self.id.endswith(name))
+    def has_id(self, letter_id: str) -> bool:
+        """Whether this is its id, or the end of it with at least `MIN_ID_SUFFIX` characters."""
+        is_suffix = len(letter_id) >= MIN_ID_SUFFIX and self.id.endswith(letter_id)
+        return is_suffix or self.id == letter_id

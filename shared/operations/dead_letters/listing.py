@@ -1,85 +1,82 @@
-"""What a person sees of a service's dead letters: groups of them, or all that is known of one."""
+"""What `shop dead list` and `shop dead show` print of a service's dead letters."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from shared.errors import InvalidInput, MalformedEvent
 from shared.messaging import codec
 from shared.operations.dead_letters.dead_queue import DeadQueue
-from shared.operations.dead_letters.letter import APPLIED, DISCARDED, SHORTEST_END, Letter
+from shared.operations.dead_letters.letter import APPLIED, DISCARDED, MIN_ID_SUFFIX
 from shared.storage import discards, failures
 
-_BEGINNING = 200
-"""Characters shown of what is no event."""
+_PREVIEW_LENGTH = 200
+"""Characters shown of a body that is not an event."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    """Dead letters of one type that died of the same.
+@dataclass(slots=True, kw_only=True)
+class LetterGroup:
+    """The dead letters of one event type with one error.
 
     Attributes:
-        first: when the first of them died; None if nobody knows.
+        first: when the first of them died; None if unknown.
+        last: when the last of them died; None if unknown.
         example: the id of one.
     """
 
     service: str
     event_type: str
     error: str
-    count: int
-    first: datetime | None
-    last: datetime | None
+    count: int = 0
+    first: datetime | None = None
+    last: datetime | None = None
     example: str
 
 
-def grouped(queue: DeadQueue) -> list[Group]:
-    """A service's dead letters by type and error.
+def group_letters(queue: DeadQueue) -> list[LetterGroup]:
+    """Group a service's dead letters by event type and error.
 
     Raises:
-        BrokerUnavailable: the broker is away, or was never set up.
+        BrokerUnavailable: the broker cannot be reached, or has no such queue.
+        OperationFailed: another process is reading the dead letters.
     """
-    groups: dict[tuple[str, str], Group] = {}
+    groups: dict[tuple[str, str], LetterGroup] = {}
     for letter, _ in queue.letters():
-        key = letter.event_type, letter.error
-        groups[key] = _with(groups[key], letter) if key in groups else _group(queue, letter)
+        group = groups.setdefault(
+            (letter.event_type, letter.error),
+            LetterGroup(
+                service=queue.service.name,
+                event_type=letter.event_type,
+                error=letter.error,
+                example=letter.id,
+            ),
+        )
+        group.count += 1
+        if letter.at is not None:
+            group.first = min(group.first or letter.at, letter.at)
+            group.last = max(group.last or letter.at, letter.at)
     return [groups[key] for key in sorted(groups)]
 
 
-def _group(queue: DeadQueue, letter: Letter) -> Group:
-    return Group(
-        service=queue.service.name,
-        event_type=letter.event_type,
-        error=letter.error,
-        count=1,
-        first=letter.at,
-        last=letter.at,
-        example=letter.id,
-    )
-
-
-def _with(group: Group, letter: Letter) -> Group:
-    times = [each for each in (group.first, group.last, letter.at) if each]
-    first, last = min(times, default=None), max(times, default=None)
-    return replace(group, count=group.count + 1, first=first, last=last)
-
-
-def letter_details(queue: DeadQueue, name: str) -> dict[str, Any]:
-    """All that is known of one letter, its data and every recorded attempt included.
+def letter_details(queue: DeadQueue, letter_id: str) -> dict[str, Any]:
+    """Return all that is known of one letter: its data, every recorded attempt, or its discard.
 
     Args:
-        name: its id, or the end of it; one that was discarded is known too.
+        letter_id: its id, or the end of it.
 
     Raises:
-        InvalidInput: there is none of that name, or several.
-        BrokerUnavailable: the broker is away, or was never set up.
+        InvalidInput: no letter has that id, or several ids end in it.
+        BrokerUnavailable: the broker cannot be reached, or has no such queue.
+        OperationFailed: another process is reading the dead letters.
     """
     try:
-        letters, body = queue.named(name)
+        letters, body = queue.find(letter_id)
     except InvalidInput:
-        record = _discarded(queue, name)
-        if record is None:
+        with queue.database.read() as connection:
+            discard = discards.find(connection, letter_id, by_end=len(letter_id) >= MIN_ID_SUFFIX)
+        if discard is None:
             raise
-        return record
+        return _discard_record(queue, discard) | {"attempts": _attempts(queue, discard.letter_id)}
     letter = letters[-1]
     return {
         "service": queue.service.name,
@@ -93,35 +90,27 @@ def letter_details(queue: DeadQueue, name: str) -> dict[str, Any]:
         "applied": letter.error == APPLIED,
         "replays": letter.replays,
         "copies": len(letters),
-        "broker_reason": letter.held.delivery.reason or None,
+        "broker_reason": letter.delivery.reason or None,
         "attempts": _attempts(queue, letter.id),
     }
 
 
-def discarded(queue: DeadQueue) -> list[dict[str, Any]]:
-    """What was discarded in a service, by whom and why, newest first; the broker may be away."""
+def discard_records(queue: DeadQueue) -> list[dict[str, Any]]:
+    """Return every discard in a service, newest first; this needs no broker."""
     with queue.database.read() as connection:
-        return [_record(queue, each) for each in discards.find_all(connection)]
+        return [_discard_record(queue, each) for each in discards.find_all(connection)]
 
 
-def _discarded(queue: DeadQueue, name: str) -> dict[str, Any] | None:
-    with queue.database.read() as connection:
-        found = discards.find(connection, name, by_end=len(name) >= SHORTEST_END)
-    if found is None:
-        return None
-    return _record(queue, found) | {"attempts": _attempts(queue, found.letter_id)}
-
-
-def _record(queue: DeadQueue, found: discards.Discard) -> dict[str, Any]:
+def _discard_record(queue: DeadQueue, discard: discards.Discard) -> dict[str, Any]:
     return {
         "service": queue.service.name,
-        "id": found.letter_id,
-        "event_type": found.event_type,
-        "subject": found.subject,
+        "id": discard.letter_id,
+        "event_type": discard.event_type,
+        "subject": discard.subject,
         "error": DISCARDED,
-        "reason": found.reason,
-        "discarded_by": found.discarded_by,
-        "discarded_at": found.discarded_at,
+        "reason": discard.reason,
+        "discarded_by": discard.discarded_by,
+        "discarded_at": discard.discarded_at,
     }
 
 
@@ -129,7 +118,7 @@ def _contents(body: bytes) -> dict[str, Any]:
     try:
         envelope = codec.read(body)
     except MalformedEvent as error:
-        begins = body[:_BEGINNING].decode(errors="replace")
+        begins = body[:_PREVIEW_LENGTH].decode(errors="replace")
         return {"flaw": str(error), "body_bytes": len(body), "body_begins": begins}
     return {
         "source": envelope.source,

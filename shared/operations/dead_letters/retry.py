@@ -1,218 +1,172 @@
-"""Dead letters sent again, or discarded.
+"""Sends dead letters to their service again.
 
-Guarantees: a letter leaves the dead queue only once its copy is confirmed, the inbox has it, or its
-discarding is recorded. Killed half-way, nothing is lost and doing it again is safe: a copy that
-comes twice is a duplicate to the inbox. A retry reaches that service's queue alone.
+Guarantees: a letter leaves the dead queue only when the broker has confirmed its copy, or when the
+inbox has the event. A retry that ends early loses nothing and can be run again: the inbox drops a
+copy that was sent twice. No other service receives the copy.
 """
 
-import getpass
-import os
-import socket
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from tempfile import TemporaryFile
 from typing import IO, NamedTuple
 
-from shared.errors import InvalidInput, MalformedEvent, OperationFailed
-from shared.messaging import codec
-from shared.messaging.ports.publisher import Message
+from shared.errors import OperationFailed
+from shared.events import topic_of
+from shared.messaging.codec import decode, message_of
+from shared.messaging.ports.publisher import Message, Publisher
 from shared.operations.dead_letters.dead_queue import DeadQueue
-from shared.operations.dead_letters.letter import Letter
-from shared.storage import discards, failures, inbox
+from shared.operations.dead_letters.letter import DeadLetter
+from shared.storage import failures
 
 _WINDOW = 100
 _WINDOW_BYTES = 8 * 1024 * 1024
-"""Letters, and their bytes, that are published at once and then settled."""
+"""Letters, and bytes of their bodies, that are published together and then settled."""
 
-_LATEST = datetime.max.replace(tzinfo=UTC)
+_END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
 Progress = Callable[[int, int], None]
-"""Told how many have been sent, and of how many."""
+"""Called with the number of letters that are done, and of all."""
 
 
 @dataclass(slots=True)
-class Retried:
-    """What became of dead letters that somebody wanted retried; or would, were it done.
+class RetryResult:
+    """How many dead letters were retried, or would be in a dry run.
 
     Attributes:
         retried: sent to the service's queue again.
-        duplicates: taken out of the dead queue only, since the inbox has them.
-        left: that nobody can mend, and nobody asked for by name or error.
-        refused: ids of those that the broker will never take, with its reason.
+        duplicates: only removed from the dead queue, since the inbox has the event.
+        not_retryable: left in the dead queue, since their error would occur again.
+        rejected: the broker's reason, by id, for each letter that it rejects for good.
     """
 
     retried: int = 0
     duplicates: int = 0
-    left: int = 0
-    refused: dict[str, str] = field(default_factory=dict)
+    not_retryable: int = 0
+    rejected: dict[str, str] = field(default_factory=dict)
 
 
 def retry(
     queue: DeadQueue,
     *,
-    name: str | None = None,
+    letter_id: str | None = None,
     error: str | None = None,
     dry_run: bool = False,
-    progress: Progress = lambda _done, _all: None,
-) -> Retried:
+    progress: Progress = lambda _done, _total: None,
+) -> RetryResult:
     """Send dead letters to their service again, in the order in which the events occurred.
 
+    Without `letter_id` and `error` it sends all that may succeed.
+
     Args:
-        name: only the one with this id, or with an id that ends so.
-        error: only those that died of this.
-        dry_run: only count.
+        letter_id: only the letter with this id, or with an id that ends in it.
+        error: only letters with this error.
+        dry_run: whether only to count.
 
     Raises:
-        InvalidInput: no letter is meant, or several are by an id's end.
-        BrokerUnavailable: the broker is away; what was not confirmed is where it was.
-        OperationFailed: there is no room for the letters' bodies.
+        InvalidInput: no letter has that id or error, or several ids end in `letter_id`.
+        BrokerUnavailable: the broker cannot be reached; unconfirmed letters stay in the queue.
+        OperationFailed: the bodies do not fit in the folder for temporary files, or another
+            process is reading the dead letters.
     """
-    done = Retried()
+    result = RetryResult()
+    selects_all = letter_id is None and error is None
     with TemporaryFile() as file:
-        plan, duplicates = [], []
-        for letter, body in queue.chosen(name=name, error=error):
+        spooled, duplicates = [], []
+        for letter, body in queue.select(letter_id=letter_id, error=error):
             if letter.is_settled:
                 duplicates.append(letter)
-            elif letter.is_not_retryable and name is None and error is None:
-                done.left += 1
+            elif selects_all and not letter.may_succeed_on_redrive:
+                result.not_retryable += 1
             else:
-                plan.append(_spooled(file, letter, body, dry_run=dry_run))
-        done.duplicates = len(duplicates)
+                spooled.append(_spool(file, letter, b"" if dry_run else body))
+        result.duplicates = len(duplicates)
         if dry_run:
-            done.retried = len(plan)
-            return done
+            result.retried = len(spooled)
+            return result
         queue.settle(duplicates)
-        plan.sort(key=lambda each: (each.letter.occurred_at or _LATEST, each.letter.id))
-        _publish(queue, file, plan, done=done, progress=progress)
-    return done
+        spooled.sort(key=lambda each: (each.letter.occurred_at or _END_OF_TIME, each.letter.id))
+        publisher = queue.broker.publisher()
+        try:
+            for window in _windows(spooled):
+                _send(queue, publisher, file, window, result=result)
+                progress(result.retried + len(result.rejected), len(spooled))
+        finally:
+            publisher.close()
+    return result
 
 
-class _Spooled(NamedTuple):
-    letter: Letter
-    begins: int
+class _SpooledLetter(NamedTuple):
+    """A letter, and where its body is in the temporary file."""
+
+    letter: DeadLetter
+    offset: int
     body_bytes: int
 
 
-def _spooled(file: IO[bytes], letter: Letter, body: bytes, *, dry_run: bool) -> _Spooled:
+def _spool(file: IO[bytes], letter: DeadLetter, body: bytes) -> _SpooledLetter:
     try:
-        begins = file.tell()
-        if not dry_run:
-            file.write(body)
+        offset = file.tell()
+        file.write(body)
     except OSError as error:
         raise OperationFailed(
-            f"no room for the letters in the folder for temporary files ({error.strerror}): "
+            f"the letters do not fit in the folder for temporary files ({error.strerror}): "
             "nothing was changed; set TMPDIR to a larger one, or retry them by --error or by id"
         ) from error
-    return _Spooled(letter, begins, len(body))
+    return _SpooledLetter(letter, offset, len(body))
 
 
-def _publish(
-    queue: DeadQueue, file: IO[bytes], plan: list[_Spooled], *, done: Retried, progress: Progress
-) -> None:
-    publisher = queue.broker.publisher()
-    try:
-        for window in _windows(plan):
-            answers = publisher.publish([_message(queue, file, each) for each in window])
-            confirmed = []
-            for each, refusal in zip(window, answers, strict=True):
-                if refusal is None:
-                    confirmed.append(each.letter)
-                else:
-                    done.refused[each.letter.id] = refusal
-            _note(queue, confirmed)
-            queue.settle(confirmed)
-            done.retried += len(confirmed)
-            progress(done.retried + len(done.refused), len(plan))
-    finally:
-        publisher.close()
-
-
-def _note(queue: DeadQueue, letters: list[Letter]) -> None:
-    """Keep that they were sent again, for whoever looks meanwhile."""
-    # By the event's own id: the property may be a stranger's, and name another.
-    sent = {(each.id, each.replays) for each in letters if each.is_event}
-    with queue.database.begin() as connection:
-        failures.note_redriven(connection, sent)
-
-
-def _windows(plan: list[_Spooled]) -> Iterator[list[_Spooled]]:
-    window: list[_Spooled] = []
-    size = 0
-    for each in plan:
-        if window and (len(window) == _WINDOW or size + each.body_bytes > _WINDOW_BYTES):
+def _windows(spooled: Sequence[_SpooledLetter]) -> Iterator[list[_SpooledLetter]]:
+    window: list[_SpooledLetter] = []
+    window_bytes = 0
+    for each in spooled:
+        if window and (len(window) == _WINDOW or window_bytes + each.body_bytes > _WINDOW_BYTES):
             yield window
-            window, size = [], 0
+            window, window_bytes = [], 0
         window.append(each)
-        size += each.body_bytes
+        window_bytes += each.body_bytes
     if window:
         yield window
 
 
-def _message(queue: DeadQueue, file: IO[bytes], spooled: _Spooled) -> Message:
-    letter, delivery = spooled.letter, spooled.letter.held.delivery
-    file.seek(spooled.begins)
-    body = file.read(spooled.body_bytes)
-    try:
-        envelope = codec.read(body)
-    except MalformedEvent:
-        source, conversation = "", None
-    else:
-        source, conversation = envelope.source.removeprefix("/"), envelope.correlationid
-    return Message(
-        event_id=letter.id,
-        topic=letter.event_type.rpartition(".v")[0],
-        type=letter.event_type,
-        body=body,
-        source=source,
-        correlation_id=str(conversation or ""),
-        occurred_at=letter.occurred_at,
-        only_to=queue.service.name,
-        replays=delivery.replays + 1,
-        low_priority=True,  # however many they are, what happens now goes first
-    )
-
-
-def discard(queue: DeadQueue, name: str, *, reason: str, who: str) -> Letter:
-    """Take a letter out of the dead queue for good, and keep who did so and why.
-
-    The service will never handle that event; a copy that still comes is a duplicate.
-
-    Args:
-        name: its id, or the end of it.
-
-    Raises:
-        InvalidInput: there is none of that name, or several; or it was applied.
-    """
-    letters, body = queue.named(name)
-    letter = letters[-1]
-    record = discards.Discard(
-        letter_id=letter.id,
-        event_type=letter.event_type,
-        subject=letter.subject,
-        reason=reason,
-        discarded_by=who,
-    )
+def _send(
+    queue: DeadQueue,
+    publisher: Publisher,
+    file: IO[bytes],
+    window: Sequence[_SpooledLetter],
+    *,
+    result: RetryResult,
+) -> None:
+    """Publish a window of letters, and settle those that the broker confirmed."""
+    messages = [_message(queue, file, each) for each in window]
+    confirmed = []
+    for each, rejection in zip(window, publisher.publish(messages), strict=True):
+        if rejection is None:
+            confirmed.append(each.letter)
+        else:
+            result.rejected[each.letter.id] = rejection
     with queue.database.begin() as connection:
-        if letter.is_event:
-            event = codec.decode(body, {})
-            inbox.enter(connection, [event], outcome=inbox.DISCARDED)
-            # It may have been applied since, or all along.
-            if inbox.outcomes(connection, [letter.id])[letter.id] != inbox.DISCARDED:
-                raise InvalidInput(
-                    f"{letter.id} was applied, so there is nothing to discard; take it out of the "
-                    f"dead queue with: shop dead retry {queue.service.name} {letter.id}"
-                )
-        discards.record(connection, queue.database, record)
-    # A stranger may have given the same id to something else.
-    queue.settle(each for each in letters if each.is_event == letter.is_event)
-    return letter
+        # Only by an event's own id: the property of anything else may name another event.
+        redriven = {(each.id, each.replays) for each in confirmed if each.is_event}
+        failures.note_redriven(connection, redriven)
+    queue.settle(confirmed)
+    result.retried += len(confirmed)
 
 
-def current_user() -> str:
-    """User and machine, for the record."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError, ImportError):  # a container's user need have no name
-        user = f"user {os.getuid()}"
-    return f"{user}@{socket.gethostname()}"
+def _message(queue: DeadQueue, file: IO[bytes], spooled: _SpooledLetter) -> Message:
+    letter = spooled.letter
+    file.seek(spooled.offset)
+    body = file.read(spooled.body_bytes)
+    if letter.is_event:
+        message = message_of(decode(body, {}), source=letter.source, body=body)
+    else:
+        topic = topic_of(letter.event_type)
+        message = Message(
+            event_id=letter.id, topic=topic, type=letter.event_type, body=body, source=""
+        )
+    return replace(
+        message,
+        only_to=queue.service.name,
+        replays=letter.replays + 1,
+        low_priority=True,  # so that live events go first
+    )

@@ -12,7 +12,8 @@ from datetime import datetime
 from rich.console import Console
 from rich.markup import escape
 
-from shared.history.reading import HistoryEvent, topic_of
+from shared.events import topic_of
+from shared.history.reading import HistoryEvent
 from shared.operations.console import escape_control_characters, local
 from shared.operations.history import timeline
 from shared.operations.history.timeline import Reaction, Timeline, TimelineEntry

@@ -1,7 +1,5 @@
 """The commands `shop events …` that bring what has happened to a service again."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +9,7 @@ from shared.operations.console import (
     confirm,
     database_of,
     print_json,
+    progress,
     service_named,
 )
 from shared.operations.history.options import Since, Type
@@ -51,7 +50,7 @@ def replay(  # noqa: PLR0913 - its options
         queries.say_what_is_not_kept(history, wanted)
         end = history.end()
         reading = queries.reading(history, replace(wanted, topics=service.topics), end=end)
-        with _progress(f"to {service.name}") as watch:
+        with progress(f"to {service.name}") as watch:
             count = 0
             if dry_run:
                 for count, each in enumerate(reading, 1):  # noqa: B007 - told below
@@ -93,7 +92,7 @@ def rebuild(
         if not yes:
             question = f"Empty the tables of {service.name} and make them anew from the history?"
             confirm(question)
-        with _progress(f"rebuilding {service.name}") as watch:
+        with progress(f"rebuilding {service.name}") as watch:
             rebuilt = Rebuild(
                 service=service,
                 database=database,
@@ -148,9 +147,10 @@ def _print_rebuilt(name: str, rebuilt: "RebuildResult") -> None:
 
 def _must_subscribe(service: "AnyService", wanted: "EventFilter", of_type: str | None) -> None:
     from shared.errors import InvalidInput
+    from shared.events import topic_of
     from shared.messaging.topology import topics_matched
 
-    topics = {each.rpartition(".v")[0] for each in wanted.types}
+    topics = {topic_of(each) for each in wanted.types}
     if not all(topics_matched(service.topics, topic) for topic in topics):
         there_are = ", ".join(sorted(service.topics))
         raise InvalidInput(
@@ -173,20 +173,3 @@ def _ask_what_is_meant(service: "AnyService") -> None:
 
 def _events(number: int) -> str:
     return f"{number:,} {'event' if number == 1 else 'events'}"
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error; only on a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(what, total=None)
-
-        def watch(place: int, end: int) -> None:
-            progress.update(task, completed=place, total=end)
-
-        yield watch

@@ -14,7 +14,8 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from shared.errors import OperationFailed, ShopError
-from shared.history.reading import EventFilter, EventReader, Unreadable, topic_of
+from shared.events import topic_of
+from shared.history.reading import EventFilter, EventReader, Unreadable
 from shared.messaging.ports.history import HistoryReader
 from shared.messaging.topology import topics_matched
 from shared.operations.history.timeline import (

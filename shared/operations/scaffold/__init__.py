@@ -1,1 +1,1 @@
-"""Makes a new consumer."""
+"""Creates the skeleton of a new consumer: `shop new`."""

@@ -1,6 +1,7 @@
-"""A new consumer: its folder, its test and its stanza in docker-compose.yml, ready to run.
+"""Creates a new consumer: its folder, its test and its stanza in docker-compose.yml.
 
-Guarantee: either all of it is there, or nothing: it is written aside and then put in its place.
+Guarantee: either everything is created or nothing. All files are written to a temporary folder
+first and then moved.
 """
 
 import builtins
@@ -27,17 +28,17 @@ COMPOSE = "docker-compose.yml"
 PAGE = Path("docs", "events.md")
 TESTS = Path("tests", "unit", "services")
 
-_LONGEST_NAME = 24
-"""Above it, lines would need breaking otherwise than the templates do."""
+_MAX_NAME_LENGTH = 24
+"""With a longer name, generated lines would exceed the line length."""
 
 _RESERVED = frozenset(
     {
-        # exchanges, the stream, and administrators and databases of the servers' own
+        # names of exchanges, of the stream, and of users and databases that the servers have
         *("replays", "history", "dead", "admin", "guest", "operator", "public"),
         *("template0", "template1", "postgres", "none"),
-        # the embedded broker's file, which stands beside the services' own
+        # the embedded broker's file is in the same folder as the services' databases
         "broker",
-        # words of YAML
+        # words with a meaning in YAML
         *("on", "off", "yes", "no", "y", "n", "true", "false", "null"),
     }
 )
@@ -49,43 +50,43 @@ _FILES = {
     "store.py": "store.py.j2",
     "tables.py": "tables.py.j2",
     "commands.py": "commands.py.j2",
-    "migrations/0001_noted.py": "migration.py.j2",
+    "migrations/0001_received_events.py": "migration.py.j2",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewConsumer:
-    """What is to be made.
+    """The consumer to create.
 
     Attributes:
-        subscribed: contracts, or `DomainEvent` for all.
-        user: the one that it runs as where each service has its own.
+        contracts: the events that it subscribes to; `DomainEvent` for all.
+        user_id: the user that its container runs as.
     """
 
     name: str
-    subscribed: Sequence[Kind]
-    user: int
+    contracts: Sequence[Kind]
+    user_id: int
 
 
 def require_free_name(
-    name: str, root: Path, *, commands: Iterable[str], users: Sequence[str]
+    name: str, root: Path, *, commands: Iterable[str], same_user: Sequence[str]
 ) -> None:
-    """Refuse a name that cannot be a service's here.
+    """Check that a new service may have this name.
 
     Args:
         root: the project's checkout.
-        commands: names that `shop` has already.
-        users: the services that run as the user that the name gives, none as a rule.
+        commands: the names of `shop`'s commands.
+        same_user: services whose user id is the one that this name results in; usually none.
 
     Raises:
-        InvalidInput: the sentence says why.
+        InvalidInput: it may not; the message says why.
     """
-    if not re.fullmatch(rf"[a-z][a-z0-9_]{{0,{_LONGEST_NAME - 1}}}", name) or keyword.iskeyword(
+    if not re.fullmatch(rf"[a-z][a-z0-9_]{{0,{_MAX_NAME_LENGTH - 1}}}", name) or keyword.iskeyword(
         name
     ):
         raise InvalidInput(
-            f"{name!r} cannot be a service's name: a letter, then up to {_LONGEST_NAME - 1} small "
-            "letters, digits and _, and no word of Python"
+            f"{name!r} cannot be a service's name: it should be a lowercase letter, then up to "
+            f"{_MAX_NAME_LENGTH - 1} lowercase letters, digits and _, and no keyword of Python"
         )
     folder = root / "services" / name
     if folder.is_dir() and not any(folder.glob("*.py")):
@@ -94,21 +95,24 @@ def require_free_name(
         raise InvalidInput(f"there is a service {name} already")
     if name in sys.stdlib_module_names or hasattr(builtins, name):
         raise InvalidInput(f"{name} would shadow Python's own {name}: choose another name")
-    if name in _RESERVED | _ours(root) | set(commands) or name.startswith("pg_"):
+    if name in _RESERVED | _names_in_use(root) | set(commands) or name.startswith("pg_"):
         raise InvalidInput(f"{name} has a meaning here already: choose another name")
     if find_spec(name) is not None:
         raise InvalidInput(f"{name} would shadow the installed {name}: choose another name")
-    if users:
-        raise InvalidInput(f"{name} would run as the same user as {users[0]}: choose another name")
+    if same_user:
+        raise InvalidInput(
+            f"{name} would run as the same user as {same_user[0]}: choose another name"
+        )
 
 
 def contracts_of(topics: Sequence[str]) -> list[Kind]:
-    """The newest contract of each topic; all events where none is named.
+    """Return the newest contract of each topic; `DomainEvent` if there are no topics.
 
     Raises:
-        InvalidInput: there is no such topic.
+        InvalidInput: there is no event with that topic.
     """
-    newest = {each.topic: each for each in sorted(published_contracts(), key=lambda c: c.version)}
+    by_version = sorted(published_contracts(), key=lambda contract: contract.version)
+    newest = {contract.topic: contract for contract in by_version}
     for topic in topics:
         if topic not in newest:
             raise InvalidInput(
@@ -117,76 +121,77 @@ def contracts_of(topics: Sequence[str]) -> list[Kind]:
     return [newest[topic] for topic in dict.fromkeys(topics)] or [DomainEvent]
 
 
-def make(consumer: NewConsumer, root: Path) -> list[Path]:
-    """Make the consumer in the project's checkout.
+def create(consumer: NewConsumer, root: Path) -> list[Path]:
+    """Create the consumer in the project's checkout.
 
     Returns:
-        What was made or changed, relative to the checkout.
+        The paths that were created or changed, relative to the checkout.
 
     Raises:
-        InvalidInput: its handler would have the same name.
-        OperationFailed: this is no checkout, or it cannot be written; nothing has changed.
+        InvalidInput: its name is that of its own handler.
+        OperationFailed: `root` is not a checkout or cannot be written; nothing was changed.
     """
-    if any(consumer.name == _event(each)["handler"] for each in consumer.subscribed):
+    if any(consumer.name == _event(contract)["handler"] for contract in consumer.contracts):
         raise InvalidInput(f"{consumer.name} would be its own handler's name: choose another name")
-    compose = _compose(root)
+    compose = _read_compose(root)
     service, test = Path("services", consumer.name), TESTS / consumer.name
     try:
-        with TemporaryDirectory(prefix=".new-", dir=root) as aside, ExitStack() as undo:
-            _write(consumer, Path(aside), compose=_with_stanza(consumer, compose))
-            Path(aside, "test").rename(root / test)
+        with TemporaryDirectory(prefix=".new-", dir=root) as name, ExitStack() as undo:
+            temporary = Path(name)
+            _write(consumer, temporary, compose=_with_stanza(consumer, compose))
+            (temporary / "test").rename(root / test)
             undo.callback(shutil.rmtree, root / test)
-            shutil.copymode(root / COMPOSE, Path(aside, COMPOSE))
-            Path(aside, COMPOSE).replace(root / COMPOSE)
+            shutil.copymode(root / COMPOSE, temporary / COMPOSE)
+            (temporary / COMPOSE).replace(root / COMPOSE)
             undo.callback((root / COMPOSE).write_text, compose, encoding="utf-8")
-            Path(aside, "service").rename(root / service)
+            (temporary / "service").rename(root / service)
             undo.pop_all()
     except OSError as error:
         raise OperationFailed(f"the checkout {root} cannot be written: {error.strerror}") from error
     return [service, test / f"test_{consumer.name}.py", Path(COMPOSE)]
 
 
-def _compose(root: Path) -> str:
+def _read_compose(root: Path) -> str:
     try:
         text = (root / COMPOSE).read_text(encoding="utf-8")
     except FileNotFoundError:
         text = ""
     if MARKER not in text or not (root / TESTS).is_dir() or not (root / PAGE).is_file():
         raise OperationFailed(
-            "shop new writes into the project's checkout, and this is none: it needs services/, "
-            f"{TESTS}/, {PAGE} and {COMPOSE} with its line {MARKER.strip()!r}"
+            "shop new needs the project's checkout, and this is not one: it has to contain "
+            f"services/, {TESTS}/, {PAGE}, and {COMPOSE} with the line {MARKER.strip()!r}"
         )
     return text
 
 
-def _ours(root: Path) -> set[str]:
-    """Names that stand for something: modules, folders, and containers of the composition."""
+def _names_in_use(root: Path) -> set[str]:
+    """The names of modules, packages and containers."""
     folders = (root, root / "services", root / "shared")
     modules = {path.stem for folder in folders for path in folder.iterdir()}
-    return modules | set(re.findall(r"^  ([a-z_0-9]+):$", _compose(root), re.MULTILINE))
+    return modules | set(re.findall(r"^  ([a-z_0-9]+):$", _read_compose(root), re.MULTILINE))
 
 
-def _write(consumer: NewConsumer, aside: Path, *, compose: str) -> None:
+def _write(consumer: NewConsumer, folder: Path, *, compose: str) -> None:
     for file, template in _FILES.items():
-        path = aside / "service" / file
+        path = folder / "service" / file
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(_rendered(template, consumer), encoding="utf-8")
-    (aside / "test").mkdir()
-    test = aside / "test" / f"test_{consumer.name}.py"
-    test.write_text(_rendered("test.py.j2", consumer), encoding="utf-8")
-    (aside / COMPOSE).write_text(compose, encoding="utf-8")
+        path.write_text(_render(template, consumer), encoding="utf-8")
+    test = folder / "test" / f"test_{consumer.name}.py"
+    test.parent.mkdir()
+    test.write_text(_render("test.py.j2", consumer), encoding="utf-8")
+    (folder / COMPOSE).write_text(compose, encoding="utf-8")
 
 
 def _with_stanza(consumer: NewConsumer, compose: str) -> str:
-    stanza = _rendered("compose.yml.j2", consumer)
-    with_stanza = compose.replace(MARKER, stanza + MARKER)
-    *_, last = re.finditer(r"^  SHOP_[A-Z0-9_]+_DEADLINE:\n", with_stanza, re.MULTILINE)
-    settings = _rendered("settings.yml.j2", consumer)
-    return with_stanza[: last.end()] + settings + with_stanza[last.end() :]
+    """Add the service above the marker, and its settings below those of the other services."""
+    compose = compose.replace(MARKER, _render("compose.yml.j2", consumer) + MARKER)
+    *_, last = re.finditer(r"^  SHOP_[A-Z0-9_]+_DEADLINE:\n", compose, re.MULTILINE)
+    settings = _render("settings.yml.j2", consumer)
+    return compose[: last.end()] + settings + compose[last.end() :]
 
 
-def _rendered(template: str, consumer: NewConsumer) -> str:
-    environment = Environment(  # noqa: S701 - it makes Python and YAML, of names that were checked
+def _render(template: str, consumer: NewConsumer) -> str:
+    environment = Environment(  # noqa: S701 - it renders Python and YAML from checked names
         loader=PackageLoader("shared.operations.scaffold"),
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -196,23 +201,23 @@ def _rendered(template: str, consumer: NewConsumer) -> str:
         name=consumer.name,
         title=consumer.name.replace("_", " ").capitalize(),
         camel="".join(part.capitalize() for part in consumer.name.split("_")),
-        user=consumer.user,
-        events=[_event(each) for each in consumer.subscribed],
-        imports=_imports(consumer.subscribed),
+        user=consumer.user_id,
+        events=[_event(contract) for contract in consumer.contracts],
+        imports=_imports(consumer.contracts),
     )
 
 
 def _event(contract: Kind) -> dict[str, Any]:
-    what = contract.topic or "event"
+    topic = contract.topic
     return {
         "contract": contract.__name__,
-        "handler": f"note_{what.replace('.', '_')}",
-        "what": f"{what} happened" if contract.topic else "an event happened, whatever it is",
+        "handler": f"record_{topic.replace('.', '_') or 'event'}",
+        "description": f"one {topic} event" if topic else "one event of any type",
     }
 
 
 def _imports(contracts: Sequence[Kind]) -> str:
-    names = sorted(each.__name__ for each in contracts)
+    names = sorted(contract.__name__ for contract in contracts)
     if len(names) == 1:
         return f"from shared.events import {names[0]}"
     return "\n".join(["from shared.events import (", *(f"    {name}," for name in names), ")"])

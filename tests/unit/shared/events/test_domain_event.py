@@ -22,6 +22,7 @@ from shared.events import (
     StockReserved,
     UnknownEvent,
     concrete_types,
+    topic_of,
     topics_of,
     uuid7,
     wire_type,
@@ -239,3 +240,15 @@ def _is_immutable(value: Any) -> bool:
     if isinstance(value, tuple):
         return all(map(_is_immutable, value))
     return not isinstance(value, list | dict | set | bytearray)
+
+
+@pytest.mark.parametrize(
+    ("event_type", "topic"),
+    [
+        pytest.param("order.placed.v1", "order.placed", id="versioned"),
+        pytest.param("car.v8.sold.v12", "car.v8.sold", id="topic-like-a-version"),
+        pytest.param("order.placed", "order.placed", id="unversioned"),
+    ],
+)
+def test_the_topic_of_a_type_is_the_type_without_its_version(event_type: str, topic: str) -> None:
+    assert topic_of(event_type) == topic

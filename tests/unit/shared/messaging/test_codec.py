@@ -20,7 +20,8 @@ from shared.events import (
     uuid7,
     wire_type,
 )
-from shared.messaging.codec import LARGEST_EVENT_BYTES, decode, encode
+from shared.messaging.codec import LARGEST_EVENT_BYTES, decode, encode, message_of
+from shared.messaging.ports.publisher import Message
 
 CONTRACTS = {wire_type(each): each for each in concrete_types()}
 CANARY = "canary@secret.example\n"
@@ -309,6 +310,29 @@ print(*(name for name in sys.modules if name.startswith(("shared.messaging.", "p
 def _envelope() -> dict[str, Any]:
     envelope: dict[str, Any] = json.loads(encode(PLACED, source="orders"))
     return envelope
+
+
+def test_the_message_of_an_event_carries_what_its_envelope_says() -> None:
+    message = message_of(PLACED, source="orders")
+
+    assert message == Message(
+        event_id="01890a5d-ac96-774b-bcce-b302099a8057",
+        topic="order.placed",
+        type="order.placed.v1",
+        body=encode(PLACED, source="orders"),
+        source="orders",
+        correlation_id="01890a5d-ac96-774b-bcce-b302099a8058",
+        occurred_at=PLACED.occurred_at,
+    )
+
+
+def test_the_message_of_an_event_of_unknown_type_keeps_its_type_and_body() -> None:
+    body = _body(type="moon.risen.v9")
+
+    message = message_of(decode(body, CONTRACTS), source="history", body=body)
+
+    assert (message.topic, message.type) == ("moon.risen", "moon.risen.v9")
+    assert message.body is body
 
 
 def _body(**differing: object) -> bytes:

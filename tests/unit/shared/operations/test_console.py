@@ -9,7 +9,7 @@ import pytest
 
 from shared import sqlite_locking
 from shared.errors import OperationFailed
-from shared.operations.console import database_of, print_json, show
+from shared.operations.console import database_of, print_json, progress, show
 from shared.runtime.settings import settings_override
 from tests.support.counting import counting
 
@@ -18,7 +18,7 @@ Captured = pytest.CaptureFixture[str]
 RECORD = {"order_id": "ORD-1", "total_amount": Decimal("99.90"), "paid_at": None}
 
 
-def test_json_has_times_money_ids_and_mappings_as_others_read_them(capsys: Captured) -> None:
+def test_json_has_times_money_ids_and_mappings_in_standard_form(capsys: Captured) -> None:
     print_json(
         {
             "at": datetime(2026, 3, 1, 12, 0, 0, 5, tzinfo=UTC),
@@ -42,14 +42,14 @@ def test_json_has_times_money_ids_and_mappings_as_others_read_them(capsys: Captu
     assert out.count("\n") == 1
 
 
-def test_an_empty_listing_is_json_for_machines_and_a_sentence_for_people(capsys: Captured) -> None:
+def test_an_empty_list_is_printed_as_json_or_as_a_sentence(capsys: Captured) -> None:
     show([], as_json=True)
     show([], as_json=False, empty="No shipments.")
 
     assert capsys.readouterr().out == "[]\nNo shipments.\n"
 
 
-def test_one_record_shows_what_there_is_a_line_each(capsys: Captured) -> None:
+def test_one_record_is_printed_with_a_line_for_each_value(capsys: Captured) -> None:
     show(RECORD, as_json=False)
 
     assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
@@ -58,7 +58,7 @@ def test_one_record_shows_what_there_is_a_line_each(capsys: Captured) -> None:
     ]
 
 
-def test_a_listing_is_a_table_of_the_columns_asked_for(capsys: Captured) -> None:
+def test_a_list_is_printed_as_a_table_of_the_given_columns(capsys: Captured) -> None:
     show([RECORD], as_json=False, columns={"order_id": "Order", "paid_at": "Paid"})
 
     out = capsys.readouterr().out
@@ -68,7 +68,7 @@ def test_a_listing_is_a_table_of_the_columns_asked_for(capsys: Captured) -> None
     assert "None" not in out
 
 
-def test_what_people_typed_is_no_markup(capsys: Captured) -> None:
+def test_square_brackets_in_values_are_not_markup(capsys: Captured) -> None:
     show([{"reason": "[red]late[/red] [/]"}], as_json=False)
     show({"reason": "[bold]"}, as_json=False)
 
@@ -77,47 +77,63 @@ def test_what_people_typed_is_no_markup(capsys: Captured) -> None:
     assert "[bold]" in out
 
 
-STRANGE = "a\x1b[31m\x9b2J\u202eb\U000e0041\ud800ä€😀"
+UNSAFE = "a\x1b[31m\x9b2J\u202eb\U000e0041\ud800ä€😀"
 
 
-def test_what_strangers_wrote_moves_no_cursor_and_stays_what_it_is_in_json(
-    capsys: Captured,
-) -> None:
-    print_json({"body": STRANGE})
+def test_control_characters_are_escaped_and_json_keeps_its_meaning(capsys: Captured) -> None:
+    print_json({"body": UNSAFE})
     as_json = capsys.readouterr().out
-    show([{"body": STRANGE}], as_json=False)
+    show([{"body": UNSAFE}], as_json=False)
     table = capsys.readouterr().out
 
-    assert json.loads(as_json) == {"body": STRANGE}
-    for said in (as_json, table):
-        assert said.replace("\n", "").isprintable()
-        assert "ä€😀" in said
+    assert json.loads(as_json) == {"body": UNSAFE}
+    for output in (as_json, table):
+        assert output.replace("\n", "").isprintable()
+        assert "ä€😀" in output
 
 
-def test_a_long_cell_is_kept_whole_where_there_is_no_terminal(capsys: Captured) -> None:
+def test_without_a_terminal_a_long_cell_is_not_wrapped(capsys: Captured) -> None:
     show([{"a": "x" * 150}], as_json=False)
 
     assert "x" * 150 in capsys.readouterr().out
 
 
-def test_a_database_that_fails_meanwhile_is_said_so_without_what_was_written(
+def test_progress_is_shown_on_a_terminal_only(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run() -> str:
+        with progress("Copying") as update:
+            update(1, 2)
+            update(2, 2)
+        return capsys.readouterr().err
+
+    redirected = run()
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    on_terminal = run()
+
+    assert redirected == ""
+    assert "Copying" in on_terminal
+    assert "2/2" in on_terminal
+
+
+def test_a_failing_database_is_reported_without_the_values_of_the_statement(
     tmp_path: object,
 ) -> None:
     service = counting()
     with (
         settings_override(home=tmp_path),
-        pytest.raises(OperationFailed) as failed,
+        pytest.raises(OperationFailed) as raised,
         database_of(service) as database,
         database.begin() as connection,
     ):
         connection.exec_driver_sql("INSERT INTO missing VALUES (?)", ("123 Canary Street",))
 
-    assert "counting's database" in str(failed.value)
-    assert "no such table" in str(failed.value)
-    assert "Canary" not in str(failed.value)
+    assert "counting's database" in str(raised.value)
+    assert "no such table" in str(raised.value)
+    assert "Canary" not in str(raised.value)
 
 
-def test_a_file_that_another_holds_is_called_locked(
+def test_a_locked_database_file_is_reported_as_locked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite_locking, "LONGEST_WAIT", 0.1)

@@ -1,4 +1,4 @@
-"""The commands `shop dead …`, run as a person would, on the embedded broker."""
+"""The commands `shop dead …` on the embedded broker."""
 
 import json
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from tests.support.histories import cancelled, placed
 
 
 class RefusingMailer(Mailer):
-    """A mailer whose server refuses everything for good, until it is mended."""
+    """A mailer whose server rejects every mail, until `refuses` is cleared."""
 
     refuses = True
 
@@ -42,57 +42,59 @@ def stage(tmp_path: Path, mailer: RefusingMailer) -> Iterator[Stage]:
     stage.close()
 
 
-def broken(stage: Stage, body: bytes = b"{", event_id: str = "") -> None:
-    """Something that is no event reaches email."""
+def send_malformed(stage: Stage, body: bytes = b"{", event_id: str = "") -> None:
+    """Send email a message that is not an event."""
     message = Message(
         event_id=event_id,
         topic="order.placed",
         type="order.placed.v1",
         body=body,
-        source="somebody",
+        source="unknown",
         only_to="email",
     )
     assert stage.broker.publisher().publish([message]) == [None]
 
 
-def settle(stage: Stage) -> None:
-    """Email takes all that is ready, one at a time."""
+def handle_all(stage: Stage) -> None:
+    """Let email handle every ready message, one at a time."""
     while stage.react("email"):
         pass
 
 
-def test_without_dead_letters_the_list_is_empty_also_before_set_up(shop: Shop) -> None:
+def test_without_dead_letters_the_list_is_empty_even_before_set_up(shop: Shop) -> None:
     assert shop("dead", "list", "--json") == (0, "[]\n", "")
     assert shop("dead", "list").out == "No dead letters.\n"
 
 
-def test_a_doctor_before_set_up_leaves_nothing_behind(shop: Shop, tmp_path: Path) -> None:
-    said = shop("doctor")
+def test_the_doctor_creates_no_file_before_set_up(shop: Shop, tmp_path: Path) -> None:
+    result = shop("doctor")
 
-    assert said.code == 1
-    assert "run shop setup" in said.out
+    assert result.code == 1
+    assert "run shop setup" in result.out
     assert list(tmp_path.iterdir()) == []
     assert shop("dead", "list", "--json") == (0, "[]\n", "")
 
 
-def test_one_that_cannot_be_seen_hides_no_other(shop: Shop, stage: Stage, tmp_path: Path) -> None:
+def test_a_service_that_cannot_be_read_hides_no_other(
+    shop: Shop, stage: Stage, tmp_path: Path
+) -> None:
     stage.publish(placed())
-    settle(stage)
+    handle_all(stage)
     for path in tmp_path.glob("loyalty.db*"):
         path.unlink()
-    (tmp_path / "loyalty.db").write_text("no database at all, and long enough to be seen as none")
+    (tmp_path / "loyalty.db").write_text("not a database, and long enough to be recognised as such")
 
-    said = shop("dead", "list", "--json")
+    result = shop("dead", "list", "--json")
 
-    assert said.code == 1
-    assert [each["service"] for each in said.json] == ["email"]
-    assert "loyalty is not in this list: " in said.err
+    assert result.code == 1
+    assert [each["service"] for each in result.json] == ["email"]
+    assert "loyalty is not in this list: " in result.err
 
 
 def test_letters_are_grouped_in_a_table_and_as_json(shop: Shop, stage: Stage) -> None:
     event = placed()
     stage.publish(event, placed("ORD-2"))
-    settle(stage)
+    handle_all(stage)
 
     [row] = shop("dead", "list", "--json").json
 
@@ -116,7 +118,7 @@ def test_the_table_fits_a_terminal_of_100_columns(
     event = cancelled()
     stage.publish(event)
     for _ in range(40):
-        settle(stage)
+        handle_all(stage)
         stage.clock.now += 1000
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setattr("shared.operations.dead_letters.commands.is_terminal", lambda: True)
@@ -132,38 +134,38 @@ def test_the_table_fits_a_terminal_of_100_columns(
 def test_a_letter_is_shown_with_its_attempts(shop: Shop, stage: Stage) -> None:
     event = placed()
     stage.publish(event)
-    settle(stage)
+    handle_all(stage)
 
-    said = shop("dead", "show", "email", str(event.event_id))
+    result = shop("dead", "show", "email", str(event.event_id))
 
-    assert "the mail server answered 550" in said.out
-    assert '"order_id": "ORD-1"' in said.out
-    assert "personal data" in said.err
-    assert "handlers.py" not in said.out
+    assert "the mail server answered 550" in result.out
+    assert '"order_id": "ORD-1"' in result.out
+    assert "personal data" in result.err
+    assert "handlers.py" not in result.out
     assert "handlers.py" in shop("dead", "show", "email", str(event.event_id), "--trace").out
-    found = shop("dead", "show", "email", str(event.event_id)[-8:], "--json").json
-    assert found["id"] == str(event.event_id)
-    assert "traceback" not in found["attempts"][0]
+    details = shop("dead", "show", "email", str(event.event_id)[-8:], "--json").json
+    assert details["id"] == str(event.event_id)
+    assert "traceback" not in details["attempts"][0]
 
 
-def test_a_customer_unknown_is_healed_by_retrying_in_the_order_of_events(
+def test_mails_to_an_unknown_customer_succeed_when_retried_in_the_order_of_events(
     shop: Shop, stage: Stage, mailer: RefusingMailer
 ) -> None:
     first = placed()
     later = cancelled().model_copy(update={"occurred_at": datetime.now(UTC) + timedelta(seconds=1)})
     stage.publish(later, first)
     for _ in range(40):  # past email's limit
-        settle(stage)
+        handle_all(stage)
         stage.clock.now += 1000
     errors = {each["error"] for each in shop("dead", "list", "--json").json}
     assert errors == {"MailRefused", "CustomerUnknown"}
     mailer.refuses = False
 
-    said = shop("dead", "retry", "email", "--all")
-    settle(stage)
+    result = shop("dead", "retry", "email", "--all")
+    handle_all(stage)
 
-    assert said.code == 0
-    assert "retried 2" in said.out
+    assert result.code == 0
+    assert "retried 2" in result.out
     assert [mail["kind"] for mail in shop("email", "sent", "--json").json] == [
         "confirmation",
         "cancellation",
@@ -173,12 +175,12 @@ def test_a_customer_unknown_is_healed_by_retrying_in_the_order_of_events(
 
 def test_a_dry_run_changes_nothing(shop: Shop, stage: Stage) -> None:
     stage.publish(placed())
-    broken(stage)
-    settle(stage)
+    send_malformed(stage)
+    handle_all(stage)
 
-    said = shop("dead", "retry", "email", "--all", "--dry-run", "--json")
+    result = shop("dead", "retry", "email", "--all", "--dry-run", "--json")
 
-    assert said.json == {
+    assert result.json == {
         "retried": 1,
         "duplicates": 0,
         "left": 1,
@@ -188,63 +190,61 @@ def test_a_dry_run_changes_nothing(shop: Shop, stage: Stage) -> None:
     assert sum(each["count"] for each in shop("dead", "list", "--json").json) == 2
 
 
-def test_what_nobody_can_mend_is_left_by_all_and_discarded_by_name(
-    shop: Shop, stage: Stage
-) -> None:
-    broken(stage)
-    settle(stage)
+def test_a_malformed_message_is_left_by_all_and_discarded_by_id(shop: Shop, stage: Stage) -> None:
+    send_malformed(stage)
+    handle_all(stage)
     [row] = shop("dead", "list", "--json").json
     assert row["example"].startswith("sha256:")
 
-    said = shop("dead", "retry", "email", "--all")
-    assert "left alone 1" in said.out
-    assert "shop dead discard email" in said.out
+    result = shop("dead", "retry", "email", "--all")
+    assert "left 1 " in result.out
+    assert "shop dead discard email" in result.out
 
-    gone = shop("dead", "discard", "email", row["example"], "--reason", "noise from a test")
-    assert gone.code == 0
+    discarded = shop("dead", "discard", "email", row["example"], "--reason", "sent by a test")
+    assert discarded.code == 0
     assert shop("dead", "list", "--json").json == []
-    shown = shop("dead", "show", "email", row["example"], "--json").json
-    assert shown["reason"] == "noise from a test"
-    assert "@" in shown["discarded_by"]
+    details = shop("dead", "show", "email", row["example"], "--json").json
+    assert details["reason"] == "sent by a test"
+    assert "@" in details["discarded_by"]
 
 
-def test_what_was_discarded_is_listed_also_while_the_broker_is_away(
+def test_discarded_letters_are_listed_even_without_the_broker(
     shop: Shop, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken(stage, event_id="note-1")
-    settle(stage)
-    shop("dead", "discard", "email", "note-1", "--reason", "noise from a test")
+    send_malformed(stage, event_id="note-1")
+    handle_all(stage)
+    shop("dead", "discard", "email", "note-1", "--reason", "sent by a test")
     monkeypatch.setenv("SHOP_BROKER_URL", "amqp://guest:guest@127.0.0.1:1/")
 
     [row] = shop("dead", "list", "--discarded", "--json").json
 
-    assert (row["service"], row["id"], row["reason"]) == ("email", "note-1", "noise from a test")
-    assert "noise from a test" in shop("dead", "list", "email", "--discarded").out
+    assert (row["service"], row["id"], row["reason"]) == ("email", "note-1", "sent by a test")
+    assert "sent by a test" in shop("dead", "list", "email", "--discarded").out
     assert shop("dead", "list", "orders", "--discarded").out == "Nothing was discarded.\n"
 
 
-def test_a_broken_letter_can_be_retried_by_name_and_dies_again(shop: Shop, stage: Stage) -> None:
-    broken(stage, event_id="note-1")
-    settle(stage)
+def test_a_malformed_message_can_be_retried_by_id_and_dies_again(shop: Shop, stage: Stage) -> None:
+    send_malformed(stage, event_id="note-1")
+    handle_all(stage)
 
     assert "retried 1" in shop("dead", "retry", "email", "note-1").out
-    settle(stage)
+    handle_all(stage)
 
     assert shop("dead", "show", "email", "note-1", "--json").json["replays"] == 1
 
 
-def test_an_event_above_the_limit_is_shown_and_stays(shop: Shop, stage: Stage) -> None:
-    # No publisher of ours sends it, so it is put where the broker keeps it.
-    broken(stage, event_id="huge-1")
-    settle(stage)
+def test_an_event_above_the_size_limit_is_shown_and_stays(shop: Shop, stage: Stage) -> None:
+    # No publisher accepts such a message, so it is written to the broker's file.
+    send_malformed(stage, event_id="huge-1")
+    handle_all(stage)
     with stage.broker._file.opened() as connection:
         connection.execute("UPDATE messages SET body = ?", (b" " * (1024 * 1024 + 1),))
 
     assert shop("dead", "list", "--json").json[0]["error"] == "EventTooLarge"
-    said = shop("dead", "retry", "email", "huge-1")
+    result = shop("dead", "retry", "email", "huge-1")
 
-    assert said.code == 1
-    assert "1 MiB" in said.err
+    assert result.code == 1
+    assert "1 MiB" in result.err
     assert shop("dead", "show", "email", "huge-1", "--json").json["body_bytes"] == 1048577
 
 
@@ -265,59 +265,59 @@ def test_an_event_above_the_limit_is_shown_and_stays(shop: Shop, stage: Stage) -
         pytest.param(["retry", "inventory", "x"], "inventory has no dead letters", id="none"),
     ],
 )
-def test_wrong_input_is_told_in_a_sentence(
+def test_invalid_input_is_reported_in_one_sentence(
     shop: Shop, stage: Stage, arguments: list[str], sentence: str
 ) -> None:
     stage.publish(placed())
-    settle(stage)
+    handle_all(stage)
 
-    said = shop("dead", *arguments)
+    result = shop("dead", *arguments)
 
-    assert (said.code, said.out) == (2, "")
-    assert sentence in said.err
-    assert said.err.count("\n") == 1
+    assert (result.code, result.out) == (2, "")
+    assert sentence in result.err
+    assert result.err.count("\n") == 1
 
 
-def test_while_the_broker_is_away_nothing_changes(
+def test_without_the_broker_a_retry_changes_nothing(
     shop: Shop, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage.publish(placed())
-    settle(stage)
-    with monkeypatch.context() as away:
-        away.setenv("SHOP_BROKER_URL", "amqp://guest:guest@127.0.0.1:1/")
+    handle_all(stage)
+    with monkeypatch.context() as patched:
+        patched.setenv("SHOP_BROKER_URL", "amqp://guest:guest@127.0.0.1:1/")
 
-        said = shop("dead", "retry", "email", "--all")
+        result = shop("dead", "retry", "email", "--all")
 
-    assert (said.code, said.out) == (1, "")
-    assert "refused" in said.err
-    assert "Traceback" not in said.err
+    assert (result.code, result.out) == (1, "")
+    assert "refused" in result.err
+    assert "Traceback" not in result.err
     assert shop("dead", "list", "--json").json[0]["count"] == 1
 
 
-def test_what_is_not_visible_from_here_is_said(
+def test_services_that_are_not_visible_are_named(
     shop: Shop, stage: Stage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     stage.publish(placed())
-    settle(stage)
+    handle_all(stage)
     (tmp_path / "keys" / "email").mkdir(parents=True)
     monkeypatch.setenv("SHOP_KEYS", str(tmp_path / "keys"))
 
-    said = shop("dead", "list", "--json")
+    result = shop("dead", "list", "--json")
 
-    assert [each["service"] for each in json.loads(said.out)] == ["email"]
-    assert "not visible from here: orders, " in said.err
-    assert "email" not in said.err
+    assert [each["service"] for each in json.loads(result.out)] == ["email"]
+    assert "not visible from here: orders, " in result.err
+    assert "email" not in result.err
     assert shop("dead", "list", "orders").code == 1
 
 
-def test_an_end_that_several_ids_have_is_refused(shop: Shop, stage: Stage) -> None:
+def test_an_ambiguous_end_of_an_id_is_refused(shop: Shop, stage: Stage) -> None:
     ids = [str(uuid7())[:-12] + "abcdefabcdef" for _ in range(2)]
     for each in ids:
-        broken(stage, event_id=each)
-    settle(stage)
+        send_malformed(stage, event_id=each)
+    handle_all(stage)
 
-    said = shop("dead", "show", "email", "abcdefabcdef")
+    result = shop("dead", "show", "email", "abcdefabcdef")
 
-    assert said.code == 2
-    assert "2 dead letters of email end in 'abcdefabcdef'" in said.err
+    assert result.code == 2
+    assert "2 dead letters of email end in 'abcdefabcdef'" in result.err
     assert shop("dead", "show", "email", ids[0]).code == 0

@@ -1,9 +1,9 @@
-"""Many dead letters, large ones, ones that lie, and retries that break off half-way."""
+"""Dead letters in large numbers, of large size, with false properties; interrupted retries."""
 
 import json
 import tracemalloc
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace as replaced
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -12,18 +12,18 @@ import pytest
 
 from shared.errors import BrokerUnavailable, OperationFailed
 from shared.events import uuid7
-from shared.messaging.codec import encode
+from shared.messaging.codec import encode, message_of
 from shared.messaging.embedded import EmbeddedBroker
 from shared.messaging.identity import Identity
 from shared.messaging.ports.broker import Depth
 from shared.messaging.ports.consumer import Delivery, Outcome
 from shared.messaging.ports.publisher import Message
 from shared.messaging.topology import Topology
-from shared.operations.dead_letters import retry as retrying
 from shared.operations.dead_letters.dead_queue import DeadQueue
-from shared.operations.dead_letters.letter import Held, Letter
-from shared.operations.dead_letters.listing import grouped, letter_details
-from shared.operations.dead_letters.retry import Retried, discard, retry
+from shared.operations.dead_letters.discard import discard
+from shared.operations.dead_letters.letter import DeadLetter
+from shared.operations.dead_letters.listing import group_letters, letter_details
+from shared.operations.dead_letters.retry import RetryResult, retry
 from shared.storage import failures, inbox, table_digests
 from shared.storage.database import Database
 from shared.storage.failures import Failure, FinalFailure
@@ -44,8 +44,8 @@ def dead(tmp_path: Path) -> Iterator[DeadQueue]:
     database.close()
 
 
-def bury(dead: DeadQueue, messages: Sequence[Message]) -> None:
-    """Let these die unhandled."""
+def dead_letter(dead: DeadQueue, messages: Sequence[Message]) -> None:
+    """Publish messages and move each to the dead queue without handling it."""
     publisher = dead.broker.publisher()
     for start in range(0, len(messages), 1000):
         publisher.publish(messages[start : start + 1000])
@@ -56,23 +56,16 @@ def bury(dead: DeadQueue, messages: Sequence[Message]) -> None:
     consumer.close()
 
 
-def letter(event: ThingHappened, *, body: bytes | None = None, event_id: str = "") -> Message:
-    return Message(
-        event_id=event_id or str(event.event_id),
-        topic=event.topic,
-        type=event.type,
-        body=encode(event, source="elsewhere") if body is None else body,
-        source="elsewhere",
-        only_to="counting",
-    )
+def message(event: ThingHappened, **changes: Any) -> Message:
+    return replace(message_of(event, source="elsewhere"), only_to="counting", **changes)
 
 
 def things(count: int) -> list[ThingHappened]:
     return [ThingHappened(name=f"thing-{number}") for number in range(count)]
 
 
-def waiting(dead: DeadQueue) -> list[UUID]:
-    """What waits for the service, in the order of delivery."""
+def ready(dead: DeadQueue) -> list[UUID]:
+    """The ids in the service's own queue, in the order of delivery."""
     consumer = dead.broker.consumer("counting", prefetch=20_000, slow_start=False)
     ids = []
     while taken := consumer.take(1000, wait=0):
@@ -83,89 +76,90 @@ def waiting(dead: DeadQueue) -> list[UUID]:
 
 def test_ten_thousand_letters_are_listed_and_retried(dead: DeadQueue) -> None:
     events = things(10_000)
-    bury(dead, [letter(each) for each in reversed(events)])
+    dead_letter(dead, [message(each) for each in reversed(events)])
 
-    [group] = grouped(dead)
+    [group] = group_letters(dead)
     done = retry(dead)
 
     assert (group.count, group.error) == (10_000, "rejected")
-    assert done == Retried(retried=10_000)
+    assert done == RetryResult(retried=10_000)
     assert dead.broker.depth("counting.dead") == Depth(ready=0, consumers=1)
     in_order = sorted(events, key=lambda each: (each.occurred_at, each.event_id))
-    assert waiting(dead) == [each.event_id for each in in_order]
+    assert ready(dead) == [each.event_id for each in in_order]
 
 
-def test_memory_is_bounded_however_large_letters_are(dead: DeadQueue) -> None:
+def test_memory_is_bounded_whatever_the_size_of_letters(dead: DeadQueue) -> None:
     large = [ThingHappened(name=f"thing-{n}", secret="x" * 1_000_000) for n in range(100)]
     for start in range(0, 100, 10):
-        bury(dead, [letter(each) for each in large[start : start + 10]])
+        dead_letter(dead, [message(each) for each in large[start : start + 10]])
 
     tracemalloc.start()
     try:
-        grouped(dead)
+        group_letters(dead)
         done = retry(dead)
         _, peak_bytes = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
 
     assert done.retried == 100
-    assert peak_bytes < 50_000_000  # half of what they have
+    assert peak_bytes < 50_000_000  # half the size of their bodies
 
 
-class Breaking(EmbeddedBroker):
-    """A broker that takes one window, and then is gone."""
+class UnavailableAfterOneWindow(EmbeddedBroker):
+    """A broker that accepts one window of messages and is unavailable afterwards."""
 
     windows = 1
 
-    def publisher(self) -> "Breaking":  # type: ignore[override]
-        self.taker = super().publisher()
+    def publisher(self) -> "UnavailableAfterOneWindow":  # type: ignore[override]
+        self.real_publisher = super().publisher()
         return self
 
     def publish(self, messages: Sequence[Message]) -> list[str | None]:
         if self.windows == 0:
             raise BrokerUnavailable
         self.windows -= 1
-        return self.taker.publish(messages)
+        return self.real_publisher.publish(messages)
 
 
-def test_a_retry_that_breaks_off_loses_nothing_and_can_be_done_again(
+def test_an_interrupted_retry_loses_nothing_and_can_be_run_again(
     dead: DeadQueue, tmp_path: Path
 ) -> None:
     events = things(250)
-    bury(dead, [letter(each) for each in events])
-    breaking = DeadQueue(SERVICE, Breaking(tmp_path / "broker.db"), dead.database)
+    dead_letter(dead, [message(each) for each in events])
+    broker = UnavailableAfterOneWindow(tmp_path / "broker.db")
 
     with pytest.raises(BrokerUnavailable):
-        retry(breaking)
-    breaking.broker.__class__ = EmbeddedBroker
-    breaking.broker.close()
+        retry(DeadQueue(SERVICE, broker, dead.database))
+    EmbeddedBroker.close(broker)
 
     assert dead.broker.depth("counting.dead").ready == 150
     assert retry(dead).retried == 150
-    assert sorted(waiting(dead)) == sorted(each.event_id for each in events)
+    assert sorted(ready(dead)) == sorted(each.event_id for each in events)
 
 
-def test_what_was_published_and_not_settled_is_a_duplicate_when_done_again(
+def test_a_letter_that_was_published_and_not_settled_is_a_duplicate_in_the_next_retry(
     dead: DeadQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [event] = things(1)
-    bury(dead, [letter(event)])
-    with monkeypatch.context() as killed:
-        killed.setattr(DeadQueue, "settle", lambda *_: None)  # the process ends before it
+    dead_letter(dead, [message(event)])
+    with monkeypatch.context() as patched:
+        patched.setattr(DeadQueue, "settle", lambda *_: None)  # as if the process had ended
         assert retry(dead).retried == 1
     with dead.database.begin() as connection:  # the service handles the copy
         inbox.enter(connection, [event])
 
-    assert retry(dead) == Retried(duplicates=1)
+    assert retry(dead) == RetryResult(duplicates=1)
 
     assert dead.broker.depth("counting.dead").ready == 0
 
 
-def test_a_retry_of_a_letter_that_lies_notes_nothing_about_another(dead: DeadQueue) -> None:
-    liar, other = things(2)
-    bury(dead, [letter(liar, event_id=str(other.event_id))])
-    for each in (liar, other):
-        fail(dead, each)
+def test_a_retry_marks_the_event_in_the_body_and_not_the_one_in_the_property(
+    dead: DeadQueue,
+) -> None:
+    event, other = things(2)
+    dead_letter(dead, [message(event, event_id=str(other.event_id))])
+    for each in (event, other):
+        record_death(dead, each)
 
     retry(dead)
 
@@ -173,7 +167,7 @@ def test_a_retry_of_a_letter_that_lies_notes_nothing_about_another(dead: DeadQue
         assert table_digests.dead_event_ids(connection) == {str(other.event_id)}
 
 
-def fail(dead: DeadQueue, event: ThingHappened) -> None:
+def record_death(dead: DeadQueue, event: ThingHappened) -> None:
     failure = Failure(
         event_id=str(event.event_id),
         event_type=event.type,
@@ -189,55 +183,55 @@ def fail(dead: DeadQueue, event: ThingHappened) -> None:
         failures.record(connection, failure)
 
 
-def test_a_discard_that_ends_before_it_settles_can_be_done_again(
+def test_a_discard_that_ends_before_it_settles_can_be_repeated(
     dead: DeadQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [event] = things(1)
-    bury(dead, [letter(event)])
-    with monkeypatch.context() as killed:
-        killed.setattr(DeadQueue, "settle", lambda *_: None)
-        discard(dead, str(event.event_id), reason="first", who="jo")
-    assert grouped(dead)[0].error == "discarded"
+    dead_letter(dead, [message(event)])
+    with monkeypatch.context() as patched:
+        patched.setattr(DeadQueue, "settle", lambda *_: None)
+        discard(dead, str(event.event_id), reason="first", discarded_by="jo")
+    assert group_letters(dead)[0].error == "discarded"
 
-    discard(dead, str(event.event_id), reason="second", who="al")
+    discard(dead, str(event.event_id), reason="second", discarded_by="al")
 
-    assert grouped(dead) == []
-    found = letter_details(dead, str(event.event_id))
-    assert (found["reason"], found["discarded_by"]) == ("first", "jo")
+    assert group_letters(dead) == []
+    details = letter_details(dead, str(event.event_id))
+    assert (details["reason"], details["discarded_by"]) == ("first", "jo")
 
 
-def test_letters_that_somebody_takes_while_one_begins_to_look_are_missed(
+def test_letters_that_another_consumer_takes_after_the_count_are_reported(
     dead: DeadQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bury(dead, [letter(each) for each in things(3)])
-    monkeypatch.setattr("shared.operations.dead_letters.dead_queue.SILENCE", 0.01)
+    dead_letter(dead, [message(each) for each in things(3)])
+    monkeypatch.setattr("shared.operations.dead_letters.dead_queue.TAKE_TIMEOUT", 0.01)
     monkeypatch.setattr(dead.broker, "depth", lambda _: Depth(ready=5, consumers=0))
 
-    with pytest.raises(OperationFailed, match="somebody else looks"):
-        grouped(dead)
+    with pytest.raises(OperationFailed, match="another process is reading"):
+        group_letters(dead)
 
 
-def test_what_has_no_message_id_is_known_by_its_event(dead: DeadQueue) -> None:
+def test_a_letter_without_a_message_id_is_identified_by_its_event(dead: DeadQueue) -> None:
     first, second = things(2)
-    bury(dead, [replaced(letter(each), event_id="") for each in (first, second)])
-    fail(dead, first)
+    dead_letter(dead, [message(each, event_id="") for each in (first, second)])
+    record_death(dead, first)
 
     errors = {each.id: each.error for each, _ in dead.letters()}
 
     assert errors == {str(first.event_id): "Impossible", str(second.event_id): "rejected"}
-    assert retry(dead, name=str(second.event_id)).retried == 1
+    assert retry(dead, letter_id=str(second.event_id)).retried == 1
 
 
 def test_windows_are_bounded_in_number_and_bytes(
     dead: DeadQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bury(dead, [letter(each) for each in things(5)])
-    monkeypatch.setattr(retrying, "_WINDOW_BYTES", 1)
-    told: list[tuple[int, int]] = []
+    dead_letter(dead, [message(each) for each in things(5)])
+    monkeypatch.setattr("shared.operations.dead_letters.retry._WINDOW_BYTES", 1)
+    reported: list[tuple[int, int]] = []
 
-    retry(dead, progress=lambda *each: told.append(each))
+    retry(dead, progress=lambda *numbers: reported.append(numbers))
 
-    assert told == [(number, 5) for number in range(1, 6)]
+    assert reported == [(number, 5) for number in range(1, 6)]
 
 
 def delivery(**differing: object) -> Delivery:
@@ -264,18 +258,19 @@ def delivery(**differing: object) -> Delivery:
         pytest.param({"event_id": "Jane Doe, Elm Street 1"}, "sha256:021fb596db81", id="words"),
     ],
 )
-def test_what_is_no_event_is_named_by_what_can_be_shown(
+def test_a_message_that_is_not_an_event_has_an_id_that_is_safe_to_print(
     differing: dict[str, object], name: str
 ) -> None:
     assert Identity.of(delivery(**differing)).id == name
 
 
-def letter_of(held: Delivery, causes: Mapping[int, FinalFailure] | None = None) -> Letter:
-    nobody: Any = None
-    return Letter.of(Identity.of(held), Held(nobody, held), outcome=None, causes=causes or {})
+def letter_of(delivery: Delivery, causes: Mapping[int, FinalFailure] | None = None) -> DeadLetter:
+    consumer: Any = None
+    identity = Identity.of(delivery)
+    return DeadLetter.of(delivery, consumer, identity=identity, outcome=None, causes=causes or {})
 
 
-def test_only_a_brokers_own_words_are_reasons() -> None:
+def test_only_a_brokers_own_reasons_are_shown() -> None:
     [event] = things(1)
     body = encode(event, source="elsewhere")
 
@@ -289,7 +284,7 @@ def test_only_a_brokers_own_words_are_reasons() -> None:
     ]
 
 
-def test_the_cause_is_that_of_the_last_replay() -> None:
+def test_the_error_is_that_of_the_same_or_else_of_the_last_recorded_replay() -> None:
     [event] = things(1)
     body = encode(event, source="elsewhere")
     causes = {number: FinalFailure(f"Error{number}", event.occurred_at) for number in range(3)}
@@ -300,15 +295,15 @@ def test_the_cause_is_that_of_the_last_replay() -> None:
     assert [error(each) for each in (0, 1, 2, 9)] == ["Error0", "Error1", "Error2", "Error2"]
 
 
-def test_a_letter_of_a_type_unknown_here_is_an_event_all_the_same(dead: DeadQueue) -> None:
+def test_a_letter_of_an_unknown_type_is_still_an_event(dead: DeadQueue) -> None:
     [event] = things(1)
     content = json.loads(encode(event, source="elsewhere"))
     name = str(uuid7())
     body = json.dumps(content | {"id": name, "type": "moon.risen.v9"}).encode()
-    bury(dead, [letter(event, body=body, event_id="a lie")])
+    dead_letter(dead, [message(event, body=body, event_id="another id")])
 
-    [group] = grouped(dead)
-    found = letter_details(dead, name)
+    [group] = group_letters(dead)
+    details = letter_details(dead, name)
 
     assert (group.event_type, group.example) == ("moon.risen.v9", name)
-    assert found["data"]["name"] == "thing-0"
+    assert details["data"]["name"] == "thing-0"

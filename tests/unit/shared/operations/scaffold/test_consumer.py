@@ -14,23 +14,23 @@ from shared.operations.scaffold.consumer import (
     MARKER,
     NewConsumer,
     contracts_of,
-    make,
+    create,
     require_free_name,
 )
 
 ROOT = Path(__file__).parents[5]
-GIFTS = NewConsumer(name="gifts", subscribed=[OrderPlaced], user=21_327)
+GIFTS = NewConsumer(name="gifts", contracts=[OrderPlaced], user_id=21_327)
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """What `shop new` needs of one."""
+    """The parts of a checkout that `shop new` needs."""
     for folder in ("services/orders", "shared", "tests/unit/services/orders", "docs"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "docs" / "events.md").touch()
     (tmp_path / "services" / "registry.py").touch()
     (tmp_path / "services" / "orders" / "service.py").touch()
-    (tmp_path / "services" / "left" / "__pycache__").mkdir(parents=True)
+    (tmp_path / "services" / "removed" / "__pycache__").mkdir(parents=True)
     (tmp_path / "shared" / "testing.py").touch()
     shutil.copy(ROOT / "docker-compose.yml", tmp_path)
     return tmp_path
@@ -44,78 +44,84 @@ def files(folder: Path) -> dict[str, str]:
     }
 
 
-def free(name: str, checkout: Path, users: Sequence[str] = ()) -> None:
-    require_free_name(name, checkout, commands=["up", "dead"], users=users)
+def check_name(name: str, checkout: Path, same_user: Sequence[str] = ()) -> None:
+    require_free_name(name, checkout, commands=["up", "dead"], same_user=same_user)
 
 
 def test_a_new_consumer_is_a_folder_a_test_and_a_stanza(checkout: Path) -> None:
     before = files(checkout)
 
-    made = make(GIFTS, checkout)
+    paths = create(GIFTS, checkout)
 
-    now = files(checkout)
-    assert [str(each) for each in made] == [
+    after = files(checkout)
+    assert [str(path) for path in paths] == [
         "services/gifts",
         "tests/unit/services/gifts/test_gifts.py",
         "docker-compose.yml",
     ]
-    assert now.keys() - before.keys() == {
+    assert after.keys() - before.keys() == {
         *(f"services/gifts/{name}.py" for name in ("__init__", "service", "handlers", "store")),
-        *(f"services/gifts/{name}.py" for name in ("tables", "commands", "migrations/0001_noted")),
+        *(
+            f"services/gifts/{name}.py"
+            for name in ("tables", "commands", "migrations/0001_received_events")
+        ),
         "tests/unit/services/gifts/test_gifts.py",
     }
-    assert {name for name in before if before[name] != now[name]} == {"docker-compose.yml"}
-    assert all(ast.parse(now[name]) for name in now if name.endswith(".py"))
+    assert {name for name in before if before[name] != after[name]} == {"docker-compose.yml"}
+    assert all(ast.parse(after[name]) for name in after if name.endswith(".py"))
 
 
-def test_its_stanza_and_settings_are_added_and_nothing_else_of_the_composition_changes(
+def test_its_stanza_and_settings_are_added_and_nothing_else_in_the_compose_file_changes(
     checkout: Path,
 ) -> None:
     before = (checkout / "docker-compose.yml").read_text()
 
-    make(GIFTS, checkout)
+    create(GIFTS, checkout)
 
-    now = (checkout / "docker-compose.yml").read_text()
+    after = (checkout / "docker-compose.yml").read_text()
     stanza = (
         "  gifts:\n    <<: *service\n    command: [run, gifts]\n"
         f'    user: "21327:21327"\n\n{MARKER}'
     )
-    assert stanza in now
-    settings = [line for line in now.splitlines() if line.startswith("  SHOP_GIFTS_")]
+    assert stanza in after
+    settings = [line for line in after.splitlines() if line.startswith("  SHOP_GIFTS_")]
     assert len(settings) == 6
-    left = now.replace(stanza, MARKER)
+    rest = after.replace(stanza, MARKER)
     for line in settings:
-        left = left.replace(f"{line}\n", "")
-    assert left == before
+        rest = rest.replace(f"{line}\n", "")
+    assert rest == before
 
 
-def test_a_second_consumer_comes_after_the_first(checkout: Path) -> None:
-    make(GIFTS, checkout)
+def test_a_second_consumer_is_added_after_the_first(checkout: Path) -> None:
+    create(GIFTS, checkout)
 
-    make(NewConsumer(name="ribbons", subscribed=[DomainEvent], user=30_000), checkout)
+    create(NewConsumer(name="ribbons", contracts=[DomainEvent], user_id=30_000), checkout)
 
     text = (checkout / "docker-compose.yml").read_text()
     assert 0 < text.index("  gifts:\n") < text.index("  ribbons:\n") < text.index(MARKER)
     assert text.index("SHOP_GIFTS_DEADLINE") < text.index("SHOP_RIBBONS_RETRY_DELAY")
 
 
-@pytest.mark.parametrize("moment", ["test", "compose", "service"])
-def test_what_cannot_be_finished_leaves_nothing(
-    checkout: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+@pytest.mark.parametrize("failing_move", ["test", "compose", "service"])
+def test_when_a_move_fails_everything_is_as_before(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, failing_move: str
 ) -> None:
     before = files(checkout)
-    move, moved = Path.rename, Path.replace
+    rename, replace_ = Path.rename, Path.replace
 
     def fail(self: Path, target: Any) -> Path:
-        if self.name in {moment, "docker-compose.yml"} and moment in {self.name, "compose"}:
+        if self.name in {failing_move, "docker-compose.yml"} and failing_move in {
+            self.name,
+            "compose",
+        }:
             raise OSError(28, "No space left on device")
-        return (moved if self.name == "docker-compose.yml" else move)(self, target)
+        return (replace_ if self.name == "docker-compose.yml" else rename)(self, target)
 
     monkeypatch.setattr(Path, "rename", fail)
     monkeypatch.setattr(Path, "replace", fail)
 
     with pytest.raises(OperationFailed, match="cannot be written: No space left on device"):
-        make(GIFTS, checkout)
+        create(GIFTS, checkout)
 
     assert files(checkout) == before
     assert not [path for path in checkout.rglob("*") if "gifts" in path.name]
@@ -138,7 +144,7 @@ def test_what_cannot_be_finished_leaves_nothing(
         ("json", "json would shadow Python's own json"),
         ("print", "print would shadow Python's own print"),
         ("pika", "pika would shadow the installed pika"),
-        ("left", "there is a folder services/left already: remove it first"),
+        ("removed", "there is a folder services/removed already: remove it first"),
         ("broker", "broker has a meaning here already"),
         ("none", "none has a meaning here already"),
         ("registry", "registry has a meaning here already"),
@@ -151,35 +157,33 @@ def test_what_cannot_be_finished_leaves_nothing(
         ("pg_gifts", "pg_gifts has a meaning here already"),
     ],
 )
-def test_a_name_that_cannot_be_is_refused_with_the_reason(
-    checkout: Path, name: str, why: str
-) -> None:
+def test_an_unusable_name_is_refused_with_the_reason(checkout: Path, name: str, why: str) -> None:
     with pytest.raises(InvalidInput) as refused:
-        free(name, checkout)
+        check_name(name, checkout)
 
     assert why in str(refused.value)
 
 
-def test_a_name_whose_test_folder_is_there_is_refused(checkout: Path) -> None:
+def test_a_name_with_an_existing_test_folder_is_refused(checkout: Path) -> None:
     (checkout / "tests" / "unit" / "services" / "gifts").mkdir()
 
     with pytest.raises(InvalidInput, match="there is a service gifts already"):
-        free("gifts", checkout)
+        check_name("gifts", checkout)
 
 
-def test_a_name_that_gives_the_user_of_another_service_is_refused(checkout: Path) -> None:
+def test_a_name_that_results_in_the_user_id_of_another_service_is_refused(checkout: Path) -> None:
     with pytest.raises(InvalidInput, match="gifts would run as the same user as orders"):
-        free("gifts", checkout, users=["orders"])
+        check_name("gifts", checkout, same_user=["orders"])
 
 
-def test_a_good_name_is_taken(checkout: Path) -> None:
-    free("gift_wrap2", checkout)
+def test_a_usable_name_is_accepted(checkout: Path) -> None:
+    check_name("gift_wrap2", checkout)
 
 
-@pytest.mark.parametrize("lacking", ["docker-compose.yml", "marker", "tests"])
-def test_elsewhere_than_in_a_checkout_it_is_refused(checkout: Path, lacking: str) -> None:
+@pytest.mark.parametrize("missing", ["docker-compose.yml", "marker", "tests"])
+def test_outside_a_checkout_it_is_refused(checkout: Path, missing: str) -> None:
     compose = checkout / "docker-compose.yml"
-    match lacking:
+    match missing:
         case "docker-compose.yml":
             compose.unlink()
         case "marker":
@@ -187,20 +191,20 @@ def test_elsewhere_than_in_a_checkout_it_is_refused(checkout: Path, lacking: str
         case _:
             shutil.rmtree(checkout / "tests")
 
-    with pytest.raises(OperationFailed, match="into the project's checkout, and this is none"):
-        make(GIFTS, checkout)
+    with pytest.raises(OperationFailed, match="needs the project's checkout, and this is not one"):
+        create(GIFTS, checkout)
 
 
-def test_a_consumer_may_not_be_named_like_its_own_handler(checkout: Path) -> None:
+def test_a_consumer_may_not_have_the_name_of_its_handler(checkout: Path) -> None:
     before = files(checkout)
 
     with pytest.raises(InvalidInput, match="would be its own handler's name"):
-        make(replace(GIFTS, name="note_order_placed"), checkout)
+        create(replace(GIFTS, name="record_order_placed"), checkout)
 
     assert files(checkout) == before
 
 
-def test_topics_are_contracts_each_once_and_all_events_without_any() -> None:
+def test_topics_select_contracts_without_duplicates_and_no_topic_selects_all_events() -> None:
     assert contracts_of(["order.placed", "stock.ran_short", "order.placed"]) == [
         OrderPlaced,
         StockRanShort,
@@ -208,7 +212,7 @@ def test_topics_are_contracts_each_once_and_all_events_without_any() -> None:
     assert contracts_of([]) == [DomainEvent]
 
 
-def test_a_topic_is_the_newest_version(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_topic_selects_the_newest_version(monkeypatch: pytest.MonkeyPatch) -> None:
     class Newer(OrderPlaced):
         version = 2
 
@@ -216,9 +220,9 @@ def test_a_topic_is_the_newest_version(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(consumer, "published_contracts", lambda: [Newer, OrderPlaced])
         assert contracts_of(["order.placed"]) == [Newer]
     finally:
-        Newer.topic = ""  # no other test meets it
+        Newer.topic = ""  # so that other tests do not see it as a contract
 
 
-def test_an_unknown_topic_is_refused_with_those_that_there_are() -> None:
+def test_an_unknown_topic_is_refused_and_the_known_ones_are_listed() -> None:
     with pytest.raises(InvalidInput, match=r"there is no event 'order\.eaten'; there are order\.c"):
         contracts_of(["order.eaten"])
