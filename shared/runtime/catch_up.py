@@ -10,7 +10,7 @@ from tenacity import Retrying, retry_if_exception, wait_random_exponential
 
 from shared.errors import BrokerRefused, BrokerUnavailable
 from shared.history.copying import copy
-from shared.history.reading import EventFilter, EventReader, Unreadable
+from shared.history.reading import EventFilter, EventReader, UnreadableRecord
 from shared.history.retention import truncated_history
 from shared.messaging.ports.broker import Broker
 from shared.messaging.ports.history import HistoryReader
@@ -102,16 +102,16 @@ class CatchUp:
         self._log.info("catching up", place=place.place, until=place.until)
         wanted = EventFilter(topics=self._service.topics)
         reading = EventReader(
-            self._history, wanted, start=place.place, end=place.until, tell=self._skipped
+            self._history, wanted, start=place.place, end=place.until, on_unreadable=self._skipped
         )
         publisher = self._broker.publisher()
         sent = 0
         try:
             for number, copied in enumerate(copy(reading, publisher, to=self._service.name), 1):
-                sent += copied.number
-                self._keep(copied.place)
+                sent += copied.size
+                self._keep(copied.next_offset)
                 if number % TELL_EVERY == 0:
-                    self._log.info("catching up", place=copied.place, until=place.until)
+                    self._log.info("catching up", place=copied.next_offset, until=place.until)
                 if self._stopping.is_set():
                     return
         finally:
@@ -125,8 +125,8 @@ class CatchUp:
         with self._database.begin() as connection:
             checkpoints.advance(connection, place)
 
-    def _skipped(self, message: Unreadable) -> None:
-        self._log.warning("unreadable, skipped", event_id=message.which, reason=message.reason)
+    def _skipped(self, message: UnreadableRecord) -> None:
+        self._log.warning("unreadable, skipped", event_id=message.label, reason=message.reason)
 
     def _pause(self, seconds: float) -> None:
         self._stopping.wait(seconds)

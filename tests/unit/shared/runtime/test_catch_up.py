@@ -139,7 +139,7 @@ def test_a_catch_up_brings_what_was_before_its_queue_and_then_nothing_more(stage
         "caught up",
         "caught up before, nothing to do",
     ]
-    assert world.lines[1]["event_id"] == "7f at place 2"
+    assert world.lines[1]["event_id"] == "7f at offset 2"
     assert world.lines[3]["at"] <= world.lines[3]["timestamp"]
 
 
