@@ -18,7 +18,7 @@ from shared.runtime.settings import settings_for
 from shop import registry
 from tests.contract.places import receive, replaced, settle_all
 from tests.support.commanding import Said, Shop
-from tests.support.histories import placed
+from tests.support.order_events import placed
 from tests.support.tape import message
 from tests.support.waiting import eventually
 

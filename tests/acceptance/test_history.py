@@ -29,7 +29,7 @@ from shared.storage.checkpoints import Checkpoint
 from shared.storage.database import Database
 from shared.storage.table_digests import TableDigest
 from shared.storage.tables import inbox
-from tests.support.histories import cancelled, placed, shipped
+from tests.support.order_events import cancelled, placed, shipped
 from tests.support.tape import message
 from tests.support.waiting import eventually
 

@@ -16,7 +16,7 @@ from shared.runtime.service import AnyService
 from shared.runtime.service_settings import queue_of
 from shared.storage.database import Database
 from shared.storage.migrating import migrate
-from tests.support.histories import cancelled, paid, placed, shipped
+from tests.support.order_events import cancelled, paid, placed, shipped
 from tests.support.tape import message
 
 SLOW_DELETE = """

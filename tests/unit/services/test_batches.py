@@ -17,7 +17,8 @@ from services.shipping.service import shipping
 from shared.events import DomainEvent
 from shared.runtime.service import AnyService
 from shared.testing import Stage
-from tests.support.histories import Arrival, a_new_order, arrivals, play
+from tests.support.arrivals import Arrival, arrivals, play
+from tests.support.order_events import a_new_order
 
 Stages = dict[str, tuple[Stage, Stage]]
 
@@ -68,8 +69,8 @@ def test_a_batch_ends_as_the_same_events_one_by_one(
     batch, singly = stages[service.name]
     events = events_of(story)
 
-    told_at_once = play(batch, events, concurrency=True)
-    told_singly = play(singly, events, concurrency=False)
+    told_at_once = play(batch, events, as_batch=True)
+    told_singly = play(singly, events, as_batch=False)
 
     assert kept(batch, service, metadata) == kept(singly, service, metadata)
     assert [content(each) for each in told_at_once] == [content(each) for each in told_singly]

@@ -5,7 +5,7 @@ import pytest
 
 from shared.events import DomainEvent
 from shared.history.reading import EventFilter, EventReader, LatestEvents, UnreadableRecord
-from tests.support.histories import cancelled, paid, placed, shipped
+from tests.support.order_events import cancelled, paid, placed, shipped
 from tests.support.tape import Tape, garbage, recorded
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)

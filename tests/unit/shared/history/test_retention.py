@@ -1,7 +1,7 @@
 from datetime import UTC, datetime, timedelta
 
 from shared.history.retention import TruncatedHistory, truncated_history
-from tests.support.histories import placed
+from tests.support.order_events import placed
 from tests.support.tape import Tape, garbage
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -27,7 +27,7 @@ from shared.storage import checkpoints
 from shared.storage.checkpoints import Checkpoint
 from shared.storage.database import CommitOutcomeUnknown
 from shared.testing import Stage
-from tests.support.histories import paid, placed
+from tests.support.order_events import paid, placed
 from tests.support.tape import Tape, garbage
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -15,7 +15,7 @@ from shared.operations.history.rendering import as_cloud_event, as_line
 from shared.runtime.settings import only
 from tests.support.commanding import Shop
 from tests.support.embedded_shop import drop, publish, set_up_all, spoil
-from tests.support.histories import ADDRESS, CUSTOMER, paid, placed, shipped
+from tests.support.order_events import ADDRESS, CUSTOMER, paid, placed, shipped
 from tests.support.tape import garbage, recorded
 
 LONG_AGO = datetime.now(UTC) - timedelta(days=1)

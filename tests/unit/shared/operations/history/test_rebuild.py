@@ -22,7 +22,7 @@ from shared.runtime.service import AnyService, Service
 from shared.storage import checkpoints, inbox, table_digests
 from shared.storage.tables import inbox as inbox_table
 from shared.testing import Stage
-from tests.support.histories import cancelled, placed
+from tests.support.order_events import cancelled, placed
 
 BAD = "ORD-BAD"
 

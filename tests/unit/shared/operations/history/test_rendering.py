@@ -8,7 +8,7 @@ from shared.operations.console import local, show
 from shared.operations.history.rendering import as_line, print_timeline
 from shared.operations.history.timeline import Reaction, Timeline, TimelineEntry
 from shared.storage.event_audit import Attempt, Envelope
-from tests.support.histories import placed
+from tests.support.order_events import placed
 from tests.support.tape import recorded
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -4,7 +4,7 @@ import typer
 from shared.messaging.embedded import EmbeddedBroker
 from tests.support.commanding import Shop
 from tests.support.embedded_shop import drop, publish
-from tests.support.histories import CUSTOMER, cancelled, placed
+from tests.support.order_events import CUSTOMER, cancelled, placed
 
 
 @pytest.fixture

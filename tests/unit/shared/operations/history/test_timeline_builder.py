@@ -14,7 +14,7 @@ from shared.storage import inbox
 from shared.storage.unit_of_work import Store
 from shared.testing import Stage
 from shop import registry
-from tests.support.histories import cancelled, placed
+from tests.support.order_events import cancelled, placed
 from tests.support.timelines import clear_inbox, pay, place, reaction, timeline_of, types
 
 LONG_AGO = datetime.now(UTC) - timedelta(days=1)
