@@ -53,7 +53,7 @@ def as_line(item: HistoryEvent) -> str:
 
 
 def print_timeline(order: Timeline) -> None:
-    """Print a timeline that has entries, 100 columns wide unless a terminal says otherwise."""
+    """Print a timeline, which must have entries; 100 columns wide if not on a terminal."""
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 100
     console = Console(width=width, highlight=False)
     first, last = order.entries[0].envelope, order.entries[-1].envelope
