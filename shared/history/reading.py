@@ -182,8 +182,12 @@ class LatestEvents:
         first, size = self._first_offset(end), max(_FIRST_CHUNK, self._limit)
         while first < end and len(latest) < self._limit:
             start = max(first, end - size)
-            older = {item.event.event_id: item for item in self._chunk(start, end)}
+            reader = EventReader(
+                self._history, self._filter, start=start, end=end, on_unreadable=self._on_unreadable
+            )
+            older = {item.event.event_id: item for item in deque(reader, self._limit)}
             latest = {key: item for key, item in older.items() if key not in latest} | latest
+            self.unreadable += reader.unreadable
             end, size = start, size * 4
         yield from list(latest.values())[-self._limit :]
 
@@ -195,14 +199,6 @@ class LatestEvents:
             with closing(self._history.read(start=start, end=end)) as records:
                 first = next(records, None)
         return end if first is None else first.offset
-
-    def _chunk(self, start: int, end: int) -> deque[HistoryEvent]:
-        reader = EventReader(
-            self._history, self._filter, start=start, end=end, on_unreadable=self._on_unreadable
-        )
-        events = deque(reader, self._limit)
-        self.unreadable += reader.unreadable
-        return events
 
 
 class _SeenIds:

@@ -54,16 +54,13 @@ def timeline_of(
             raise OperationFailed("the secrets cannot be read here")
         yield stage.databases[service.name]
 
-    def require_broker() -> None:
+    def open_history() -> HistoryReader:
         if not broker:
             raise BrokerUnavailable("the broker cannot be reached")
-
-    def open_history() -> HistoryReader:
-        require_broker()
         return stage.broker.history()
 
     def has_messages(service: AnyService) -> bool:
-        require_broker()
+        open_history()
         queues = service.name, dead_queue(service.name)
         return any(stage.broker.depth(queue).ready for queue in queues)
 

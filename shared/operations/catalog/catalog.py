@@ -108,14 +108,9 @@ def _field(name: str, schema: Schema, *, is_required: bool) -> CatalogField:
     if elements:
         kind += f" of {elements.get('type', 'any')}"
     limits = [_limits(schema), _limits(elements) and f"each {_limits(elements)}"]
-    return CatalogField(
-        name=name,
-        kind=kind,
-        limits="; ".join(filter(None, limits)),
-        unit=schema.get(UNIT) or elements.get(UNIT, ""),
-        is_required=is_required,
-        says=str(schema.get("description", "")),
-    )
+    unit = schema.get(UNIT) or elements.get(UNIT, "")
+    description = str(schema.get("description", ""))
+    return CatalogField(name, kind, "; ".join(filter(None, limits)), unit, is_required, description)
 
 
 def _elements(schema: Schema) -> Schema:

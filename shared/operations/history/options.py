@@ -9,6 +9,5 @@ Type = Annotated[
 ]
 Order = Annotated[str | None, typer.Option("--order", help="Only events of this order.")]
 Since = Annotated[
-    str | None,
-    typer.Option("--since", metavar="2d|3h|DATE", help="Only events that occurred since then."),
+    str | None, typer.Option("--since", metavar="2d|3h|DATE", help="Only events since then.")
 ]
