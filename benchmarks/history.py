@@ -58,10 +58,7 @@ def main() -> int:
         _publish(broker, arguments.events)
         _read(broker)
         for service, number in (loyalty, arguments.events // 4), (analytics, arguments.events):
-            ratios = [
-                _compare(service, number, is_first=round_ == 0)
-                for round_ in range(arguments.rounds)
-            ]
+            ratios = [_compare(service, number, is_first=not i) for i in range(arguments.rounds)]
             print(
                 f"    replayed at {median(ratios):.2f} × of the live rate "
                 f"({min(ratios):.2f} to {max(ratios):.2f})"

@@ -132,10 +132,8 @@ def _limits(schema: Schema) -> str:
 
 
 def _range(minimum: float | None, maximum: float | None, unit: str) -> str:
-    if minimum is None and maximum is None:
-        return ""
-    if minimum is None:
-        return f"at most {maximum:,}{unit}"
-    if maximum is None:
+    if minimum is not None and maximum is not None:
+        return f"{minimum:,} to {maximum:,}{unit}"
+    if minimum is not None:
         return f"at least {minimum:,}{unit}"
-    return f"{minimum:,} to {maximum:,}{unit}"
+    return "" if maximum is None else f"at most {maximum:,}{unit}"

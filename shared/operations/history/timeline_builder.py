@@ -39,7 +39,7 @@ class EnvelopeStore(Protocol):
         """Return the events about an order."""
 
 
-class ServiceRecords(NamedTuple):
+class Records(NamedTuple):
     """Inbox entries and failed attempts of a service, by event id."""
 
     entries: Mapping[UUID, Entry]
@@ -139,12 +139,12 @@ class TimelineBuilder:
             for event in events
         }
 
-    def _records(self, event_ids: Collection[UUID]) -> dict[str, ServiceRecords]:
-        records: dict[str, ServiceRecords] = {}
+    def _records(self, event_ids: Collection[UUID]) -> dict[str, Records]:
+        records: dict[str, Records] = {}
         for service in self.services:
             if service.name not in self._unseen:
                 with self.open_database(service) as database, database.read() as connection:
-                    records[service.name] = ServiceRecords(
+                    records[service.name] = Records(
                         event_audit.entries(connection, event_ids),
                         event_audit.attempts(connection, event_ids),
                     )
@@ -154,7 +154,7 @@ class TimelineBuilder:
         self,
         envelope: Envelope,
         envelopes: Mapping[UUID, Envelope],
-        records: Mapping[str, ServiceRecords],
+        records: Mapping[str, Records],
         *,
         is_sent: bool,
     ) -> TimelineEntry:
@@ -172,12 +172,7 @@ class TimelineBuilder:
         )
 
     def _reaction(
-        self,
-        service: AnyService,
-        envelope: Envelope,
-        records: ServiceRecords | None,
-        *,
-        is_sent: bool,
+        self, service: AnyService, envelope: Envelope, records: Records | None, *, is_sent: bool
     ) -> Reaction:
         if records is None:
             return Reaction(service=service.name, outcome=timeline.UNSEEN)
