@@ -86,8 +86,9 @@ def parse_since(text: str, *, now: datetime | None = None) -> datetime:
         forms = "2d, 3h, 30m, 2026-11-20 or 2026-11-20T14:30"
         raise InvalidInput(f"--since: {text!r} is not a time; write it like {forms}") from None
     try:
-        past = timedelta(**{_UNITS[ago[2]]: int(ago[1])}) if ago else timedelta()
-        return date.astimezone(UTC) - past
+        if ago:
+            return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        return date.astimezone(UTC)
     except (OverflowError, ValueError):  # ValueError: a local time on the calendar's first day
         raise InvalidInput(f"--since: {text!r} is outside the range of the calendar") from None
 
