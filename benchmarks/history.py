@@ -1,14 +1,15 @@
-"""How fast history is read, an order's timeline told, and a replay consumed.
+"""Measures reading the history, building the timeline of one order, and consuming a replay.
 
-It makes 100,000 events in an empty shop, so it must never be run against one that is in use:
+It publishes 100,000 events to an empty shop; never run it against a shop that is in use:
 
     SHOP_HOME=$(mktemp -d) python -m benchmarks.history                        # embedded
     SHOP_HOME=$(mktemp -d) SHOP_BROKER_URL=amqp://… SHOP_BROKER_ADMIN_URL=http://… \
         python -m benchmarks.history
 
-The databases are SQLite files unless SHOP_DATABASE_URL says otherwise. A service's live rate is
-that at which it handles its queue, filled before it starts; beside it, in turn, that at which it
-handles the same events while `shop events replay` brings them. The median of the ratios counts.
+The databases are SQLite files unless SHOP_DATABASE_URL says otherwise. The live rate is the rate at
+which a service handles a queue that was filled before it started. The replay rate is the rate at
+which it handles the same events while `shop events replay` sends them. Both are measured in turn;
+the result is the median of their ratios.
 """
 
 import argparse
@@ -40,11 +41,12 @@ from shared.runtime.process import ServiceGroup
 from shared.runtime.service import AnyService
 from shared.runtime.settings import settings_for
 from shared.runtime.setup import set_up
+from shared.storage import table_digests
 from shop import registry
 
 
 def main() -> int:
-    """Make the events, and time what is done with them."""
+    """Publish the events, and print each measurement."""
     arguments = _arguments()
     services = registry.all_services()
     for _ in set_up(services):
@@ -56,32 +58,22 @@ def main() -> int:
         _publish(broker, arguments.events)
         _read(broker)
         for service, number in (loyalty, arguments.events // 4), (analytics, arguments.events):
-            ratios = [_compare(service, number, again=each > 0) for each in range(arguments.rounds)]
+            ratios = [_compare(service, number, is_first=not i) for i in range(arguments.rounds)]
             print(
                 f"    replayed at {median(ratios):.2f} × of the live rate "
                 f"({min(ratios):.2f} to {max(ratios):.2f})"
             )
         _timeline(services, broker, f"ORD-{arguments.events // 8}")
     processes = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
-    most = max(resource.getrusage(each).ru_maxrss for each in processes) // 1024
-    print(f"memory of the reader, the service and the replay: {most} MiB each at most")
+    peak_mib = max(resource.getrusage(each).ru_maxrss for each in processes) // 1024
+    print(f"memory of the reader, the service and the replay: {peak_mib} MiB each at most")
     return 0
-
-
-def _compare(service: AnyService, number: int, *, again: bool) -> float:
-    """The rate of a replay, by the live rate; both of so many events."""
-    if again:
-        _forget(service)
-        _replay(service)
-    live = _consume("live", service, number)
-    _forget(service)
-    return _consume("replayed", service, number, meanwhile=partial(_replay, service)) / live
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=100_000)
-    parser.add_argument("--rounds", type=int, default=3, help="of live and replayed, in turn")
+    parser.add_argument("--rounds", type=int, default=3, help="live and replay in turn")
     return parser.parse_args()
 
 
@@ -90,16 +82,16 @@ def _publish(broker: Broker, number: int) -> None:
     with _timed("published") as count:
         for start in range(0, number // 4, 500):
             orders = range(start, min(start + 500, number // 4))
-            events = [event for order in orders for event in _story(f"ORD-{order}")]
+            events = [event for order in orders for event in _events(f"ORD-{order}")]
             count(len(events))
-            if set(publisher.publish([_message(each) for each in events])) != {None}:
-                raise SystemExit("the broker refused some")
+            if set(publisher.publish([_message(event) for event in events])) != {None}:
+                raise SystemExit("the broker rejected some events")
 
 
-def _story(order: str) -> list[DomainEvent]:
+def _events(order_id: str) -> list[DomainEvent]:
     items = {"product-1": 2, "product-2": 1}
     placed = OrderPlaced(
-        order_id=order,
+        order_id=order_id,
         customer_email="customer@example.com",
         items=items,
         shipping_address="123 Main St, Springfield",
@@ -109,9 +101,11 @@ def _story(order: str) -> list[DomainEvent]:
     caused = {"correlation_id": placed.event_id, "causation_id": placed.event_id}
     return [
         placed,
-        StockReserved(order_id=order, items=items, **caused),
-        PaymentReceived(order_id=order, amount=Decimal("99.99"), payment_method="card", **caused),
-        OrderShipped(order_id=order, tracking_number="T-1", carrier="Post", **caused),
+        StockReserved(order_id=order_id, items=items, **caused),
+        PaymentReceived(
+            order_id=order_id, amount=Decimal("99.99"), payment_method="card", **caused
+        ),
+        OrderShipped(order_id=order_id, tracking_number="T-1", carrier="Post", **caused),
     ]
 
 
@@ -133,29 +127,37 @@ def _read(broker: Broker) -> None:
         count(sum(1 for _ in EventReader(history, EventFilter(), end=history.end())))
 
 
-def _timeline(services: Sequence[AnyService], broker: Broker, order: str) -> None:
+def _timeline(services: Sequence[AnyService], broker: Broker, order_id: str) -> None:
     with _timed("timeline of one order") as count:
-        teller = TimelineBuilder(
+        timeline = TimelineBuilder(
             services=services,
-            opening=database_of,
-            history=broker.history,
-            holding=lambda service: bool(broker.depth(service.name).ready),
-        )
-        told = teller.build(order)
-        count(len(told.happenings))
-    for note in told.notes:
+            open_database=database_of,
+            open_history=broker.history,
+            has_messages=lambda service: bool(broker.depth(service.name).ready),
+        ).build(order_id)
+        count(len(timeline.entries))
+    for note in timeline.notes:
         print(f"    {note}")
 
 
-def _forget(service: AnyService) -> None:
-    from shared.storage import table_digests  # noqa: PLC0415 - only to have everything handled anew
+def _compare(service: AnyService, number: int, *, is_first: bool) -> float:
+    """Return the replay rate divided by the live rate."""
+    if not is_first:
+        _clear(service)
+        _replay(service)
+    live = _consume("live", service, number)
+    _clear(service)
+    return _consume("replayed", service, number, meanwhile=partial(_replay, service)) / live
 
+
+def _clear(service: AnyService) -> None:
+    """Let a service handle every event again."""
     with database_of(service) as database, database.begin() as connection:
         table_digests.truncate(connection)
 
 
 def _replay(service: AnyService) -> None:
-    """As a person does it: in a process of its own, beside the service's."""
+    """Replay the history in a process of its own, as a person does."""
     with _timed(f"replay: copied to the queue of {service.name}") as count:
         command = [sys.executable, "-m", "shop.cli", "events", "replay", "--to", service.name]
         done = run([*command, "--json"], check=True, capture_output=True)
@@ -169,40 +171,41 @@ def _consume(
     *,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> float:
-    """Let a service handle so many events; answers how many a second."""
+    """Run a service until it has handled that many events; return events per second."""
     handled = iter(range(1, number + 1))
-    left = [number]
+    remaining = [number]
 
-    def hear(*_: object) -> None:
-        left[0] = number - next(handled, number)
+    def count(*_: object) -> None:
+        remaining[0] = number - next(handled, number)
 
-    with Path(os.devnull).open("w") as nowhere:
-        group = ServiceGroup([service], log_to(nowhere, settings_for()), listeners=[hear])
+    with Path(os.devnull).open("w") as null:
+        group = ServiceGroup([service], log_to(null, settings_for()), listeners=[count])
         began = time.monotonic()
         group.start()
         meanwhile()
-        while left[0]:
+        while remaining[0]:
             time.sleep(0.01)
-        took = time.monotonic() - began
+        seconds = time.monotonic() - began
         group.stop(20)
-    print(
-        f"{f'consumed {what} by {service.name}':<45} {number:>8,} in {took:6.2f} s"
-        f"  {number / took:>9,.0f}/s"
-    )
-    return number / took
+    _print(f"consumed {what} by {service.name}", number, seconds)
+    return number / seconds
 
 
 @contextmanager
 def _timed(what: str) -> Iterator[Callable[[int], None]]:
-    counted = [0]
+    """Print the rate of what the block counts."""
+    total = [0]
     began = time.monotonic()
 
     def count(number: int) -> None:
-        counted[0] += number
+        total[0] += number
 
     yield count
-    took = time.monotonic() - began
-    print(f"{what:<45} {counted[0]:>8,} in {took:6.2f} s  {counted[0] / took:>9,.0f}/s", flush=True)
+    _print(what, total[0], time.monotonic() - began)
+
+
+def _print(what: str, number: int, seconds: float) -> None:
+    print(f"{what:<45} {number:>8,} in {seconds:6.2f} s  {number / seconds:>9,.0f}/s", flush=True)
 
 
 if __name__ == "__main__":

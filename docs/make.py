@@ -1,4 +1,4 @@
-"""Makes the parts of docs/ that come from the program itself: `make docs`."""
+"""Generates `events.md` and `demo.svg` from the program: `make docs`."""
 
 import io
 from pathlib import Path
@@ -14,21 +14,21 @@ DOCS = Path(__file__).parent
 
 
 def events_page() -> None:
-    """Every event: who publishes it, its fields, who reacts, and how it looks on the wire."""
+    """Write the catalog of all events to `events.md`."""
     (DOCS / "events.md").write_text(page(catalog(registry.all_services())), encoding="utf-8")
 
 
 def demo_picture() -> None:
-    """The demo's real output, as Rich draws it.
+    """Run the demo, and write its output as a picture to `demo.svg`.
 
     Raises:
-        SystemExit: the demo did not end as it should.
+        SystemExit: the demo failed.
     """
     console = Console(
         record=True, width=100, file=io.StringIO(), force_terminal=True, highlight=False
     )
     if play(console):
-        raise SystemExit("the demo did not end as it should")
+        raise SystemExit("the demo failed")
     console.save_svg(str(DOCS / "demo.svg"), title="make demo")
 
 

@@ -1,1 +1,1 @@
-"""Reading the record of all events, and copying from it."""
+"""Reads the history of all events, and copies events from it to a queue."""

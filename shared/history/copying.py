@@ -1,7 +1,8 @@
-"""Old events, copied to one service's queue.
+"""Copies events of the history to the queue of one service.
 
-They go through `replays` with low priority, so that live events go first, and retry, dead letters
-and batches are the ordinary ones. What the service has handled before is a duplicate to it.
+The copies go through the exchange `replays` with a low priority, so that live events are handled
+first; retries, dead letters and batches work as for any message. An event that the service has
+handled before is a duplicate.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,45 +17,47 @@ from shared.messaging.codec import message_of
 from shared.messaging.ports.publisher import Message, Publisher
 
 WINDOW = 500
-"""Messages between two looks at whether they are safe."""
+"""Messages that are published before their confirms are awaited."""
 
 
 class CopiedWindow(NamedTuple):
-    """A window that is safe in the queue.
+    """A window of messages that the broker has confirmed.
 
     Attributes:
-        place: all below it in the history has been looked at, and what was wanted is safe.
+        size: the number of messages.
+        next_offset: every requested event below this offset is in the queue.
     """
 
-    number: int
-    place: int
+    size: int
+    next_offset: int
 
 
 def copy(
-    told: Iterable[HistoryEvent], publisher: Publisher, *, to: str, replays: int = 0
+    events: Iterable[HistoryEvent], publisher: Publisher, *, to: str, replays: int = 0
 ) -> Iterator[CopiedWindow]:
-    """Send events to one queue alone, a window at a time; the next is read meanwhile.
+    """Publish events to one queue, window by window; the next window is read during the publish.
 
     Args:
-        replays: how often a person has sent them again.
+        to: the name of the queue.
+        replays: the number of replays by a person, sent with each message.
 
     Raises:
-        OperationFailed: the broker refuses one for good.
-        BrokerUnavailable: it is away; the last window may be in the queue, or not.
+        OperationFailed: the broker rejects an event.
+        BrokerUnavailable: the broker is away; messages of the last window may be in the queue.
     """
-    left = iter(told)
-    with ThreadPoolExecutor(1, thread_name_prefix="copying") as sending:
-        window = list(islice(left, WINDOW))
+    remaining = iter(events)
+    with ThreadPoolExecutor(1, thread_name_prefix="copying") as executor:
+        window = list(islice(remaining, WINDOW))
         while window:
-            messages = [_message(each, to=to, replays=replays) for each in window]
-            answers = sending.submit(publisher.publish, messages)
-            following = list(islice(left, WINDOW))
-            for each, refusal in zip(window, answers.result(), strict=True):
+            messages = [_message(item, to=to, replays=replays) for item in window]
+            publishing = executor.submit(publisher.publish, messages)
+            next_window = list(islice(remaining, WINDOW))
+            for item, refusal in zip(window, publishing.result(), strict=True):
                 if refusal is not None:
-                    event_id = each.event.event_id
+                    event_id = item.event.event_id
                     raise OperationFailed(f"event {event_id} cannot be replayed: {refusal}")
             yield CopiedWindow(len(window), window[-1].record.offset + 1)
-            window = following
+            window = next_window
 
 
 def _message(told: HistoryEvent, *, to: str, replays: int) -> Message:

@@ -1,4 +1,4 @@
-"""How much of the history is kept, as far as the history itself tells."""
+"""Tells whether older events were dropped from the history, and since when it is kept."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,33 +12,31 @@ class TruncatedHistory:
     """A history from which older events were dropped.
 
     Attributes:
-        begins: when the oldest event that is kept occurred; None if none is kept any more.
+        begins_at: when the oldest kept event occurred; None if no event is kept.
     """
 
-    begins: datetime | None
+    begins_at: datetime | None
 
     @property
     def sentence(self) -> str:
-        """That it is so, for a person."""
-        if self.begins is None:
+        """A sentence for people: what was dropped."""
+        if self.begins_at is None:
             return "the history was dropped: no event is kept any more"
-        return (
-            f"the history begins at {self.begins:%Y-%m-%d %H:%M:%S} UTC; what was before is not "
-            "kept"
-        )
+        begins_at = f"{self.begins_at:%Y-%m-%d %H:%M:%S} UTC"
+        return f"the history begins at {begins_at}; older events were dropped"
 
     def affects(self, since: datetime | None) -> bool:
-        """Whether it lacks what somebody wants who wants all since then; None for all there was."""
-        return self.begins is None or since is None or since < self.begins
+        """Whether it lacks events since that time; None stands for the very first event."""
+        return self.begins_at is None or since is None or since < self.begins_at
 
 
 def truncated_history(history: HistoryReader) -> TruncatedHistory | None:
-    """What is left of a history from which older events were dropped; None of a whole one."""
-    end = history.end()  # before the first is looked for, which may be published meanwhile
+    """Return where a truncated history begins; None if nothing was dropped from it."""
+    end = history.end()  # before first(), so that an event published in between is not missed
     first = history.first()
     if first is None:
         return TruncatedHistory(None) if end > 0 else None
     if first.offset == 0:
         return None
-    reading = EventReader(history, EventFilter(), start=first.offset, end=end)
-    return TruncatedHistory(next((told.event.occurred_at for told in reading), None))
+    reader = EventReader(history, EventFilter(), start=first.offset, end=end)
+    return TruncatedHistory(next((item.event.occurred_at for item in reader), None))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from shared.errors import BrokerRefused, BrokerUnavailable
 from shared.history.copying import copy
-from shared.history.reading import EventFilter, EventReader, Unreadable
+from shared.history.reading import EventFilter, EventReader, UnreadableRecord
 from shared.history.retention import truncated_history
 from shared.messaging.ports.broker import Broker
 from shared.messaging.ports.history import HistoryReader
@@ -100,16 +100,16 @@ class CatchUp:
         self.log.info("catching up", place=start, until=end)
         subscribed = EventFilter(topics=self.service.topics)
         events = EventReader(
-            self._history, subscribed, start=start, end=end, tell=self._log_unreadable
+            self._history, subscribed, start=start, end=end, on_unreadable=self._log_unreadable
         )
         publisher = self.broker.publisher()
         sent = 0
         try:
             for number, window in enumerate(copy(events, publisher, to=self.service.name), 1):
-                sent += window.number
-                self._advance(window.place)
+                sent += window.size
+                self._advance(window.next_offset)
                 if number % LOG_EVERY == 0:
-                    self.log.info("catching up", place=window.place, until=end)
+                    self.log.info("catching up", place=window.next_offset, until=end)
                 if self._stopping.is_set():
                     return
         finally:
@@ -119,11 +119,9 @@ class CatchUp:
                 checkpoints.complete(connection)
             self.log.info("catch-up finished", sent=sent, unreadable=events.unreadable)
 
-    def _advance(self, place: int) -> None:
+    def _advance(self, position: int) -> None:
         with self.database.begin() as connection:
-            checkpoints.advance(connection, place)
+            checkpoints.advance(connection, position)
 
-    def _log_unreadable(self, message: Unreadable) -> None:
-        self.log.warning(
-            "unreadable message skipped", event_id=message.which, reason=message.reason
-        )
+    def _log_unreadable(self, record: UnreadableRecord) -> None:
+        self.log.warning("unreadable message skipped", event_id=record.label, reason=record.reason)

@@ -148,7 +148,7 @@ def test_a_services_container_reads_the_history_and_names_whom_it_cannot_see(
     events = json.loads(told.stdout)["events"]
     assert {"order.placed.v1", "order.shipped.v1"} <= {each["type"] for each in events}
     for name in set(SERVICES) - {"shipping"}:
-        assert f"{name} cannot be seen" in told.stderr
+        assert f"{name} cannot be read" in told.stderr
     assert "the history was read instead" in told.stderr
 
 

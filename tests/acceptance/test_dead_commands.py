@@ -18,7 +18,7 @@ from shared.runtime.settings import settings_for
 from shop import registry
 from tests.contract.brokers import receive, settle_all
 from tests.support.commanding import CommandResult, Shop
-from tests.support.histories import placed
+from tests.support.order_events import placed
 from tests.support.tape import message
 from tests.support.waiting import eventually
 

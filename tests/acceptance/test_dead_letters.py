@@ -24,7 +24,7 @@ from shared.runtime.settings import settings_for
 from shared.storage.unit_of_work import Store, UnitOfWork
 from tests.acceptance.conftest import Opening
 from tests.acceptance.shop import Shop
-from tests.support.histories import cancelled, placed
+from tests.support.order_events import cancelled, placed
 from tests.support.waiting import eventually
 
 Work = UnitOfWork[Store, Any]

@@ -1,4 +1,4 @@
-"""`shop events …` on the whole shop at work, on both brokers."""
+"""The commands `shop events …` on a running shop, on both brokers."""
 
 import json
 import signal
@@ -18,7 +18,7 @@ from tests.support.commanding import Shop as Program
 from tests.support.waiting import eventually
 
 PATIENCE = 20.0
-STORY = ["order.placed.v1", "stock.reserved.v1", "payment.received.v1", "order.shipped.v1"]
+TYPES = ["order.placed.v1", "stock.reserved.v1", "payment.received.v1", "order.shipped.v1"]
 
 
 @pytest.fixture
@@ -31,20 +31,20 @@ def program(
 
 
 def sell(shop: Shop, order: str) -> None:
-    """Place an order, pay it, and wait until everybody has heard that it was shipped."""
+    """Place an order, pay it, and wait until every service has handled its shipping."""
     shop.place(order)
     shop.pay(order, "49.99")
-    eventually(partial(_all_heard_of, shop, order))
+    eventually(partial(_is_shipped_everywhere, shop, order))
 
 
-def _all_heard_of(shop: Shop, order: str) -> bool:
-    found = shop.look("orders", partial(OrdersStore.find, order_id=order))
+def _is_shipped_everywhere(shop: Shop, order: str) -> bool:
+    row = shop.look("orders", partial(OrdersStore.find, order_id=order))
     counted = shop.handled("analytics").count("order.shipped.v1")
     mailed = shop.handled("email").count("order.shipped.v1")
-    return bool(found and found.status == "shipped" and counted == mailed > 0)
+    return bool(row and row.status == "shipped" and counted == mailed > 0)
 
 
-def test_what_has_happened_is_shown_filtered_and_whole(
+def test_the_history_is_shown_filtered_and_as_cloud_events(
     open_shop: Opening, program: Program
 ) -> None:
     with open_shop() as shop:
@@ -54,40 +54,40 @@ def test_what_has_happened_is_shown_filtered_and_whole(
 
         lines = program("events", "history", "--order", "ORD-1").out.splitlines()
         placed = program("events", "history", "--type", "order.placed", "--json").out.splitlines()
-        newest = program("events", "history", "--limit", "2").out.splitlines()
+        latest = program("events", "history", "--limit", "2").out.splitlines()
 
     assert all("ORD-1" in line for line in lines)
-    assert sorted(line.split()[2] for line in lines) == sorted(STORY)
+    assert sorted(line.split()[2] for line in lines) == sorted(TYPES)
     assert "123 Main St" not in "".join(lines)
     events = [json.loads(line) for line in placed]
     assert [each["data"]["order_id"] for each in events] == ["ORD-1", "ORD-2"]
     assert {each["specversion"] for each in events} == {"1.0"}
-    assert ["ORD-2" in line for line in newest] == [True, True]
+    assert ["ORD-2" in line for line in latest] == [True, True]
 
 
-def test_a_timeline_tells_what_each_service_did(open_shop: Opening, program: Program) -> None:
+def test_a_timeline_shows_what_each_service_did(open_shop: Opening, program: Program) -> None:
     with open_shop() as shop:
         sell(shop, "ORD-1")
 
-        told = program("events", "timeline", "ORD-1", "--json").json
-        shown = program("events", "timeline", "ORD-1").out
+        timeline = program("events", "timeline", "ORD-1", "--json").json
+        text = program("events", "timeline", "ORD-1").out
 
-    events = told["events"]
-    assert sorted(each["type"] for each in events) == sorted(STORY)
+    events = timeline["events"]
+    assert sorted(each["type"] for each in events) == sorted(TYPES)
     assert [each["occurred_at"] for each in events] == sorted(
         each["occurred_at"] for each in events
     )
-    assert told["notes"] == []
+    assert timeline["notes"] == []
     by_type = {each["type"]: each for each in events}
     assert by_type["stock.reserved.v1"]["causation_id"] == by_type["order.placed.v1"]["event_id"]
     placed = {each["service"]: each for each in by_type["order.placed.v1"]["services"]}
     assert placed.keys() == {"inventory", "email", "shipping", "analytics", "loyalty"}
     assert {each["outcome"] for each in placed.values()} == {"handled"}
-    assert all(len(line) <= 100 for line in shown.splitlines())
-    assert "✓ inventory" in shown
+    assert all(len(line) <= 100 for line in text.splitlines())
+    assert "✓ inventory" in text
 
 
-def test_a_replay_is_a_duplicate_to_who_has_handled_it(
+def test_a_replayed_event_is_a_duplicate_to_a_service_that_has_handled_it(
     open_shop: Opening, program: Program
 ) -> None:
     with open_shop() as shop:
@@ -104,12 +104,12 @@ def test_a_replay_is_a_duplicate_to_who_has_handled_it(
 
 
 @pytest.mark.parametrize("name", ["loyalty", "analytics"])
-def test_a_service_is_rebuilt_as_it_was_but_not_while_it_runs(
+def test_a_stopped_service_is_rebuilt_to_the_same_state_and_a_running_one_refused(
     open_shop: Opening, program: Program, name: str
 ) -> None:
     with open_shop() as shop:
         sell(shop, "ORD-1")
-        eventually(lambda: _depth_is_known(program, name))
+        eventually(lambda: _is_refused_as_running(program, name))
 
     rebuilt = program("events", "rebuild", name, "--yes", "--json").json
 
@@ -117,7 +117,7 @@ def test_a_service_is_rebuilt_as_it_was_but_not_while_it_runs(
     assert rebuilt["handled"] == {"loyalty": 1, "analytics": 4}[name]
 
 
-def _depth_is_known(program: Program, name: str) -> bool:
+def _is_refused_as_running(program: Program, name: str) -> bool:
     refused = program("events", "rebuild", name, "--yes")
     assert refused.code == 1, refused.out
     return f"{name} is running" in refused.err
@@ -125,7 +125,7 @@ def _depth_is_known(program: Program, name: str) -> bool:
 
 @contextmanager
 def tail(*arguments: str) -> Iterator["Popen[str]"]:
-    """`shop events tail` as a process of its own, once it listens."""
+    """Run `shop events tail` as a process; it has begun to read the history."""
     command = [sys.executable, "-m", "shop.cli", "events", "tail", *arguments]
     with Popen(command, stdout=PIPE, stderr=PIPE, text=True) as process:
         assert process.stderr is not None
@@ -136,7 +136,7 @@ def tail(*arguments: str) -> Iterator["Popen[str]"]:
             process.kill()
 
 
-def test_what_happens_is_shown_live_until_interrupted(open_shop: Opening) -> None:
+def test_new_events_are_shown_until_interrupted(open_shop: Opening) -> None:
     with open_shop() as shop:
         shop.place("ORD-1")
         eventually(lambda: shop.handled("loyalty"))

@@ -1,4 +1,4 @@
-"""Consumers that come late and end as if they had been there from the start, on both brokers."""
+"""Catch-up: a consumer that joins late ends in the same state as one from the start."""
 
 import sys
 import threading
@@ -29,7 +29,7 @@ from shared.storage.checkpoints import Checkpoint
 from shared.storage.database import Database
 from shared.storage.table_digests import TableDigest
 from shared.storage.tables import inbox
-from tests.support.histories import cancelled, placed, shipped
+from tests.support.order_events import cancelled, placed, shipped
 from tests.support.tape import message
 from tests.support.waiting import eventually
 
@@ -46,36 +46,36 @@ def points(name: str) -> AnyService:
     return service
 
 
-VETERAN, NEWCOMER = points("veteran"), points("newcomer")
+EARLY, LATE = points("early"), points("late")
 
 
-def story(number: int) -> list[DomainEvent]:
-    """So many events, of which the services here hear three in four; cancels may come first."""
+def order_events(number: int) -> list[DomainEvent]:
+    """Return that many events; the services subscribe to three in four. Some cancels come first."""
     events: list[DomainEvent] = []
-    for each in range(number // 4):
-        order = f"ORD-{each}"
-        two: list[DomainEvent] = [placed(order), cancelled(order)]
-        events += [*(two if each % 3 else reversed(two)), shipped(order), placed(f"{order}-B")]
+    for index in range(number // 4):
+        order = f"ORD-{index}"
+        pair: list[DomainEvent] = [placed(order), cancelled(order)]
+        events += [*(pair if index % 3 else reversed(pair)), shipped(order), placed(f"{order}-B")]
     return events
 
 
 @pytest.fixture(params=["embedded", pytest.param("rabbitmq", marks=pytest.mark.docker)])
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator["World"]:
+def system(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator["BrokerAndServices"]:
     broker = {}
     if request.param == "rabbitmq":
         vhost = request.getfixturevalue("rabbitmq_vhost")
         broker = {"broker_url": vhost.amqp_url, "broker_admin_url": vhost.admin_url}
     with settings_override(home=tmp_path, log_level="warning", **broker):
-        yield World(tmp_path / "log")
+        yield BrokerAndServices(tmp_path / "log")
 
 
-class World:
-    """A broker, and services that come when they are told."""
+class BrokerAndServices:
+    """A broker, and services that a test sets up, starts and stops."""
 
     def __init__(self, log: Path) -> None:
         self._log = log
 
-    def make(self, *services: AnyService) -> None:
+    def set_up(self, *services: AnyService) -> None:
         for _ in set_up(services):
             pass
 
@@ -95,16 +95,16 @@ class World:
         assert set(answers) == {None}
 
     @contextmanager
-    def at_work(
+    def running(
         self,
         service: AnyService,
         *,
         from_history: bool = False,
-        hear: Callable[[str, DeliveryResult], None] | None = None,
+        on_result: Callable[[str, DeliveryResult], None] | None = None,
     ) -> Iterator[None]:
         with self._log.open("a") as stream:
             log = log_to(stream, settings_for())
-            listeners = [hear] if hear else []
+            listeners = [on_result] if on_result else []
             group = ServiceGroup([service], log, listeners=listeners, from_history=from_history)
             group.start()
             try:
@@ -116,8 +116,8 @@ class World:
         with self.database(service) as database, database.read() as connection:
             return connection.execute(select(func.count()).select_from(inbox)).scalar_one()
 
-    def place(self, service: AnyService) -> Checkpoint:
-        """Where it is in the history; nowhere, before it has begun."""
+    def checkpoint(self, service: AnyService) -> Checkpoint:
+        """Its position in the history; 0 before a catch-up has begun."""
         with self.database(service) as database, database.read() as connection:
             return checkpoints.find(connection) or Checkpoint(0, 0, is_complete=False)
 
@@ -126,76 +126,80 @@ class World:
             return table_digests.digests(connection)
 
     def catch_up(self, service: AnyService) -> None:
-        """Bring a service its history, without letting it work."""
-        with self.broker() as broker, self.database(service) as database, self._log.open("a") as to:
+        """Copy the history to a service's queue while the service is stopped."""
+        with (
+            self.broker() as broker,
+            self.database(service) as database,
+            self._log.open("a") as stream,
+        ):
             CatchUp(
                 service,
                 queue_of(service),
                 broker=broker,
                 database=database,
-                log=log_to(to, settings_for()),
+                log=log_to(stream, settings_for()),
                 is_wanted=True,
             ).run()
 
 
-def test_who_comes_late_ends_exactly_like_who_was_there_from_the_start(world: World) -> None:
-    heard = EVENTS // 4 * 3
-    world.make(VETERAN)
-    world.publish(story(EVENTS))
-    with world.at_work(VETERAN):
-        eventually(lambda: world.handled(VETERAN) == heard, within=PATIENCE)
-    world.make(VETERAN, NEWCOMER)
-    with world.broker() as broker:
-        said_before = broker.history().end()
+def test_a_late_service_ends_in_the_same_state_as_an_early_one(system: BrokerAndServices) -> None:
+    subscribed = EVENTS // 4 * 3
+    system.set_up(EARLY)
+    system.publish(order_events(EVENTS))
+    with system.running(EARLY):
+        eventually(lambda: system.handled(EARLY) == subscribed, within=PATIENCE)
+    system.set_up(EARLY, LATE)
+    with system.broker() as broker:
+        end_before = broker.history().end()
 
-    with world.at_work(NEWCOMER, from_history=True):
-        eventually(lambda: world.handled(NEWCOMER) == heard, within=PATIENCE)
-        eventually(lambda: world.place(NEWCOMER).is_complete)
+    with system.running(LATE, from_history=True):
+        eventually(lambda: system.handled(LATE) == subscribed, within=PATIENCE)
+        eventually(lambda: system.checkpoint(LATE).is_complete)
 
-    assert world.state(NEWCOMER) == world.state(VETERAN)
-    assert world.state(NEWCOMER)["awards"].rows == EVENTS // 2
-    with world.broker() as broker:
-        assert broker.history().end() == said_before
+    assert system.state(LATE) == system.state(EARLY)
+    assert system.state(LATE)["awards"].rows == EVENTS // 2
+    with system.broker() as broker:
+        assert broker.history().end() == end_before
 
 
-def test_every_live_event_is_applied_before_the_last_old_one(world: World) -> None:
-    world.make(VETERAN)
-    world.publish(story(EVENTS))
-    world.make(VETERAN, NEWCOMER)
-    world.catch_up(NEWCOMER)
-    world.publish([placed(f"LIVE-{number}") for number in range(LIVE)])
-    order: list[bool] = []
+def test_every_live_event_is_handled_before_the_last_old_ones(system: BrokerAndServices) -> None:
+    system.set_up(EARLY)
+    system.publish(order_events(EVENTS))
+    system.set_up(EARLY, LATE)
+    system.catch_up(LATE)
+    system.publish([placed(f"LIVE-{number}") for number in range(LIVE)])
+    is_live: list[bool] = []
     done = threading.Event()
 
-    def hear(_: str, reacted: DeliveryResult) -> None:
-        order.append(reacted.event is not None and str(reacted.event.subject).startswith("LIVE"))
-        if len(order) == EVENTS // 4 * 3 + LIVE:
+    def record(_: str, result: DeliveryResult) -> None:
+        is_live.append(result.event is not None and str(result.event.subject).startswith("LIVE"))
+        if len(is_live) == EVENTS // 4 * 3 + LIVE:
             done.set()
 
-    with world.at_work(NEWCOMER, hear=hear):
+    with system.running(LATE, on_result=record):
         assert done.wait(PATIENCE)
 
-    assert order.count(True) == LIVE
-    assert not any(order[-1000:])
+    assert is_live.count(True) == LIVE
+    assert not any(is_live[-1000:])
 
 
-def test_killed_in_the_middle_it_goes_on_where_it_was(world: World) -> None:
-    heard = EVENTS // 4 * 3
-    world.make(VETERAN)
-    world.publish(story(EVENTS))
-    with world.at_work(VETERAN):
-        eventually(lambda: world.handled(VETERAN) == heard, within=PATIENCE)
-    world.make(VETERAN, loyalty)
+def test_a_killed_catch_up_continues_where_it_was(system: BrokerAndServices) -> None:
+    subscribed = EVENTS // 4 * 3
+    system.set_up(EARLY)
+    system.publish(order_events(EVENTS))
+    with system.running(EARLY):
+        eventually(lambda: system.handled(EARLY) == subscribed, within=PATIENCE)
+    system.set_up(EARLY, loyalty)
     command = [sys.executable, "-m", "shop.cli", "run", "loyalty", "--from-history"]
     with Popen(command, stdout=DEVNULL) as process:
-        eventually(lambda: world.place(loyalty).position > 0, within=PATIENCE)
+        eventually(lambda: system.checkpoint(loyalty).position > 0, within=PATIENCE)
         process.kill()
-    reached = world.place(loyalty)
+    reached = system.checkpoint(loyalty)
     assert not reached.is_complete
 
-    with world.at_work(loyalty):  # what was begun is ended, asked for or not
-        eventually(lambda: world.handled(loyalty) == heard, within=PATIENCE)
-        eventually(lambda: world.place(loyalty).is_complete)
+    with system.running(loyalty):  # a catch-up that has begun continues without the option
+        eventually(lambda: system.handled(loyalty) == subscribed, within=PATIENCE)
+        eventually(lambda: system.checkpoint(loyalty).is_complete)
 
-    assert world.place(loyalty).position >= reached.position
-    assert world.state(loyalty) == world.state(VETERAN)
+    assert system.checkpoint(loyalty).position >= reached.position
+    assert system.state(loyalty) == system.state(EARLY)

@@ -13,7 +13,7 @@ from shared.messaging.ports.consumer import Outcome
 from shared.messaging.ports.history import HistoryRecord
 from shared.messaging.ports.publisher import Message
 from tests.contract.brokers import TIMEOUT, BrokerUnderTest, order_placed, receive, send, settle_all
-from tests.support.histories import placed
+from tests.support.order_events import placed
 
 
 def bodies(recorded: Iterator[HistoryRecord]) -> list[bytes]:

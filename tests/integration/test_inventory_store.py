@@ -11,7 +11,7 @@ from shared.messaging.ports.consumer import Outcome
 from shared.storage.database import Database
 from shared.storage.migrating import migrate
 from shared.testing import recording
-from tests.support.histories import cancelled, placed
+from tests.support.order_events import cancelled, placed
 from tests.support.racing import race
 
 PRODUCTS = ("product-1", "product-2", "product-3")

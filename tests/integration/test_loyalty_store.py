@@ -4,7 +4,7 @@ from services.loyalty.service import loyalty
 from shared.messaging.ports.consumer import Outcome
 from shared.storage.database import Database
 from shared.storage.migrating import migrate
-from tests.support.histories import CUSTOMER, cancelled, placed
+from tests.support.order_events import CUSTOMER, cancelled, placed
 from tests.support.racing import race
 
 

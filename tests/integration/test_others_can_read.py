@@ -1,4 +1,4 @@
-"""Others read what we say, and we read what they say, with nothing of ours on their side."""
+"""Other programs read our events, and we read theirs, with no code of ours on their side."""
 
 import json
 from collections.abc import Iterator
@@ -41,24 +41,26 @@ def broker(rabbitmq_vhost: Vhost) -> Iterator[RabbitBroker]:
 
 
 @pytest.fixture
-def stranger(broker: RabbitBroker, rabbitmq_vhost: Vhost) -> Iterator[BlockingChannel]:
+def channel(broker: RabbitBroker, rabbitmq_vhost: Vhost) -> Iterator[BlockingChannel]:
     """A plain AMQP client."""
-    del broker  # it made the exchange
-    with closing(pika.BlockingConnection(pika.URLParameters(rabbitmq_vhost.amqp_url))) as wire:
-        yield wire.channel()
+    del broker  # it declared the exchange
+    with closing(
+        pika.BlockingConnection(pika.URLParameters(rabbitmq_vhost.amqp_url))
+    ) as connection:
+        yield connection.channel()
 
 
 @pytest.fixture
-def queue(stranger: BlockingChannel) -> str:
-    """The stranger's own queue, bound to all that happens to orders."""
-    name = str(stranger.queue_declare("", exclusive=True).method.queue)
-    stranger.queue_bind(name, "events", "order.*")
+def queue(channel: BlockingChannel) -> str:
+    """A queue of the client's own, bound to all events of orders."""
+    name = str(channel.queue_declare("", exclusive=True).method.queue)
+    channel.queue_bind(name, "events", "order.*")
     return name
 
 
 def place(folder: Path, broker: RabbitBroker) -> Order:
-    """Place an order, and let the relay send what it says."""
-    new = NewOrder(
+    """Place an order, and let the relay send its event."""
+    new_order = NewOrder(
         order_id="ORD-123",
         customer_email=CUSTOMER,
         shipping_address="123 Main St, Springfield",
@@ -70,31 +72,31 @@ def place(folder: Path, broker: RabbitBroker) -> Order:
     ):
         migrate(database, orders.migrations)
         with orders.unit_of_work(database) as work:
-            order = place_order(new, work)
+            order = place_order(new_order, work)
         assert len(send_some(database, publisher, source="orders").sent) == 1
     return order
 
 
-def got(channel: BlockingChannel, queue: str) -> tuple[pika.BasicProperties, bytes]:
-    """The message that waits in a queue."""
-    found: list[tuple[pika.BasicProperties, bytes]] = []
+def receive(channel: BlockingChannel, queue: str) -> tuple[pika.BasicProperties, bytes]:
+    """Wait for a message in a queue, and take it."""
+    received: list[tuple[pika.BasicProperties, bytes]] = []
 
-    def has_come() -> bool:
+    def has_arrived() -> bool:
         method, properties, body = channel.basic_get(queue, auto_ack=True)
         if method is not None and properties is not None and body is not None:
-            found.append((properties, body))
-        return bool(found)
+            received.append((properties, body))
+        return bool(received)
 
-    eventually(has_come)
-    return found[0]
+    eventually(has_arrived)
+    return received[0]
 
 
-def test_a_plain_client_reads_it_with_a_json_parser_alone(
-    tmp_path: Path, broker: RabbitBroker, stranger: BlockingChannel, queue: str
+def test_a_plain_client_reads_an_event_with_a_json_parser_alone(
+    tmp_path: Path, broker: RabbitBroker, channel: BlockingChannel, queue: str
 ) -> None:
     order = place(tmp_path, broker)
 
-    properties, body = got(stranger, queue)
+    properties, body = receive(channel, queue)
 
     event = json.loads(body)
     assert event["specversion"] == "1.0"
@@ -120,11 +122,11 @@ def test_a_plain_client_reads_it_with_a_json_parser_alone(
 
 
 def test_the_cloudevents_sdk_reads_what_we_publish(
-    tmp_path: Path, broker: RabbitBroker, stranger: BlockingChannel, queue: str
+    tmp_path: Path, broker: RabbitBroker, channel: BlockingChannel, queue: str
 ) -> None:
     order = place(tmp_path, broker)
 
-    properties, body = got(stranger, queue)
+    properties, body = receive(channel, queue)
     message = binding.RabbitMQMessage({}, properties.content_type, body)
     event = binding.from_rabbitmq_event(message)
 
@@ -139,7 +141,7 @@ def test_the_cloudevents_sdk_reads_what_we_publish(
 
 
 def test_we_read_what_the_cloudevents_sdk_publishes(
-    tmp_path: Path, broker: RabbitBroker, stranger: BlockingChannel
+    tmp_path: Path, broker: RabbitBroker, channel: BlockingChannel
 ) -> None:
     event = CloudEvent(
         {
@@ -150,7 +152,7 @@ def test_we_read_what_the_cloudevents_sdk_publishes(
             "specversion": "1.0",
             "time": datetime.now(UTC),
             "datacontenttype": "application/json",
-            "colour": "an extension that nobody here knows",
+            "colour": "an unknown extension",
         },
         {
             "order_id": "ORD-9",
@@ -166,7 +168,7 @@ def test_we_read_what_the_cloudevents_sdk_publishes(
     properties = pika.BasicProperties(  # type: ignore[no-untyped-call]
         content_type=message.content_type
     )
-    stranger.basic_publish("events", "order.placed", message.body, properties)
+    channel.basic_publish("events", "order.placed", message.body, properties)
 
     with (
         closing(Database(f"sqlite:///{tmp_path / 'loyalty.db'}")) as database,

@@ -21,7 +21,7 @@ from shared.messaging.topology import EVENTS, HISTORY, History, Queue, Topology
 from tests.containers import Vhost
 from tests.contract.brokers import order_placed
 from tests.integration.test_rabbitmq_connections import close_connections, until
-from tests.support.histories import placed
+from tests.support.order_events import placed
 from tests.support.tape import message
 
 SMALL = History(days=30, max_bytes=300_000, segment_bytes=100_000)

@@ -1,4 +1,4 @@
-"""Rebuilding a service on PostgreSQL."""
+"""Rebuilds of services whose database is PostgreSQL."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -16,7 +16,7 @@ from shared.runtime.service import AnyService
 from shared.runtime.service_settings import queue_of
 from shared.storage.database import Database
 from shared.storage.migrating import migrate
-from tests.support.histories import cancelled, paid, placed, shipped
+from tests.support.order_events import cancelled, paid, placed, shipped
 from tests.support.tape import message
 
 SLOW_DELETE = """
@@ -30,11 +30,12 @@ SLOW_DELETE = """
 def broker(tmp_path: Path) -> Iterator[EmbeddedBroker]:
     with closing(EmbeddedBroker(tmp_path / "broker.db")) as broker:
         broker.set_up(Topology(queues=tuple(queue_of(each) for each in (analytics, loyalty))))
-        stories = [
-            (placed(order), paid(order), shipped(order), cancelled(order))
-            for order in (f"ORD-{number}" for number in range(300))
+        events = [
+            make_event(f"ORD-{number}")
+            for number in range(300)
+            for make_event in (placed, paid, shipped, cancelled)
         ]
-        broker.publisher().publish([message(each) for story in stories for each in story])
+        broker.publisher().publish([message(event) for event in events])
         yield broker
 
 
@@ -46,26 +47,26 @@ def rebuild(service: AnyService, url: str, broker: EmbeddedBroker) -> RebuildRes
             database=database,
             broker=broker,
             batch_size=100,
-            watch=lambda _place, _end: None,
-            tell=lambda _: None,
+            on_progress=lambda _next_offset, _end: None,
+            on_unreadable=lambda _: None,
         ).run()
 
 
 @pytest.mark.parametrize(
     ("service", "events"), [(analytics, 1200), (loyalty, 600)], ids=["analytics", "loyalty"]
 )
-def test_a_rebuilt_service_has_the_same_contents(
+def test_a_rebuilt_service_has_the_same_state_as_before(
     service: AnyService, events: int, postgres_url: str, broker: EmbeddedBroker
 ) -> None:
     first = rebuild(service, postgres_url, broker)
     second = rebuild(service, postgres_url, broker)
 
     assert (first.handled, second.handled) == (events, events)
-    assert not first.is_as_it_was
-    assert second.is_as_it_was
+    assert not first.is_identical
+    assert second.is_identical
 
 
-def test_emptying_tables_is_not_subject_to_the_statement_timeout(
+def test_emptying_a_large_table_is_exempt_from_the_statement_timeout(
     postgres_url: str, broker: EmbeddedBroker
 ) -> None:
     rebuild(loyalty, postgres_url, broker)
@@ -74,4 +75,4 @@ def test_emptying_tables_is_not_subject_to_the_statement_timeout(
         name = connection.engine.url.database
         connection.execute(text(f'ALTER DATABASE "{name}" SET statement_timeout = 400'))
 
-    assert rebuild(loyalty, postgres_url, broker).is_as_it_was
+    assert rebuild(loyalty, postgres_url, broker).is_identical

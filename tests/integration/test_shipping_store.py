@@ -8,7 +8,7 @@ from shared.messaging.ports.consumer import Outcome
 from shared.storage.database import Database
 from shared.storage.migrating import migrate
 from shared.testing import recording
-from tests.support.histories import paid, placed, reserved
+from tests.support.order_events import paid, placed, reserved
 from tests.support.racing import race
 
 

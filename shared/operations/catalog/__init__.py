@@ -1,1 +1,1 @@
-"""The contracts of all events, as tables and documents, and their compatibility check."""
+"""The catalog of all events as tables and documents, and the check of their contracts."""

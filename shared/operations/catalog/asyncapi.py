@@ -1,7 +1,8 @@
-"""The catalog as an AsyncAPI 3.0 document: the same facts, for tools that know that format.
+"""The catalog as an AsyncAPI 3.0 document, for tools that read that format.
 
-A channel for each topic of the exchange `events`, and one for each service's queue; an operation
-for each thing that a service sends or receives. It holds addresses of nobody and no credentials.
+It has a channel for each topic of the exchange `events` and for each service's queue, and an
+operation for each event that a service publishes and for each queue that a service consumes. It
+contains no credentials, and no address but the name of the broker in docker-compose.yml.
 
 Source: https://www.asyncapi.com/docs/reference/specification/v3.0.0
 """
@@ -9,38 +10,36 @@ Source: https://www.asyncapi.com/docs/reference/specification/v3.0.0
 from collections.abc import Sequence
 from typing import Any
 
+from shared import __version__
 from shared.events.schemas import Schema
 from shared.messaging.codec import CONTENT_TYPE
 from shared.messaging.topology import EVENTS
-from shared.operations.catalog.catalog import Entry, catalog
+from shared.operations.catalog.catalog import CatalogEntry, catalog
 from shared.runtime.service import AnyService
-
-VERSION = "1.0.0"
-"""Of this program."""
 
 _BINDING = {"bindingVersion": "0.3.0"}
 
 _PROPERTIES = {
     "message_id": "the event's id",
     "type": "the event's type",
-    "correlation_id": "the conversation",
-    "timestamp": "when it happened, in seconds",
-    "app_id": "the service that says so",
-    "delivery_mode": "2: kept on disk",
+    "correlation_id": "the id that all events of one order share",
+    "timestamp": "when it occurred, in seconds since 1970",
+    "app_id": "the service that published it",
+    "delivery_mode": "2: persistent",
 }
 
 Part = dict[str, Any]
 
 
 def asyncapi(services: Sequence[AnyService]) -> Part:
-    """The document, ready for JSON."""
+    """Return the document as a value that JSON can represent."""
     entries = catalog(services)
     return {
         "asyncapi": "3.0.0",
         "info": {
             "title": "Past Tense",
-            "version": VERSION,
-            "description": "What happens in the shop: every event, who says so and who reacts.",
+            "version": __version__,
+            "description": "The events of the shop, with their publishers and subscribers.",
         },
         "defaultContentType": CONTENT_TYPE,
         "servers": {
@@ -55,38 +54,38 @@ def asyncapi(services: Sequence[AnyService]) -> Part:
         "channels": _topics(entries) | _queues(services, entries),
         "operations": _sends(entries) | _receives(services, entries),
         "components": {
-            "messages": {each.type: _message(each) for each in entries},
+            "messages": {entry.type: _message(entry) for entry in entries},
             "securitySchemes": {
                 "password": {
                     "type": "userPassword",
-                    "description": "A user for each service, who may do what it declares.",
+                    "description": "One user for each service, with the permissions that it needs.",
                 }
             },
         },
     }
 
 
-def _topics(entries: Sequence[Entry]) -> Part:
+def _topics(entries: Sequence[CatalogEntry]) -> Part:
     exchange = {"name": EVENTS, "type": "topic", "durable": True, "autoDelete": False}
     return {
         topic: {
             "address": topic,
-            "messages": _messages([each for each in entries if each.topic == topic]),
+            "messages": _messages([entry for entry in entries if entry.topic == topic]),
             "bindings": {"amqp": {"is": "routingKey", "exchange": exchange} | _BINDING},
         }
-        for topic in sorted({each.topic for each in entries})
+        for topic in sorted({entry.topic for entry in entries})
     }
 
 
-def _queues(services: Sequence[AnyService], entries: Sequence[Entry]) -> Part:
-    kind = {"durable": True, "exclusive": False, "autoDelete": False}
+def _queues(services: Sequence[AnyService], entries: Sequence[CatalogEntry]) -> Part:
+    arguments = {"durable": True, "exclusive": False, "autoDelete": False}
     return {
         f"queue.{service.name}": {
             "address": service.name,
             "description": f"Bound to {EVENTS} by {', '.join(sorted(service.topics))}.",
-            "messages": _messages(_read_by(service, entries)),
+            "messages": _messages(_received(service, entries)),
             "bindings": {
-                "amqp": {"is": "queue", "queue": {"name": service.name} | kind} | _BINDING
+                "amqp": {"is": "queue", "queue": {"name": service.name} | arguments} | _BINDING
             },
         }
         for service in services
@@ -94,34 +93,34 @@ def _queues(services: Sequence[AnyService], entries: Sequence[Entry]) -> Part:
     }
 
 
-def _sends(entries: Sequence[Entry]) -> Part:
+def _sends(entries: Sequence[CatalogEntry]) -> Part:
     return {
-        f"{name}.sends.{each.type}": {
+        f"{name}.sends.{entry.type}": {
             "action": "send",
-            "channel": _ref("channels", each.topic),
-            "messages": [_ref("channels", each.topic, "messages", each.type)],
-            "summary": each.says,
+            "channel": _ref("channels", entry.topic),
+            "messages": [_ref("channels", entry.topic, "messages", entry.type)],
+            "summary": entry.says,
             "bindings": {
                 "amqp": {"deliveryMode": 2, "mandatory": True, "timestamp": True} | _BINDING
             },
         }
-        for each in entries
-        for name in each.publishers
+        for entry in entries
+        for name in entry.publishers
     }
 
 
-def _receives(services: Sequence[AnyService], entries: Sequence[Entry]) -> Part:
+def _receives(services: Sequence[AnyService], entries: Sequence[CatalogEntry]) -> Part:
     return {
         f"{service.name}.receives": {
             "action": "receive",
             "channel": _ref("channels", f"queue.{service.name}"),
             "messages": [
-                _ref("channels", f"queue.{service.name}", "messages", each.type)
-                for each in _read_by(service, entries)
+                _ref("channels", f"queue.{service.name}", "messages", entry.type)
+                for entry in _received(service, entries)
             ],
             "description": "\n".join(
-                f"- `{each.type}`: {' '.join(each.reactions[service.name])}"
-                for each in _read_by(service, entries)
+                f"- `{entry.type}`: {' '.join(entry.reactions[service.name])}"
+                for entry in _received(service, entries)
             ),
             "bindings": {"amqp": {"ack": True} | _BINDING},
         }
@@ -130,7 +129,7 @@ def _receives(services: Sequence[AnyService], entries: Sequence[Entry]) -> Part:
     }
 
 
-def _message(entry: Entry) -> Part:
+def _message(entry: CatalogEntry) -> Part:
     return {
         "name": entry.type,
         "title": entry.type,
@@ -142,7 +141,7 @@ def _message(entry: Entry) -> Part:
                 "shop-replays": {
                     "type": "integer",
                     "minimum": 1,
-                    "description": "how often a person has sent it again",
+                    "description": "how often a person has sent this message again",
                 }
             },
         },
@@ -157,16 +156,16 @@ def _message(entry: Entry) -> Part:
 
 
 def _payload(schema: Schema) -> Schema:
-    # AsyncAPI's own schemas are those of draft 7, and ours hold nothing that came later.
+    # AsyncAPI expects draft 7; the contracts use no keyword of a later draft.
     return {key: value for key, value in schema.items() if key != "$schema"}
 
 
-def _read_by(service: AnyService, entries: Sequence[Entry]) -> list[Entry]:
-    return [each for each in entries if service.name in each.reactions]
+def _received(service: AnyService, entries: Sequence[CatalogEntry]) -> list[CatalogEntry]:
+    return [entry for entry in entries if service.name in entry.reactions]
 
 
-def _messages(entries: Sequence[Entry]) -> Part:
-    return {each.type: _ref("components", "messages", each.type) for each in entries}
+def _messages(entries: Sequence[CatalogEntry]) -> Part:
+    return {entry.type: _ref("components", "messages", entry.type) for entry in entries}
 
 
 def _ref(*path: str) -> dict[str, str]:

@@ -1,4 +1,7 @@
-"""The catalog: what may happen, who says so, who reacts; from contracts and declarations alone."""
+"""The catalog: every event with its fields, publishers and subscribers.
+
+It is made from the contracts and the services' declarations alone.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,15 +15,15 @@ from shared.runtime.service import AnyService
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
-    """One of an event's own fields.
+class CatalogField:
+    """One field of an event's data.
 
     Attributes:
-        name: with `.*` for what a list or a mapping holds.
-        kind: a type of JSON.
-        limits: in words; empty where there are none but those that `says` tells.
-        unit: of a number or an amount.
-        says: what it holds.
+        name: a path such as `items.*`, where `*` stands for each element of a list or a mapping.
+        kind: the JSON type.
+        limits: in words; empty if the schema has none.
+        unit: of a number or an amount; empty if it has none.
+        says: the description.
     """
 
     name: str
@@ -32,55 +35,57 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """A version of an event.
+class CatalogEntry:
+    """One version of an event.
 
     Attributes:
+        type: the type on the wire.
         topic: the routing key.
-        says: what happened.
+        says: the description.
         publishers: names of services.
-        reactions: what each subscriber does, in sentences, by the service's name.
-        schema: of the whole CloudEvent.
-        examples: CloudEvents, by what is special about each.
+        reactions: by the name of each subscriber, a sentence for each of its handlers.
+        schema: the JSON Schema of the whole CloudEvent.
+        examples: CloudEvents by the name of the example.
     """
 
     type: str
     topic: str
     version: int
     says: str
-    fields: tuple[Field, ...]
+    fields: tuple[CatalogField, ...]
     publishers: tuple[str, ...]
     reactions: dict[str, tuple[str, ...]]
     schema: Schema
     examples: dict[str, dict[str, Any]]
 
 
-def catalog(services: Sequence[AnyService]) -> list[Entry]:
-    """Every version of every event: the published contracts, and what these services add."""
-    declared = {each for service in services for each in service.publishes if each.topic}
+def catalog(services: Sequence[AnyService]) -> list[CatalogEntry]:
+    """Return every version of every published event, and of those that only services declare."""
+    declared = {kind for service in services for kind in service.publishes if kind.topic}
     contracts = declared.union(published_contracts())
-    return [_entry(each, services) for each in sorted(contracts, key=wire_type)]
+    return [_entry(contract, services) for contract in sorted(contracts, key=wire_type)]
 
 
-def _entry(contract: Kind, services: Sequence[AnyService]) -> Entry:
+def _entry(contract: Kind, services: Sequence[AnyService]) -> CatalogEntry:
     type_, schema = wire_type(contract), event_schema(contract)
-    return Entry(
+    reactions = {service.name: tuple(_reactions(service, contract)) for service in services}
+    return CatalogEntry(
         type=type_,
         topic=contract.topic,
         version=contract.version,
         says=summary(contract),
         fields=tuple(_fields(schema["properties"]["data"])),
-        publishers=tuple(each.name for each in services if issubclass(contract, each.publishes)),
-        reactions={
-            each.name: notes for each in services if (notes := tuple(_deeds(each, contract)))
-        },
+        publishers=tuple(
+            service.name for service in services if issubclass(contract, service.publishes)
+        ),
+        reactions={name: sentences for name, sentences in reactions.items() if sentences},
         schema=schema,
         examples=published.examples(type_),
     )
 
 
-def _deeds(service: AnyService, contract: Kind) -> Iterator[str]:
-    """What a service does with an event, in its handlers' own words."""
+def _reactions(service: AnyService, contract: Kind) -> Iterator[str]:
+    """The first line of the docstring of each handler that an event goes to."""
     read_as = service.contracts.get(wire_type(contract))
     for kind, handler in service.subscriptions:
         if read_as is not None and issubclass(read_as, kind):
@@ -88,46 +93,47 @@ def _deeds(service: AnyService, contract: Kind) -> Iterator[str]:
             yield (handler.__doc__ or f"{name.capitalize()}.").strip().partition("\n")[0]
 
 
-def _fields(schema: Schema, above: str = "") -> Iterator[Field]:
+def _fields(schema: Schema, prefix: str = "") -> Iterator[CatalogField]:
     required = schema.get("required", ())
-    for name, each in schema.get("properties", {}).items():
-        yield _field(f"{above}{name}", each, is_required=name in required)
-        yield from _fields(_contents(each), f"{above}{name}.*.")
+    for name, field in schema.get("properties", {}).items():
+        yield _field(f"{prefix}{name}", field, is_required=name in required)
+        yield from _fields(_elements(field), f"{prefix}{name}.*.")
 
 
-def _field(name: str, schema: Schema, *, is_required: bool) -> Field:
+def _field(name: str, schema: Schema, *, is_required: bool) -> CatalogField:
     options = [each for each in schema.get("anyOf", [schema]) if each.get("type") != "null"]
-    known = schema | options[0]
-    inner = _contents(known)
-    kind = str(known.get("type", "any"))
-    if inner:
-        kind += f" of {inner.get('type', 'any')}"
-    limits = "; ".join(filter(None, (_limits(known), _limits(inner) and f"each {_limits(inner)}")))
-    unit = known.get(UNIT) or inner.get(UNIT, "")
-    return Field(name, kind, limits, unit, is_required, str(known.get("description", "")))
+    schema = schema | options[0]
+    elements = _elements(schema)
+    kind = str(schema.get("type", "any"))
+    if elements:
+        kind += f" of {elements.get('type', 'any')}"
+    limits = [_limits(schema), _limits(elements) and f"each {_limits(elements)}"]
+    unit = schema.get(UNIT) or elements.get(UNIT, "")
+    description = str(schema.get("description", ""))
+    return CatalogField(name, kind, "; ".join(filter(None, limits)), unit, is_required, description)
 
 
-def _contents(schema: Schema) -> Schema:
-    """What a list or a mapping holds."""
-    within = [schema.get("items"), *schema.get("patternProperties", {}).values()]
-    within.append(schema.get("additionalProperties"))
-    return next((each for each in within if isinstance(each, dict)), {})
+def _elements(schema: Schema) -> Schema:
+    """The schema of the elements of a list or a mapping; empty for other types."""
+    schemas = [schema.get("items"), *schema.get("patternProperties", {}).values()]
+    schemas.append(schema.get("additionalProperties"))
+    return next((each for each in schemas if isinstance(each, dict)), {})
 
 
 def _limits(schema: Schema) -> str:
-    said = [
+    limits = [
         _range(schema.get("minimum"), schema.get("maximum"), ""),
         _range(schema.get("minLength"), schema.get("maxLength"), " characters"),
         _range(schema.get("minItems"), schema.get("maxItems"), " entries"),
         _range(schema.get("minProperties"), schema.get("maxProperties"), " entries"),
-        ", ".join(str(each) for each in schema.get("enum", ())),
+        ", ".join(str(value) for value in schema.get("enum", ())),
     ]
-    return "; ".join(filter(None, said))
+    return "; ".join(filter(None, limits))
 
 
-def _range(least: float | None, most: float | None, unit: str) -> str:
-    if least is None and most is None:
-        return ""
-    if least is None:
-        return f"at most {most:,}{unit}"
-    return f"at least {least:,}{unit}" if most is None else f"{least:,} to {most:,}{unit}"
+def _range(minimum: float | None, maximum: float | None, unit: str) -> str:
+    if minimum is not None and maximum is not None:
+        return f"{minimum:,} to {maximum:,}{unit}"
+    if minimum is not None:
+        return f"at least {minimum:,}{unit}"
+    return "" if maximum is None else f"at most {maximum:,}{unit}"

@@ -10,11 +10,11 @@ from shared.operations.console import AsJson, print_json, services_of, show
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shared.operations.catalog.catalog import Entry
+    from shared.operations.catalog.catalog import CatalogEntry
 
 
 class Format(StrEnum):
-    """How the catalog is printed."""
+    """The output formats of the catalog."""
 
     TABLE = "table"
     JSON_SCHEMA = "json-schema"
@@ -39,55 +39,42 @@ def show_catalog(
         return
     entries = catalog(services)
     if form is Format.JSON_SCHEMA:
-        print_json({each.type: each.schema for each in entries})
+        print_json({entry.type: entry.schema for entry in entries})
     elif as_json:
-        print_json([_record(each) for each in entries])
+        print_json([_record(entry) for entry in entries])
     else:
         _print_tables(entries)
 
 
-def _record(entry: "Entry") -> dict[str, object]:
+def _record(entry: "CatalogEntry") -> dict[str, object]:
     from dataclasses import asdict
 
-    left_out = {"schema", "examples"}
-    return {name: each for name, each in asdict(entry).items() if name not in left_out}
+    record = asdict(entry)
+    del record["schema"], record["examples"]
+    return record
 
 
-def _print_tables(entries: "Sequence[Entry]") -> None:
-    said = [
+def _print_tables(entries: "Sequence[CatalogEntry]") -> None:
+    events = [
         {
-            "type": each.type,
-            "publishers": ", ".join(each.publishers),
-            "subscribers": ", ".join(each.reactions),
-            "says": each.says,
+            "Event": entry.type,
+            "Published by": ", ".join(entry.publishers),
+            "Subscribers": ", ".join(entry.reactions),
+            "Description": entry.says,
         }
-        for each in entries
+        for entry in entries
     ]
-    headings = {
-        "type": "Event",
-        "publishers": "Published by",
-        "subscribers": "Who subscribes",
-        "says": "What happened",
-    }
-    show(said, as_json=False, columns=headings)
     fields = [
         {
-            "type": entry.type if number == 0 else "",
-            "name": field.name + ("" if field.is_required else " (optional)"),
-            "kind": field.kind,
-            "limits": field.limits,
-            "unit": field.unit,
-            "says": field.says,
+            "Event": entry.type if number == 0 else "",
+            "Field": field.name + ("" if field.is_required else " (optional)"),
+            "Kind": field.kind,
+            "Limits": field.limits,
+            "Unit": field.unit,
+            "Description": field.says,
         }
         for entry in entries
         for number, field in enumerate(entry.fields)
     ]
-    headings = {
-        "type": "Event",
-        "name": "Field",
-        "kind": "Kind",
-        "limits": "Limits",
-        "unit": "Unit",
-        "says": "What it is",
-    }
-    show(fields, as_json=False, columns=headings)
+    show(events, as_json=False)
+    show(fields, as_json=False)

@@ -1,63 +1,64 @@
-"""The catalog as a page for people: `docs/events.md`, made by `make docs`."""
+"""The catalog as a Markdown page: `docs/events.md`, written by `make docs`."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
 
-from shared.operations.catalog.catalog import Entry, Field
+from shared.operations.catalog.catalog import CatalogEntry, CatalogField
 
 _HEAD = """\
 # Events
 
-What may happen in the shop, who says so, and who reacts. Made by `make docs` from the contracts and
-the services' declarations; `shop events catalog` says the same, also as JSON Schema and AsyncAPI.
-How a contract is changed: [contracts.md](contracts.md)."""
+Every event of the shop, with its publishers and subscribers. `make docs` generates this page from
+the contracts and the services' declarations; `shop events catalog` prints the same, also as JSON
+Schema and AsyncAPI. How to change a contract: [contracts.md](contracts.md)."""
 
 
-def page(entries: Sequence[Entry]) -> str:
-    """The page, in Markdown."""
+def page(entries: Sequence[CatalogEntry]) -> str:
+    """Return the page."""
     overview = _table(
-        ("event", "published by", "who subscribes"),
+        ("event", "published by", "subscribers"),
         (
-            (f"[`{each.type}`](#{_anchor(each)})", *map(_list, (each.publishers, each.reactions)))
-            for each in entries
+            (
+                f"[`{entry.type}`](#{_anchor(entry)})",
+                _list(entry.publishers),
+                _list(entry.reactions),
+            )
+            for entry in entries
         ),
     )
-    return "\n\n".join([_HEAD, overview, *(_section(each) for each in entries)]) + "\n"
+    sections = ("\n\n".join(_section(entry)) for entry in entries)
+    return "\n\n".join([_HEAD, overview, *sections]) + "\n"
 
 
-def _section(entry: Entry) -> str:
-    return "\n\n".join(_parts(entry))
-
-
-def _parts(entry: Entry) -> Iterator[str]:
+def _section(entry: CatalogEntry) -> Iterator[str]:
     yield f"## {entry.type}"
     yield f"{entry.says} Routing key `{entry.topic}`; published by {_list(entry.publishers)}."
-    yield _table(("field", "kind", "limits", "what it is"), map(_row, entry.fields))
+    yield _table(("field", "kind", "limits", "description"), map(_row, entry.fields))
     if entry.reactions:
         yield "\n".join(
-            f"- **{service}**: {' '.join(notes)}" for service, notes in entry.reactions.items()
+            f"- **{service}**: {' '.join(sentences)}"
+            for service, sentences in entry.reactions.items()
         )
     for name, example in entry.examples.items():
         yield f"On the wire, {name.replace('-', ' ')}:"
         yield f"```json\n{json.dumps(example, indent=2, ensure_ascii=False)}\n```"
 
 
-def _row(field: Field) -> tuple[str, ...]:
+def _row(field: CatalogField) -> tuple[str, ...]:
     name = f"`{field.name}`" if field.is_required else f"`{field.name}` (optional)"
     limits = " ".join(filter(None, (field.limits, field.unit)))
     return name, field.kind, limits, field.says
 
 
-def _table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    headings = tuple(headings)
+def _table(headings: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
     lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join(f"| {' | '.join(each)} |" for each in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _anchor(entry: Entry) -> str:
-    """As forges make it of a heading: letters, digits, hyphens and underscores stay."""
+def _anchor(entry: CatalogEntry) -> str:
+    """The anchor that GitHub gives the heading: letters, digits, hyphens and underscores stay."""
     return entry.type.replace(".", "")
 
 
 def _list(names: Iterable[str]) -> str:
-    return ", ".join(names) or "nobody here"
+    return ", ".join(names) or "no service here"

@@ -1,1 +1,1 @@
-"""What has happened: shown, replayed and rebuilt from."""
+"""Shows, replays and rebuilds from the history of all events."""

@@ -1,24 +1,20 @@
-"""What the commands `shop events …` ask of a history, and say of it.
+"""Parses options and opens the broker and the history for the commands `shop events …`.
 
-Not imported before a command runs: `shop --help` needs none of it.
+Import this module when a command runs: `shop --help` must not load the libraries of the broker.
 """
 
+import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 
 import typer
 from pydantic import TypeAdapter, ValidationError
 
 from shared.errors import BrokerUnavailable, InvalidInput, OperationFailed
+from shared.events import concrete_types, wire_type
 from shared.events.fields import OrderId
-from shared.history.reading import (
-    EventFilter,
-    EventReader,
-    LatestEvents,
-    Unreadable,
-    moment,
-    types_named,
-)
+from shared.history.reading import EventFilter, EventReader, LatestEvents, UnreadableRecord
 from shared.history.retention import truncated_history
 from shared.messaging.connect import broker_at
 from shared.messaging.ports.broker import Broker
@@ -27,45 +23,88 @@ from shared.messaging.topology import dead_queue
 from shared.runtime.service import AnyService
 from shared.runtime.settings import OPERATOR, settings_for
 
+_UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
-def wanted(
+
+def parse_filter(
     *, since: str | None = None, of_type: str | None = None, order: str | None = None
 ) -> EventFilter:
-    """What a person wants, in the words of the options.
+    """Parse the options `--since`, `--type` and `--order`.
 
     Raises:
-        InvalidInput: one of them cannot be meant.
+        InvalidInput: one of them is not valid.
     """
     if order is not None:
         require_order_id(order)
     return EventFilter(
-        types=types_named(of_type) if of_type is not None else frozenset(),
-        order=order,
-        since=moment(since) if since is not None else None,
+        types=parse_type(of_type) if of_type is not None else frozenset(),
+        order_id=order,
+        since=parse_since(since) if since is not None else None,
     )
 
 
 def require_order_id(text: str) -> None:
-    """Refuse what is no order's id."""
+    """Check an order id.
+
+    Raises:
+        InvalidInput: the text cannot be an order id.
+    """
     try:
         TypeAdapter(OrderId).validate_python(text)
     except ValidationError:
         raise InvalidInput("an order's id should be 1 to 64 letters, digits or dashes") from None
 
 
-@contextmanager
-def broker_of(owner: str, *, make: bool = True) -> Iterator[Broker]:
-    """The broker, as a service or the operator.
-
-    Args:
-        make: false for who only looks, and where no embedded one is would see an empty one.
+def parse_type(text: str) -> frozenset[str]:
+    """Return the types on the wire: every version of `order.placed`, or `order.placed.v1` alone.
 
     Raises:
-        BrokerUnavailable: there is no embedded one, and it is not to be made.
+        InvalidInput: there is no such type.
+    """
+    topics = {wire_type(contract): contract.topic for contract in concrete_types()}
+    types = frozenset(type_ for type_, topic in topics.items() if text in (type_, topic))
+    if not types:
+        known = ", ".join(sorted(set(topics.values())))
+        raise InvalidInput(f"there is no type of event {text!r}; there are {known}")
+    return types
+
+
+def parse_since(text: str, *, now: datetime | None = None) -> datetime:
+    """Parse `2d`, `3h`, `30m`, `45s` (before now), `2026-11-20` or `2026-11-20T14:30`.
+
+    A time without an offset is in the time zone of this machine.
+
+    Raises:
+        InvalidInput: the text is not in one of these forms, or the calendar has no such time.
+    """
+    now = now or datetime.now(UTC)
+    ago = re.fullmatch(r"([0-9]{1,6})([dhms])", text)
+    try:
+        date = now if ago else datetime.fromisoformat(text)
+    except ValueError:
+        forms = "2d, 3h, 30m, 2026-11-20 or 2026-11-20T14:30"
+        raise InvalidInput(f"--since: {text!r} is not a time; write it like {forms}") from None
+    try:
+        if ago:
+            return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        return date.astimezone(UTC)
+    except (OverflowError, ValueError):  # ValueError: a local time on the calendar's first day
+        raise InvalidInput(f"--since: {text!r} is outside the range of the calendar") from None
+
+
+@contextmanager
+def open_broker(owner: str, *, create: bool = True) -> Iterator[Broker]:
+    """Connect to the broker with the credentials of a service or of the operator.
+
+    Args:
+        create: False to leave a missing file of the embedded broker missing.
+
+    Raises:
+        BrokerUnavailable: the embedded broker's file is missing and `create` is False.
     """
     settings = settings_for(owner)
     path = settings.broker_file_of(owner)
-    if path and not make and not path.exists():
+    if path and not create and not path.exists():
         raise BrokerUnavailable(f"the embedded broker's file {path} is not there")
     broker = broker_at(settings.broker_url_of(owner), app="shop events")
     try:
@@ -75,73 +114,62 @@ def broker_of(owner: str, *, make: bool = True) -> Iterator[Broker]:
 
 
 @contextmanager
-def history_for(services: Sequence[AnyService], *, make: bool = True) -> Iterator[HistoryReader]:
-    """The history, as whoever may read it here."""
-    with broker_of(_reader(services), make=make) as broker:
+def open_history(services: Sequence[AnyService], *, create: bool = True) -> Iterator[HistoryReader]:
+    """Open the history with the first credentials that this process may read.
+
+    Args:
+        create: as in `open_broker`.
+
+    Raises:
+        OperationFailed: there are no such credentials.
+    """
+    with open_broker(_history_owner(services), create=create) as broker:
         yield broker.history()
 
 
-def holds_anything(service: AnyService) -> bool:
-    """Whether a service's queue or its dead queue holds a message that could be delivered.
+def _history_owner(services: Sequence[AnyService]) -> str:
+    """The operator, or the service in whose container this process runs."""
+    for owner in (OPERATOR, *(service.name for service in services)):
+        with suppress(OperationFailed):
+            settings_for(owner)
+            return owner
+    return OPERATOR  # open_broker raises the error that says why
+
+
+def has_messages(service: AnyService) -> bool:
+    """Whether a service's queue or its dead queue holds a message that is ready for delivery.
 
     Raises:
         OperationFailed: the broker cannot be asked.
     """
     queues = service.name, dead_queue(service.name)
-    with broker_of(service.name, make=False) as broker:
-        return any(broker.depth(each).ready for each in queues)
+    with open_broker(service.name, create=False) as broker:
+        return any(broker.depth(queue).ready for queue in queues)
 
 
-def _reader(services: Sequence[AnyService]) -> str:
-    """Who reads the history: the operator, or the service whose container this is."""
-    refusal: OperationFailed | None = None
-    for owner in (OPERATOR, *(each.name for each in services)):
-        try:
-            settings_for(owner)
-        except OperationFailed as error:
-            refusal = refusal or error
-        else:
-            return owner
-    raise refusal or OperationFailed("there is nobody here who may read the history")
+def warn_if_truncated(history: HistoryReader, since: datetime | None) -> None:
+    """Print since when the history is kept, if it lacks events after `since`."""
+    truncated = truncated_history(history)
+    if truncated is not None and truncated.affects(since):
+        print_notice(f"{truncated.sentence} (SHOP_HISTORY_DAYS, SHOP_HISTORY_MAX_BYTES)")
 
 
-def reading(
-    history: HistoryReader, wanted: EventFilter, *, start: int | None = None, end: int | None = None
-) -> EventReader:
-    """What is wanted of a history, what is no event being named."""
-    return EventReader(history, wanted, start=start, end=end, tell=complain)
+def warn_unreadable(record: UnreadableRecord) -> None:
+    """Print the id of a record that is not an event, and why."""
+    print_notice(record.sentence)
 
 
-def say_what_is_not_kept(history: HistoryReader, wanted: EventFilter) -> None:
-    """Say since when there is a history, if more was asked for."""
-    left = truncated_history(history)
-    if left is not None and left.affects(wanted.since):
-        say(f"{left.sentence} (SHOP_HISTORY_DAYS, SHOP_HISTORY_MAX_BYTES)")
-
-
-def say_what_is_lost(history: HistoryReader, service: AnyService) -> None:
-    """Say since when there is a history, to whoever makes a service's state anew from it."""
-    left = truncated_history(history)
-    if left is not None:
-        say(f"{left.sentence}, and {service.name} will no longer know of it")
-
-
-def say_unreadable(reading: EventReader | LatestEvents) -> None:
-    """Say how many messages were no events, if some were."""
-    if reading.unreadable:
-        say(skipped(reading.unreadable))
+def report_unreadable(reader: EventReader | LatestEvents) -> None:
+    """Print how many unreadable records a reader skipped, if any."""
+    if reader.unreadable:
+        print_notice(skipped(reader.unreadable))
 
 
 def skipped(number: int) -> str:
-    """So many messages, in words."""
+    """A sentence for a number of skipped records."""
     return f"{number:,} unreadable {'message was' if number == 1 else 'messages were'} skipped"
 
 
-def complain(message: Unreadable) -> None:
-    """Name a message that is no event."""
-    say(f"unreadable, skipped: {message.which}: {message.reason}")
-
-
-def say(sentence: str) -> None:
-    """Say something that is no answer, on standard error."""
+def print_notice(sentence: str) -> None:
+    """Print a sentence on standard error."""
     typer.echo(f"shop: {sentence}", err=True)

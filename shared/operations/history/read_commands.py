@@ -1,4 +1,4 @@
-"""The commands `shop events …` that show what happens and has happened."""
+"""The commands `shop events tail`, `history` and `timeline`."""
 
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -17,21 +17,23 @@ if TYPE_CHECKING:
 def tail(
     context: typer.Context, *, of_type: Type = None, order: Order = None, as_json: AsJson = False
 ) -> None:
-    """Show events as they happen, until Ctrl-C; with --json a CloudEvent a line, as it was sent."""
+    """Show new events, until Ctrl-C; with --json one CloudEvent a line, as it was sent."""
+    from shared.history.reading import EventReader
     from shared.operations.history import queries
 
-    services = services_of(context)
-    wanted = queries.wanted(of_type=of_type, order=order)
-    with queries.history_for(services) as history:
-        end = history.end()
-        queries.say("what happens from now on; Ctrl-C ends it")
-        reading = queries.reading(history, wanted, start=end)
+    event_filter = queries.parse_filter(of_type=of_type, order=order)
+    with queries.open_history(services_of(context)) as history:
+        start = history.end()
+        queries.print_notice("showing events from now on; Ctrl-C stops")
+        reader = EventReader(
+            history, event_filter, start=start, on_unreadable=queries.warn_unreadable
+        )
         try:
-            _print(reading, as_json=as_json)
+            _print(reader, as_json=as_json)
         except KeyboardInterrupt:
-            queries.say("ended")
+            queries.print_notice("stopped")
         finally:
-            queries.say_unreadable(reading)
+            queries.report_unreadable(reader)
 
 
 def history(  # noqa: PLR0913 - its options
@@ -41,30 +43,30 @@ def history(  # noqa: PLR0913 - its options
     of_type: Type = None,
     order: Order = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, max=10_000, help="Only the newest so many.")
+        int | None, typer.Option(min=1, max=10_000, help="Only the latest N events.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what has happened, oldest first; with --json a CloudEvent a line, as it was sent."""
+    """Show past events, oldest first; with --json one CloudEvent a line, as it was sent."""
     from shared.errors import InvalidInput
-    from shared.history.reading import LatestEvents
+    from shared.history.reading import EventReader, LatestEvents
     from shared.operations.history import queries
 
-    services = services_of(context)
-    wanted = queries.wanted(since=since, of_type=of_type, order=order)
-    with queries.history_for(services) as history:
-        queries.say_what_is_not_kept(history, wanted)
-        reading = (
-            LatestEvents(history, wanted, limit, tell=queries.complain)
+    event_filter = queries.parse_filter(since=since, of_type=of_type, order=order)
+    with queries.open_history(services_of(context)) as history:
+        queries.warn_if_truncated(history, event_filter.since)
+        warn = queries.warn_unreadable
+        reader = (
+            LatestEvents(history, event_filter, limit, on_unreadable=warn)
             if limit
-            else queries.reading(history, wanted, end=history.end())
+            else EventReader(history, event_filter, end=history.end(), on_unreadable=warn)
         )
-        shown = _print(reading, as_json=as_json)
-    queries.say_unreadable(reading)
-    if shown == 0 and order and not since and not of_type:
+        count = _print(reader, as_json=as_json)
+    queries.report_unreadable(reader)
+    if count == 0 and order and not since and not of_type:
         raise InvalidInput(f"the history has no event of the order {order!r}")
-    if shown == 0:
-        queries.say("the history has nothing of that kind")
+    if count == 0:
+        queries.print_notice("the history has no such event")
 
 
 def timeline(
@@ -73,9 +75,9 @@ def timeline(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Tell one order's whole story: each event, what caused it, and what each service did with it.
+    """Show the events of one order, what caused each, and what each service did with it.
 
-    Times of handling are those of each service's database.
+    The times of handling are those of each service's database.
     """
     from contextlib import ExitStack
     from functools import partial
@@ -87,40 +89,38 @@ def timeline(
 
     services = services_of(context)
     queries.require_order_id(order)
-    with ExitStack() as opened:
-        teller = TimelineBuilder(
+    with ExitStack() as stack:
+        builder = TimelineBuilder(
             services=services,
-            opening=partial(database_of, make=False),
-            history=lambda: opened.enter_context(queries.history_for(services, make=False)),
-            holding=queries.holds_anything,
+            open_database=partial(database_of, make=False),
+            open_history=lambda: stack.enter_context(queries.open_history(services, create=False)),
+            has_messages=queries.has_messages,
         )
-        told = teller.build(order)
-    for note in told.notes:
-        queries.say(note)
-    if not told.entries and not told.is_certain:
-        raise OperationFailed(f"whether there is an order {order!r} cannot be told now")
-    if not told.entries:
-        raise InvalidInput(f"nobody has heard of an order {order!r}")
+        timeline = builder.build(order)
+    for note in timeline.notes:
+        queries.print_notice(note)
+    if not timeline.entries and not timeline.is_certain:
+        raise OperationFailed(f"order {order!r} may exist: not everything could be read")
+    if not timeline.entries:
+        raise InvalidInput(f"there is no event of an order {order!r}")
     if as_json:
-        events = [each.record for each in told.entries]
-        about = {"order_id": order, "is_certain": told.is_certain}
-        print_json(about | {"events": events, "notes": list(told.notes)})
+        print_json(timeline.record)
     else:
-        print_timeline(told)
+        print_timeline(timeline)
 
 
-def _print(told: "Iterable[HistoryEvent]", *, as_json: bool) -> int:
-    """Print each as soon as it is there; answers how many."""
+def _print(events: "Iterable[HistoryEvent]", *, as_json: bool) -> int:
+    """Print events as they arrive; return their number."""
     from shared.operations.history.rendering import as_cloud_event, as_line
 
     render = as_cloud_event if as_json else as_line
     count = 0
     try:
-        for count, each in enumerate(told, 1):  # noqa: B007 - the number is the answer
-            sys.stdout.write(f"{render(each)}\n")
+        for count, item in enumerate(events, 1):  # noqa: B007 - returned
+            sys.stdout.write(f"{render(item)}\n")
             sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read has seen enough; nothing may be written at the end either.
+        # The reader of the pipe has closed it; Python must not flush to it at exit either.
         sys.stdout = None
         raise typer.Exit(0) from None
     return count

@@ -1,17 +1,18 @@
-"""Makes a service's state anew from the history, and says whether it is as it was.
+"""Rebuilds a service's state from the history, and compares the result with the state before.
 
-Everything happens in this process: the service's tables are emptied, and it handles the whole
-history here. Ended in the middle, its next start goes on where this was. What waits in its queue
-are duplicates then.
+The service's tables are emptied, and then its handlers handle the whole history in this process. If
+this process ends early, the service continues from the checkpoint at its next start. Messages that
+were in the service's queue are duplicates after the rebuild.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 
 from shared.errors import InvalidInput, OperationFailed
 from shared.history.copying import copy
-from shared.history.reading import EventFilter, EventReader, HistoryEvent, Unreadable
+from shared.history.reading import EventFilter, EventReader, HistoryEvent, UnreadableRecord
 from shared.messaging.ports.broker import Broker
 from shared.messaging.ports.consumer import Delivery, Outcome
 from shared.runtime.reactor import Reactor
@@ -23,57 +24,59 @@ from shared.storage.table_digests import TableDigest
 
 @dataclass(slots=True)
 class RebuildResult:
-    """What came of it.
+    """What a rebuild did.
 
     Attributes:
-        handled: events that had their effects.
-        known: events left as they are: discarded, or dead as before.
-        left: events that failed now, and went to the service's queue to be retried there.
-        unreadable: messages that are no events.
-        before: what each table held, and `after` likewise.
+        handled: events that were handled.
+        unchanged: events that stayed discarded or dead.
+        queued: events that failed, and are in the service's queue for another attempt.
+        unreadable: records that are not events.
+        before: the digest of each table before the rebuild.
+        after: the digest of each table after it.
     """
 
     handled: int = 0
-    known: int = 0
-    left: int = 0
+    unchanged: int = 0
+    queued: int = 0
     unreadable: int = 0
     before: Mapping[str, TableDigest] = field(default_factory=dict)
     after: Mapping[str, TableDigest] = field(default_factory=dict)
 
     @property
-    def is_as_it_was(self) -> bool:
-        """Whether every table holds the same rows."""
+    def is_identical(self) -> bool:
+        """Whether every table holds the same rows as before."""
         return self.before == self.after
 
     @property
     def differences(self) -> list[str]:
-        """What is not as it was, a sentence for each table."""
+        """A sentence for each table that does not hold the same rows as before."""
         return [
-            f"{table}: {_rows(self.before.get(table))} before, {_rows(now)} now"
-            + ("" if _rows(self.before.get(table)) != _rows(now) else ", and not the same ones")
-            for table, now in self.after.items()
-            if self.before.get(table) != now
+            f"{table}: {_rows(self.before.get(table))} before, {_rows(after)} now"
+            + ("" if _rows(self.before.get(table)) != _rows(after) else ", with different content")
+            for table, after in self.after.items()
+            if self.before.get(table) != after
         ]
 
 
 def require_rebuildable(service: AnyService, broker: Broker) -> None:
-    """Refuse what a rebuild would harm.
+    """Check that a rebuild would do no harm.
 
     Raises:
-        InvalidInput: it publishes, or acts outside its database; the sentence says which.
-        OperationFailed: it is running, or there is no history to make it anew from.
+        InvalidInput: the service publishes events, or acts outside its database.
+        OperationFailed: it is running, or the history is empty.
     """
-    does = replay_side_effects(service)
-    if does is not None:
+    side_effects = replay_side_effects(service)
+    if side_effects is not None:
         raise InvalidInput(
-            f"{service.name} {does}, and would do so again for every old event: only a service "
-            "that keeps what it hears, and nothing more, can be rebuilt"
+            f"{service.name} {side_effects}, and would do so again for every old event: only a "
+            "service that does nothing but write to its database can be rebuilt"
         )
-    running = broker.depth(service.name).consumers
-    if running:
+    consumers = broker.depth(service.name).consumers
+    if consumers:
         raise OperationFailed(
-            f"{service.name} is running ({running} {'consumer' if running == 1 else 'consumers'} "
-            "of its queue): stop it first, so that nobody sees it half rebuilt"
+            f"{service.name} is running ({consumers} "
+            f"{'consumer' if consumers == 1 else 'consumers'} of its queue): stop it first, "
+            "because its state is incomplete during a rebuild"
         )
     if broker.history().first() is None:
         raise OperationFailed(
@@ -84,96 +87,92 @@ def require_rebuildable(service: AnyService, broker: Broker) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rebuild:
-    """A rebuild.
+    """A rebuild of one service.
 
     Attributes:
-        watch: told after each batch how far it is, and where it ends.
-        tell: told of each message that is no event.
+        batch_size: the maximum number of events in one transaction.
+        on_progress: called after each batch with the next offset and the offset to stop before.
+        on_unreadable: called with each record that is not an event.
     """
 
     service: AnyService
     database: Database
     broker: Broker
     batch_size: int
-    watch: Callable[[int, int], None]
-    tell: Callable[[Unreadable], None]
+    on_progress: Callable[[int, int], None]
+    on_unreadable: Callable[[UnreadableRecord], None]
 
     def run(self) -> RebuildResult:
-        """Empty the tables and fill them again.
+        """Empty the tables, and handle the whole history.
 
         Raises:
-            OperationFailed: the database or the broker went away; its next start goes on.
+            OperationFailed: the database or the broker is away; the service continues the rebuild
+                at its next start.
         """
-        rebuilt = RebuildResult()
+        result = RebuildResult()
         history = self.broker.history()
         end = history.end()
         with self.database.begin() as connection:
-            rebuilt.before = table_digests.digests(connection)
+            result.before = table_digests.digests(connection)
             dead = table_digests.dead_event_ids(connection)
             table_digests.truncate(connection)
             checkpoints.begin(connection, self.database, until=end)
-        wanted = EventFilter(topics=self.service.topics)
-        reading = EventReader(history, wanted, end=end, tell=self.tell)
-        publisher = self.broker.publisher()
-        try:
-            for batch in self._batches(reading, rebuilt, dead):
-                failed = self._handle(batch, rebuilt)
-                # Before the place goes on, so that none is lost with this process.
-                rebuilt.left += sum(
-                    each.number for each in copy(failed, publisher, to=self.service.name)
-                )
+        event_filter = EventFilter(topics=self.service.topics)
+        reader = EventReader(history, event_filter, end=end, on_unreadable=self.on_unreadable)
+        with closing(self.broker.publisher()) as publisher:
+            for batch in self._batches(reader):
+                pending = [item for item in batch if str(item.event.event_id) not in dead]
+                result.unchanged += len(batch) - len(pending)
+                failed = self._handle(pending, result)
+                # Before the checkpoint advances, so that no event is lost if this process ends.
+                windows = copy(failed, publisher, to=self.service.name)
+                result.queued += sum(window.size for window in windows)
                 with self.database.begin() as connection:
-                    checkpoints.advance(connection, reading.place)
-                self.watch(reading.place, end)
-        finally:
-            publisher.close()
-        rebuilt.unreadable = reading.unreadable
+                    checkpoints.advance(connection, reader.next_offset)
+                self.on_progress(reader.next_offset, end)
+        result.unreadable = reader.unreadable
         with self.database.begin() as connection:
             checkpoints.complete(connection)
-            rebuilt.after = table_digests.digests(connection)
-        return rebuilt
+            result.after = table_digests.digests(connection)
+        return result
 
-    def _batches(
-        self, reading: EventReader, rebuilt: RebuildResult, dead: set[str]
-    ) -> Iterator[list[HistoryEvent]]:
-        told = iter(reading)
-        while taken := list(islice(told, self.batch_size)):
-            batch = [each for each in taken if str(each.event.event_id) not in dead]
-            rebuilt.known += len(taken) - len(batch)
+    def _batches(self, reader: EventReader) -> Iterator[list[HistoryEvent]]:
+        events = iter(reader)
+        while batch := list(islice(events, self.batch_size)):
             yield batch
 
-    def _handle(self, batch: Sequence[HistoryEvent], rebuilt: RebuildResult) -> list[HistoryEvent]:
-        """Handle a batch; answers what failed."""
+    def _handle(self, batch: Sequence[HistoryEvent], result: RebuildResult) -> list[HistoryEvent]:
+        """Handle a batch, and return the events that failed."""
         reactor = Reactor(service=self.service, database=self.database, retry=self.service.retry)
-        reaction = reactor.react([_delivery(self.service, each) for each in batch])
+        reaction = reactor.react([_delivery(self.service, item) for item in batch])
         if reaction.unavailable is not None:
             raise OperationFailed(
-                f"{reaction.unavailable}; {self.service.name} is half rebuilt: rebuild it again, "
-                "or start it, and it goes on by itself"
+                f"{reaction.unavailable}; the rebuild of {self.service.name} is not finished: "
+                "repeat it, or start the service, which continues it"
             )
         failed: list[HistoryEvent] = []
         for each in reaction.results:
             if each.outcome is not Outcome.DONE and isinstance(each.delivery.token, HistoryEvent):
                 failed.append(each.delivery.token)
             elif each.duplicate:
-                rebuilt.known += 1
+                result.unchanged += 1
             else:
-                rebuilt.handled += 1
+                result.handled += 1
         return failed
 
 
-def _delivery(service: AnyService, told: HistoryEvent) -> Delivery:
+def _delivery(service: AnyService, item: HistoryEvent) -> Delivery:
     return Delivery(
         queue=service.name,
-        body=told.record.body,
-        event_id=str(told.event.event_id),
-        type=told.event.type,
+        body=item.record.body,
+        event_id=str(item.event.event_id),
+        type=item.event.type,
         attempt=1,
         replays=0,
-        token=told,
+        token=item,
     )
 
 
-def _rows(found: TableDigest | None) -> str:
-    number = found.rows if found else 0
+def _rows(digest: TableDigest | None) -> str:
+    number = digest.rows if digest else 0
     return f"{number:,} {'row' if number == 1 else 'rows'}"

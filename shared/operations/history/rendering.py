@@ -1,6 +1,6 @@
-"""How what has happened is shown: an event in a line, a CloudEvent in a line, an order's story.
+"""Renders events and timelines for a terminal.
 
-Lines for people hold no addresses and no mails; a CloudEvent is what was sent, whole.
+Lines for people contain no postal or e-mail addresses; a CloudEvent is printed with all its data.
 """
 
 import os
@@ -29,91 +29,92 @@ _MARKS = {
     timeline.UNSEEN: ("?", "dim"),
 }
 
-_BETWEEN_TOKENS = str.maketrans("\r\n\t", "   ")
+_WHITESPACE_TO_SPACES = str.maketrans("\r\n\t", "   ")
 
-_PLAINLY = {
+_WITHOUT_RECORD = {
     timeline.WAITING: "waiting",
-    timeline.UNKNOWN: "unknown to it: it joined later, or has forgotten",
-    timeline.UNSEEN: "its database cannot be seen from here",
+    timeline.UNKNOWN: "unknown: it subscribed later, or its inbox was pruned",
+    timeline.UNSEEN: "its database cannot be read from here",
 }
 
 
-def as_cloud_event(told: HistoryEvent) -> str:
+def as_cloud_event(item: HistoryEvent) -> str:
     """The message as it was sent, on one line."""
     # JSON has line breaks and tabs between its tokens only.
-    return escape_control_characters(told.record.body.decode().translate(_BETWEEN_TOKENS))
+    return escape_control_characters(item.record.body.decode().translate(_WHITESPACE_TO_SPACES))
 
 
-def as_line(told: HistoryEvent) -> str:
-    """When, what, which order, and by which ids it can be followed."""
-    event = told.event
-    caused = f"  ← {event.causation_id}" if event.causation_id else ""
-    when = local(event.occurred_at)
-    columns = f"{when:%Y-%m-%d} {_clock(when)}", f"{event.type:<20}", f"{event.subject or '-':<15}"
-    return "  ".join((*columns, f"{event.event_id}{caused}"))
+def as_line(item: HistoryEvent) -> str:
+    """Time, type, order id, event id and causation id, on one line."""
+    event = item.event
+    cause = f"  ← {event.causation_id}" if event.causation_id else ""
+    time = local(event.occurred_at)
+    columns = f"{time:%Y-%m-%d} {_clock(time)}", f"{event.type:<20}", f"{event.subject or '-':<15}"
+    return "  ".join((*columns, f"{event.event_id}{cause}"))
 
 
-def print_timeline(told: Timeline) -> None:
-    """Print an order's story for a terminal of 100 columns."""
+def print_timeline(order: Timeline) -> None:
+    """Print a timeline, which must have entries; 100 columns wide if not on a terminal."""
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 100
     console = Console(width=width, highlight=False)
-    first, last = told.entries[0].envelope, told.entries[-1].envelope
-    took = _seconds((last.occurred_at - first.occurred_at).total_seconds())
-    number = len(told.entries)
-    length = "1 event, at" if number == 1 else f"{number} events in {took}, from"
-    began = f"{local(first.occurred_at):%Y-%m-%d %H:%M:%S %Z}"
-    console.print(f"[bold]{told.order_id}[/]: {length} {began}")
-    day = local(first.occurred_at).date()
-    for each in told.entries:
+    first, last = order.entries[0].envelope, order.entries[-1].envelope
+    duration = _duration((last.occurred_at - first.occurred_at).total_seconds())
+    number = len(order.entries)
+    length = "1 event, at" if number == 1 else f"{number} events in {duration}, from"
+    begin = local(first.occurred_at)
+    console.print(f"[bold]{order.order_id}[/]: {length} {begin:%Y-%m-%d %H:%M:%S %Z}")
+    day = begin.date()
+    for entry in order.entries:
         console.print()
-        before, day = day, local(each.envelope.occurred_at).date()
-        if day != before:
+        previous_day, day = day, local(entry.envelope.occurred_at).date()
+        if day != previous_day:
             console.print(f"[bold]{day}[/]")
-        for line in _lines(each):
+        for line in _lines(entry):
             console.print(line, soft_wrap=True)
 
 
 def _lines(entry: TimelineEntry) -> Iterator[str]:
     envelope, indent = entry.envelope, "   " * entry.depth
-    when = _clock(local(envelope.occurred_at))
-    because = f"  [dim]← {escape(topic_of(entry.cause.type))}[/]" if entry.cause else ""
+    time = _clock(local(envelope.occurred_at))
     branch = f"{'   ' * (entry.depth - 1)}└─ " if entry.depth else ""
+    cause = f"  [dim]← {escape(topic_of(entry.cause.type))}[/]" if entry.cause else ""
     unsent = "" if entry.is_sent else "  [yellow]not sent yet[/]"
-    yield f"[dim]{when}[/]  {branch}[bold]{escape(envelope.type)}[/]{because}{unsent}"
-    for each in entry.reactions:
-        mark, colour = _MARKS[each.outcome]
-        yield f"{' ' * 14}{indent}[{colour}]{mark}[/] {each.service:<10} {escape(_did(each))}"
+    yield f"[dim]{time}[/]  {branch}[bold]{escape(envelope.type)}[/]{cause}{unsent}"
+    for reaction in entry.reactions:
+        mark, colour = _MARKS[reaction.outcome]
+        text = f"{reaction.service:<10} {escape(_describe(reaction))}"
+        yield f"{' ' * 14}{indent}[{colour}]{mark}[/] {text}"
 
 
-def _did(reaction: Reaction) -> str:
-    after = "" if reaction.after is None else f"{_seconds(reaction.after)} after"
-    why = _why(reaction)
+def _describe(reaction: Reaction) -> str:
+    after = "" if reaction.after is None else f"{_duration(reaction.after)} after"
+    errors = _errors(reaction)
     match reaction.outcome:
         case timeline.HANDLED:
-            tries = f", at attempt {len(reaction.attempts) + 1} ({why})" if why else ""
-            return f"handled {after}{tries}"
+            attempt = f", at attempt {len(reaction.attempts) + 1} ({errors})" if errors else ""
+            return f"handled {after}{attempt}"
         case timeline.DISCARDED:
-            return f"discarded by a person, {after}" + (f" ({why})" if why else "")
+            return f"discarded by a person, {after}" + (f" ({errors})" if errors else "")
         case timeline.DEAD:
-            return f"dead {after}: {why}; {reaction.attempts[-1].message}"
+            return f"dead {after}: {errors}; {reaction.attempts[-1].message}"
         case timeline.REDRIVEN:
-            return f"was dead, is sent again by a person: {why}; died {after}"
+            return f"sent again by a person: {errors}; died {after}"
         case timeline.RETRYING:
-            return f"failed, comes again: {why}; last {after}"
+            return f"failed, will be retried: {errors}; last {after}"
         case _:
-            return _PLAINLY[reaction.outcome]
+            return _WITHOUT_RECORD[reaction.outcome]
 
 
-def _why(reaction: Reaction) -> str:
-    counted = Counter(each.error for each in reaction.attempts)
-    return ", ".join(f"{number} × {error}" for error, number in counted.items())
+def _errors(reaction: Reaction) -> str:
+    counts = Counter(attempt.error for attempt in reaction.attempts)
+    return ", ".join(f"{number} × {error}" for error, number in counts.items())
 
 
 def _clock(moment: datetime) -> str:
     return moment.strftime("%H:%M:%S.") + f"{moment.microsecond // 1000:03d}"
 
 
-def _seconds(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 120:

@@ -1,4 +1,4 @@
-"""The commands `shop events …` that bring what has happened to a service again."""
+"""The commands `shop events replay` and `shop events rebuild`."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,43 +30,45 @@ def replay(  # noqa: PLR0913 - its options
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Bring old events to one service's queue again, behind whatever waits there.
+    """Send old events to one service's queue again, with a lower priority than new events.
 
-    What the service has handled before is a duplicate to it, and changes nothing. A service that
-    publishes, or acts outside its database, does so for each that it has not: you are asked first.
+    An event that the service has handled before is a duplicate, and changes nothing. A service that
+    publishes, or acts outside its database, does so for every other event: you are asked first.
     """
     from dataclasses import replace
 
     from shared.history.copying import copy
+    from shared.history.reading import EventReader
     from shared.operations.history import queries
 
     service = service_named(context, to)
-    wanted = queries.wanted(since=since, of_type=of_type)
-    _must_subscribe(service, wanted, of_type)
+    event_filter = queries.parse_filter(since=since, of_type=of_type)
+    _require_subscription(service, event_filter, of_type)
     if not (dry_run or yes):
-        _ask_what_is_meant(service)
-    with queries.broker_of(service.name) as broker:
+        _confirm_side_effects(service)
+    event_filter = replace(event_filter, topics=service.topics)
+    count = 0
+    with queries.open_broker(service.name) as broker:
         history = broker.history()
-        queries.say_what_is_not_kept(history, wanted)
+        queries.warn_if_truncated(history, event_filter.since)
         end = history.end()
-        reading = queries.reading(history, replace(wanted, topics=service.topics), end=end)
+        reader = EventReader(history, event_filter, end=end, on_unreadable=queries.warn_unreadable)
         with progress(f"to {service.name}") as watch:
-            count = 0
             if dry_run:
-                for count, each in enumerate(reading, 1):  # noqa: B007 - told below
-                    watch(each.record.offset + 1, end)
+                for count, item in enumerate(reader, 1):  # noqa: B007 - printed below
+                    watch(item.record.offset + 1, end)
             else:
                 publisher = broker.publisher()
-                for copied in copy(reading, publisher, to=service.name, replays=1):
-                    count += copied.number
-                    watch(copied.place, end)
-    queries.say_unreadable(reading)
-    found = {"service": service.name, "events": count, "unreadable": reading.unreadable}
+                for window in copy(reader, publisher, to=service.name, replays=1):
+                    count += window.size
+                    watch(window.next_offset, end)
+    queries.report_unreadable(reader)
     if as_json:
-        print_json(found | {"sent": not dry_run})
+        result = {"service": service.name, "events": count, "unreadable": reader.unreadable}
+        print_json(result | {"sent": not dry_run})
     else:
-        does = "would go" if dry_run else "went"
-        typer.echo(f"{_events(count)} {does} to the queue of {service.name}.")
+        verb = "would be sent" if dry_run else "sent"
+        typer.echo(f"{_events(count)} {verb} to the queue of {service.name}.")
 
 
 def rebuild(
@@ -76,99 +78,97 @@ def rebuild(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a service's state anew: empty its tables, and let it handle the whole history.
+    """Rebuild a service's state: empty its tables, and let it handle the whole history.
 
-    Only a service that keeps what it hears, and nothing more, while it is stopped. What was
-    discarded stays discarded.
+    The service must be stopped, must publish nothing and must not act outside its database. Events
+    that were discarded stay discarded.
     """
+    from shared.history.retention import truncated_history
     from shared.operations.history import queries
     from shared.operations.history.rebuild import Rebuild, require_rebuildable
     from shared.runtime.service_settings import service_settings_of
 
     service = service_named(context, name)
-    with queries.broker_of(service.name) as broker, database_of(service) as database:
+    with queries.open_broker(service.name) as broker, database_of(service) as database:
         require_rebuildable(service, broker)
-        queries.say_what_is_lost(broker.history(), service)
+        truncated = truncated_history(broker.history())
+        if truncated is not None:
+            queries.print_notice(f"{truncated.sentence}, and {name} will be rebuilt without them")
         if not yes:
-            question = f"Empty the tables of {service.name} and make them anew from the history?"
-            confirm(question)
+            confirm(f"Empty the tables of {service.name} and rebuild them from the history?")
         with progress(f"rebuilding {service.name}") as watch:
-            rebuilt = Rebuild(
+            result = Rebuild(
                 service=service,
                 database=database,
                 broker=broker,
                 batch_size=service_settings_of(service).batch_size,
-                watch=watch,
-                tell=queries.complain,
+                on_progress=watch,
+                on_unreadable=queries.warn_unreadable,
             ).run()
     if as_json:
-        print_json(_record(service.name, rebuilt))
+        print_json(_record(service.name, result))
     else:
-        _print_rebuilt(service.name, rebuilt)
+        _print_result(service.name, result)
 
 
-def _record(name: str, rebuilt: "RebuildResult") -> dict[str, object]:
+def _require_subscription(
+    service: "AnyService", event_filter: "EventFilter", of_type: str | None
+) -> None:
+    from shared.errors import InvalidInput
+    from shared.messaging.topology import topics_matched
+
+    topics = {each.rpartition(".v")[0] for each in event_filter.types}
+    if not all(topics_matched(service.topics, topic) for topic in topics):
+        subscribed = ", ".join(sorted(service.topics))
+        raise InvalidInput(
+            f"{service.name} does not subscribe to {of_type}; it subscribes to {subscribed}"
+        )
+
+
+def _confirm_side_effects(service: "AnyService") -> None:
+    from shared.runtime.service import replay_side_effects
+
+    side_effects = replay_side_effects(service)
+    if side_effects is not None:
+        confirm(
+            f"{service.name} {side_effects}, and will do so for every old event that it has not "
+            "handled, as if each happened now. Replay them?"
+        )
+
+
+def _record(name: str, result: "RebuildResult") -> dict[str, object]:
     return {
         "service": name,
-        "handled": rebuilt.handled,
-        "known": rebuilt.known,
-        "left_to_its_queue": rebuilt.left,
-        "unreadable": rebuilt.unreadable,
-        "as_it_was": rebuilt.is_as_it_was,
+        "handled": result.handled,
+        "known": result.unchanged,
+        "left_to_its_queue": result.queued,
+        "unreadable": result.unreadable,
+        "as_it_was": result.is_identical,
         "tables": {
             table: {
-                "rows_before": rebuilt.before[table].rows if table in rebuilt.before else 0,
-                "rows": now.rows,
-                "as_it_was": rebuilt.before.get(table) == now,
+                "rows_before": result.before[table].rows if table in result.before else 0,
+                "rows": after.rows,
+                "as_it_was": result.before.get(table) == after,
             }
-            for table, now in rebuilt.after.items()
+            for table, after in result.after.items()
         },
     }
 
 
-def _print_rebuilt(name: str, rebuilt: "RebuildResult") -> None:
+def _print_result(name: str, result: "RebuildResult") -> None:
     from shared.operations.history.queries import skipped
 
-    typer.echo(f"{name} is rebuilt from {_events(rebuilt.handled)}.")
-    if rebuilt.known:
-        typer.echo(f"{_events(rebuilt.known)} stayed as they were: discarded, or dead.")
-    if rebuilt.left:
-        typer.echo(
-            f"{_events(rebuilt.left)} could not be handled now and went to its queue: it tries "
-            "again when it runs."
-        )
-    if rebuilt.unreadable:
-        typer.echo(f"{skipped(rebuilt.unreadable)}.")
-    if rebuilt.is_as_it_was:
-        typer.echo("It is exactly as it was.")
-    for each in rebuilt.differences:
-        typer.echo(f"It differs: {each}.")
-
-
-def _must_subscribe(service: "AnyService", wanted: "EventFilter", of_type: str | None) -> None:
-    from shared.errors import InvalidInput
-    from shared.events import topic_of
-    from shared.messaging.topology import topics_matched
-
-    topics = {topic_of(each) for each in wanted.types}
-    if not all(topics_matched(service.topics, topic) for topic in topics):
-        there_are = ", ".join(sorted(service.topics))
-        raise InvalidInput(
-            f"{service.name} did not subscribe to {of_type}; it subscribes to {there_are}"
-        )
-
-
-def _ask_what_is_meant(service: "AnyService") -> None:
-    """Ask, where a service would do more than keep what it hears."""
-    from shared.runtime.service import replay_side_effects
-
-    does = replay_side_effects(service)
-    if does is not None:
-        question = (
-            f"{service.name} {does}, and will do so for every old event that it has not handled, "
-            "as if each happened now. Bring them?"
-        )
-        confirm(question)
+    typer.echo(f"{name} was rebuilt from {_events(result.handled)}.")
+    if result.unchanged:
+        typer.echo(f"{_events(result.unchanged)} stayed discarded or dead.")
+    if result.queued:
+        typer.echo(f"{_events(result.queued)} failed; the service's queue has them for a retry.")
+    if result.unreadable:
+        typer.echo(f"{skipped(result.unreadable)}.")
+    if result.is_identical:
+        typer.echo("Every table holds the same rows as before.")
+    for difference in result.differences:
+        typer.echo(f"Different: {difference}.")
 
 
 def _events(number: int) -> str:

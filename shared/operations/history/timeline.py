@@ -1,4 +1,4 @@
-"""What is told of one order: each event, and what each service did with it."""
+"""The timeline of one order as data: each event, its cause, and what each service did with it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,12 +22,13 @@ class Reaction:
     """What one service did with one event.
 
     Attributes:
-        outcome: `handled`, `discarded`, `dead`, `sent again` by a person after it was dead,
-            `retrying`, `waiting`; `unknown` where nothing waits for the service any more, which
-            joined later or has forgotten; `unseen` where its database cannot be looked into.
-        at: when it was handled, or failed last.
-        after: seconds from the event to then.
-        attempts: those that failed.
+        outcome: `handled`; `discarded` by a person; `dead`; `sent again` by a person after it was
+            dead, and not handled since; `retrying` after a failure; `waiting` for the service;
+            `unknown` if the service has no record of it and nothing waits, because the service
+            subscribed later or its inbox was pruned; `unseen` if its database cannot be read.
+        at: when the event was handled, or when its last attempt failed.
+        after: seconds from the event to `at`.
+        attempts: the failed attempts, oldest first.
     """
 
     service: str
@@ -38,28 +39,29 @@ class Reaction:
 
     @property
     def record(self) -> dict[str, Any]:
-        """For JSON."""
-        failed = [
-            {"error": each.error, "message": each.message, "failed_at": each.failed_at}
-            for each in self.attempts
+        """The fields for JSON output."""
+        failed_attempts = [
+            {"error": attempt.error, "message": attempt.message, "failed_at": attempt.failed_at}
+            for attempt in self.attempts
         ]
         return {
             "service": self.service,
             "outcome": self.outcome,
             "at": self.at,
             "after_seconds": self.after,
-            "failed_attempts": failed,
+            "failed_attempts": failed_attempts,
         }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineEntry:
-    """An event of the story.
+    """One event of the timeline.
 
     Attributes:
-        depth: how many events led to it, of those of this order.
-        cause: the event that caused it; None for a person's act, or where it is of another order.
-        is_sent: the broker has it.
+        depth: the number of events of this order in its chain of causes.
+        cause: the event that caused it; None if a command did, or an event of another order.
+        is_sent: whether the broker has it; otherwise it is in an outbox.
+        reactions: one for each service that subscribes to the event.
     """
 
     envelope: EventSummary
@@ -70,27 +72,39 @@ class TimelineEntry:
 
     @property
     def record(self) -> dict[str, Any]:
-        """For JSON."""
+        """The fields for JSON output."""
         return {
             "event_id": self.envelope.event_id,
             "type": self.envelope.type,
             "occurred_at": self.envelope.occurred_at,
             "causation_id": self.envelope.causation_id,
             "sent": self.is_sent,
-            "services": [each.record for each in self.reactions],
+            "services": [reaction.record for reaction in self.reactions],
         }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """The story.
+    """The timeline of one order.
 
     Attributes:
-        notes: what could not be seen, and where it was looked instead, a sentence each.
-        is_certain: there is no event beside these; not so where the history could not be read.
+        entries: by time of occurrence.
+        notes: sentences on what could not be read, and what was read instead.
+        is_certain: whether `entries` holds every event of the order; False if the history was
+            needed and could not be read.
     """
 
     order_id: str
     entries: Sequence[TimelineEntry]
     notes: Sequence[str]
-    is_certain: bool = True
+    is_certain: bool
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The fields for JSON output."""
+        return {
+            "order_id": self.order_id,
+            "is_certain": self.is_certain,
+            "events": [entry.record for entry in self.entries],
+            "notes": list(self.notes),
+        }

@@ -1,231 +1,239 @@
-"""One order's whole story: what happened, what caused it, and what each service did with it.
+"""Builds the timeline of one order from the databases of all services, and from the history.
 
-Which events there are a service tells that keeps envelopes (analytics); where it cannot, or has not
-heard of all, the history is read. What was done with them stands in each service's own database;
-one that cannot be seen is named. What a service has neither handled nor failed at waits for it only
-where its queues hold something, or where it happened so lately that it may be in hand or held back,
-which no queue counts.
+1. Each service's inbox and outbox say which events of the order it handled or published.
+2. A service that stores envelopes (analytics) says what caused each event. If its database cannot
+   be read, or lacks an event that another service knows, the history is read instead.
+3. Each service's inbox and failed attempts say what it did with each event.
+
+An event that a service has no record of is waiting if it is in an outbox, if the service's queues
+hold any message, or if it is so recent that it may be with a consumer or delayed for a retry, which
+no queue counts. Otherwise its outcome is unknown.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple, Protocol, runtime_checkable
 from uuid import UUID
 
 from shared.errors import OperationFailed, ShopError
 from shared.events import topic_of
-from shared.history.reading import EventFilter, EventReader, Unreadable
+from shared.history.reading import EventFilter, EventReader
 from shared.messaging.ports.history import HistoryReader
 from shared.messaging.topology import topics_matched
-from shared.operations.history.timeline import (
-    DEAD,
-    DISCARDED,
-    HANDLED,
-    REDRIVEN,
-    RETRYING,
-    UNKNOWN,
-    UNSEEN,
-    WAITING,
-    Reaction,
-    Timeline,
-    TimelineEntry,
-)
+from shared.operations.history import timeline
+from shared.operations.history.timeline import Reaction, Timeline, TimelineEntry
 from shared.runtime.service import AnyService
 from shared.storage import event_audit, failures, inbox
 from shared.storage.database import Database
 from shared.storage.event_audit import EventSummary, FailedAttempt, InboxEntry, Mention
 
-_AFTER_FAILING = {failures.DEAD: DEAD, failures.REDRIVEN: REDRIVEN}
-
-Opening = Callable[[AnyService], AbstractContextManager[Database]]
-Asking = Callable[[AnyService], bool]
-Reacted = tuple[Mapping[UUID, InboxEntry], Mapping[UUID, Sequence[FailedAttempt]]]
-"""What a service's inbox says of events, and how it failed at them."""
+_OUTCOME_OF_FAILURE = {failures.DEAD: timeline.DEAD, failures.REDRIVEN: timeline.REDRIVEN}
 
 
-@dataclass(slots=True)
+@runtime_checkable
+class EnvelopeStore(Protocol):
+    """A store that keeps the envelope of every event."""
+
+    def envelopes(self, subject: str) -> list[EventSummary]:
+        """Return the events about an order."""
+
+
+class Records(NamedTuple):
+    """Inbox entries and failed attempts of a service, by event id."""
+
+    entries: Mapping[UUID, InboxEntry]
+    attempts: Mapping[UUID, Sequence[FailedAttempt]]
+
+
+@dataclass(slots=True, kw_only=True)
 class TimelineBuilder:
-    """Tells stories.
+    """Builds one timeline; each timeline needs a builder of its own.
 
     Attributes:
-        services: all there are.
-        opening: opens a service's database; raises OperationFailed where it cannot be seen.
-        history: read when it has to be.
-        holding: says whether a service's queues hold anything; raises OperationFailed where they
-            cannot be asked.
+        services: all services.
+        open_database: opens a service's database; raises OperationFailed if it cannot be read.
+        open_history: opens the history; called only when it is needed.
+        has_messages: whether a service's queues hold a message; raises OperationFailed if the
+            broker cannot be asked.
     """
 
     services: Sequence[AnyService]
-    opening: Opening
-    history: Callable[[], HistoryReader]
-    holding: Asking
-    _held: dict[str, bool] = field(default_factory=dict)
-    _notes: list[str] = field(default_factory=list)
-    _unseen: set[str] = field(default_factory=set)
-    _is_certain: bool = True
+    open_database: Callable[[AnyService], AbstractContextManager[Database]]
+    open_history: Callable[[], HistoryReader]
+    has_messages: Callable[[AnyService], bool]
+    _notes: list[str] = field(default_factory=list, init=False)
+    _is_certain: bool = field(default=True, init=False)
+    _unseen: set[str] = field(default_factory=set, init=False)
+    _backlogs: dict[str, bool] = field(default_factory=dict, init=False)
 
-    def build(self, order: str) -> Timeline:
-        """The story of an order; without a entry, if nobody has heard of it."""
-        mentions = self._mentions(order)
-        envelopes = self._envelopes(order, mentions)
-        reacted = self._reactions(list(envelopes))
+    def build(self, order_id: str) -> Timeline:
+        """Build the timeline of an order; it has no entries if no event of the order is known."""
+        mentions = self._mentions(order_id)
+        envelopes = self._envelopes(order_id, mentions)
+        records = self._records(list(envelopes))
+        unsent = {mention.event_id for mention in mentions.values() if not mention.is_sent}
         entries = [
-            self._happening(each, envelopes, mentions, reacted)
-            for each in sorted(envelopes.values(), key=lambda e: (e.occurred_at, e.event_id))
+            self._entry(envelope, envelopes, records, is_sent=envelope.event_id not in unsent)
+            for envelope in sorted(envelopes.values(), key=lambda e: (e.occurred_at, e.event_id))
         ]
         return Timeline(
-            order_id=order,
-            entries=entries,
-            notes=self._notes,
-            is_certain=self._is_certain,
+            order_id=order_id, entries=entries, notes=self._notes, is_certain=self._is_certain
         )
 
-    def _mentions(self, order: str) -> dict[UUID, Mention]:
-        found: dict[UUID, Mention] = {}
+    def _mentions(self, order_id: str) -> dict[UUID, Mention]:
+        mentions: list[Mention] = []
         for service in self.services:
             try:
-                with self.opening(service) as database, database.read() as connection:
-                    for each in event_audit.mentions(connection, order):
-                        # One that somebody has heard was sent, whatever the outbox says by now.
-                        if each.is_sent or each.event_id not in found:
-                            found[each.event_id] = each
+                with self.open_database(service) as database, database.read() as connection:
+                    mentions += event_audit.mentions(connection, order_id)
             except ShopError as error:
                 self._unseen.add(service.name)
-                self._notes.append(f"{service.name} cannot be seen: {error}")
-        return found
+                self._notes.append(f"{service.name} cannot be read: {error}")
+        # The later one counts: a subscriber's inbox proves that an event was sent.
+        mentions.sort(key=lambda mention: mention.is_sent)
+        return {mention.event_id: mention for mention in mentions}
 
-    def _envelopes(self, order: str, mentions: Mapping[UUID, Mention]) -> dict[UUID, EventSummary]:
-        kept, keeper = self._kept(order)
-        sent = {each.event_id for each in mentions.values() if each.is_sent}
-        missing = sent - kept.keys()
-        if missing or not kept:
-            kept = self._read(order, _why_not_kept(keeper, len(missing))) | kept
-        unsent = {
-            each.event_id: EventSummary(each.event_id, each.type, each.occurred_at)
-            for each in mentions.values()
+    def _envelopes(
+        self, order_id: str, mentions: Mapping[UUID, Mention]
+    ) -> dict[UUID, EventSummary]:
+        envelopes, source = self._stored_envelopes(order_id)
+        sent = {mention.event_id for mention in mentions.values() if mention.is_sent}
+        missing = sent - envelopes.keys()
+        if missing or not envelopes:
+            reason = _reason_to_read_history(source, len(missing))
+            envelopes = self._envelopes_in_history(order_id, reason) | envelopes
+        mentioned = {
+            mention.event_id: EventSummary(mention.event_id, mention.type, mention.occurred_at)
+            for mention in mentions.values()
         }
-        return unsent | kept
+        return mentioned | envelopes
 
-    def _kept(self, order: str) -> tuple[dict[UUID, EventSummary], str]:
+    def _stored_envelopes(self, order_id: str) -> tuple[dict[UUID, EventSummary], str | None]:
+        """The envelopes, and the name of the service that stores them."""
         for service in self.services:
-            if hasattr(service.store, "envelopes") and service.name not in self._unseen:
-                with self.opening(service) as database, database.read() as connection:
-                    found = service.store(connection, database).envelopes(order)
-                return {each.event_id: each for each in found}, service.name
-        return {}, ""
+            has_envelopes = issubclass(service.store, EnvelopeStore)
+            if has_envelopes and service.name not in self._unseen:
+                with self.open_database(service) as database, database.read() as connection:
+                    stored = service.store(connection, database).envelopes(order_id)
+                return {envelope.event_id: envelope for envelope in stored}, service.name
+        return {}, None
 
-    def _read(self, order: str, why: str) -> dict[UUID, EventSummary]:
+    def _envelopes_in_history(self, order_id: str, reason: str) -> dict[UUID, EventSummary]:
         try:
-            history = self.history()
-            reading = EventReader(
-                history, EventFilter(order=order), end=history.end(), tell=self._note_unreadable
+            history = self.open_history()
+            reader = EventReader(
+                history,
+                EventFilter(order_id=order_id),
+                end=history.end(),
+                on_unreadable=lambda record: self._notes.append(record.sentence),
             )
-            found = [told.event for told in reading]
+            events = [item.event for item in reader]
         except OperationFailed as error:
-            self._notes.append(f"{why}, and the history cannot be read: {error}")
+            self._notes.append(f"{reason}, and the history cannot be read: {error}")
             self._is_certain = False
             return {}
-        self._notes.append(f"{why}: the history was read instead")
+        self._notes.append(f"{reason}: the history was read instead")
         return {
-            each.event_id: EventSummary(
-                each.event_id, each.type, each.occurred_at, each.causation_id
+            event.event_id: EventSummary(
+                event.event_id, event.type, event.occurred_at, event.causation_id
             )
-            for each in found
+            for event in events
         }
 
-    def _note_unreadable(self, message: Unreadable) -> None:
-        self._notes.append(f"unreadable, skipped: {message.which}: {message.reason}")
-
-    def _reactions(self, ids: Collection[UUID]) -> dict[str, Reacted]:
-        found: dict[str, Reacted] = {}
+    def _records(self, event_ids: Collection[UUID]) -> dict[str, Records]:
+        records: dict[str, Records] = {}
         for service in self.services:
             if service.name not in self._unseen:
-                with self.opening(service) as database, database.read() as connection:
-                    entries = event_audit.inbox_entries(connection, ids)
-                    found[service.name] = entries, event_audit.failed_attempts(connection, ids)
-        return found
+                with self.open_database(service) as database, database.read() as connection:
+                    records[service.name] = Records(
+                        event_audit.inbox_entries(connection, event_ids),
+                        event_audit.failed_attempts(connection, event_ids),
+                    )
+        return records
 
-    def _happening(
+    def _entry(
         self,
         envelope: EventSummary,
         envelopes: Mapping[UUID, EventSummary],
-        mentions: Mapping[UUID, Mention],
-        reacted: Mapping[str, Reacted],
+        records: Mapping[str, Records],
+        *,
+        is_sent: bool,
     ) -> TimelineEntry:
         topic = topic_of(envelope.type)
-        mention = mentions.get(envelope.event_id)
-        is_sent = mention is None or mention.is_sent
         return TimelineEntry(
             envelope=envelope,
             depth=_depth(envelope, envelopes),
             cause=envelopes.get(envelope.causation_id) if envelope.causation_id else None,
             is_sent=is_sent,
             reactions=[
-                self._reaction(service, envelope, reacted.get(service.name), is_sent=is_sent)
+                self._reaction(service, envelope, records.get(service.name), is_sent=is_sent)
                 for service in self.services
                 if topics_matched(service.topics, topic)
             ],
         )
 
     def _reaction(
-        self, service: AnyService, envelope: EventSummary, reacted: Reacted | None, *, is_sent: bool
+        self, service: AnyService, envelope: EventSummary, records: Records | None, *, is_sent: bool
     ) -> Reaction:
-        if reacted is None:
-            return Reaction(service=service.name, outcome=UNSEEN)
-        entry = reacted[0].get(envelope.event_id)
-        failed = reacted[1].get(envelope.event_id, [])
-        outcome = _outcome(entry, failed)
+        if records is None:
+            return Reaction(service=service.name, outcome=timeline.UNSEEN)
+        entry = records.entries.get(envelope.event_id)
+        attempts = records.attempts.get(envelope.event_id, [])
+        outcome = _recorded_outcome(entry, attempts)
         if outcome is None:
-            may_come = not is_sent or _is_young(service, envelope) or self._may_hold(service)
-            outcome = WAITING if may_come else UNKNOWN
-        at = entry.handled_at if entry else failed[-1].failed_at if failed else None
+            may_arrive = not is_sent or _is_recent(service, envelope) or self._has_backlog(service)
+            outcome = timeline.WAITING if may_arrive else timeline.UNKNOWN
+        at = entry.handled_at if entry else attempts[-1].failed_at if attempts else None
         return Reaction(
             service=service.name,
             outcome=outcome,
             at=at,
-            # Clocks of machines differ; nothing is handled before it happened.
+            # Clocks of machines differ, and nothing is handled before it occurred.
             after=max(0.0, (at - envelope.occurred_at).total_seconds()) if at else None,
-            attempts=failed,
+            attempts=attempts,
         )
 
-    def _may_hold(self, service: AnyService) -> bool:
-        if service.name not in self._held:
+    def _has_backlog(self, service: AnyService) -> bool:
+        """Whether the service's queues hold a message; True if the broker cannot be asked."""
+        if service.name not in self._backlogs:
             try:
-                self._held[service.name] = self.holding(service)
+                self._backlogs[service.name] = self.has_messages(service)
             except OperationFailed as error:
-                self._notes.append(f"whether anything waits for {service.name} is unknown: {error}")
-                self._held[service.name] = True
-        return self._held[service.name]
-
-
-def _why_not_kept(keeper: str, missing: int) -> str:
-    if not keeper:
-        return "no service that keeps envelopes can be seen"
-    known = f"has not heard of {missing} of its events yet" if missing else "knows no event of it"
-    return f"{keeper} {known}"
-
-
-def _is_young(service: AnyService, envelope: EventSummary) -> bool:
-    """Whether an event may be in the service's hands, or held back, since it happened."""
-    queue = service.queue()
-    held = timedelta(seconds=queue.retry.max_delay + queue.deadline)
-    return datetime.now(UTC) - envelope.occurred_at < held
-
-
-def _outcome(entry: InboxEntry | None, failed: Sequence[FailedAttempt]) -> str | None:
-    if entry is not None:
-        return DISCARDED if entry.outcome == inbox.DISCARDED else HANDLED
-    if failed:
-        return _AFTER_FAILING.get(failed[-1].outcome, RETRYING)
-    return None
+                self._notes.append(f"the queues of {service.name} cannot be read: {error}")
+                self._backlogs[service.name] = True
+        return self._backlogs[service.name]
 
 
 def _depth(envelope: EventSummary, envelopes: Mapping[UUID, EventSummary]) -> int:
-    """How long the chain of causes is; whoever made a circle of them is told once."""
+    """The length of the chain of causes; a circle of causes ends it."""
     seen = {envelope.event_id}
     cause = envelope.causation_id
     while cause is not None and cause in envelopes and cause not in seen:
         seen.add(cause)
         cause = envelopes[cause].causation_id
     return len(seen) - 1
+
+
+def _reason_to_read_history(source: str | None, missing: int) -> str:
+    if source is None:
+        return "no service that stores envelopes can be read"
+    if missing:
+        return f"{source} has not handled {missing} of the events yet"
+    return f"{source} has no event of this order"
+
+
+def _recorded_outcome(entry: InboxEntry | None, attempts: Sequence[FailedAttempt]) -> str | None:
+    if entry is not None:
+        return timeline.DISCARDED if entry.outcome == inbox.DISCARDED else timeline.HANDLED
+    if attempts:
+        return _OUTCOME_OF_FAILURE.get(attempts[-1].outcome, timeline.RETRYING)
+    return None
+
+
+def _is_recent(service: AnyService, envelope: EventSummary) -> bool:
+    """Whether an event may still be with a consumer, or delayed for a retry."""
+    queue = service.queue()
+    longest = timedelta(seconds=queue.retry.max_delay + queue.deadline)
+    return datetime.now(UTC) - envelope.occurred_at < longest

@@ -17,7 +17,8 @@ from services.shipping.service import shipping
 from shared.events import DomainEvent
 from shared.runtime.service import AnyService
 from shared.testing import Stage
-from tests.support.histories import Arrival, a_new_order, arrivals, play
+from tests.support.arrivals import Arrival, arrivals, play
+from tests.support.order_events import a_new_order
 
 Stages = dict[str, tuple[Stage, Stage]]
 
@@ -68,8 +69,8 @@ def test_a_batch_has_the_same_effects_as_its_events_one_by_one(
     batch, singly = stages[service.name]
     events = events_of(arrived)
 
-    batch_events = play(batch, events, concurrency=True)
-    single_events = play(singly, events, concurrency=False)
+    batch_events = play(batch, events, as_batch=True)
+    single_events = play(singly, events, as_batch=False)
 
     assert rows(batch, service, metadata) == rows(singly, service, metadata)
     assert [content(each) for each in batch_events] == [content(each) for each in single_events]

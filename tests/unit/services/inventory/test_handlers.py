@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from services.inventory.service import inventory
 from shared.events import StockRanShort, StockReserved
 from shared.testing import Stage
-from tests.support.histories import Arrival, a_new_order, arrivals, cancelled, placed, play
+from tests.support.arrivals import Arrival, arrivals, play
+from tests.support.order_events import a_new_order, cancelled, placed
 
 TO_BEGIN_WITH = {"product-1": (100, 0), "product-2": (50, 0), "product-3": (5, 0)}
 
@@ -35,7 +36,7 @@ def stock(stage: Stage) -> dict[str, tuple[int, int]]:
 
 
 def hear(stage: Stage, *events: Any) -> list[Any]:
-    return play(stage, events, concurrency=True)
+    return play(stage, events, as_batch=True)
 
 
 def test_stock_is_there_to_begin_with(stage: Stage) -> None:
@@ -107,7 +108,7 @@ def test_what_was_given_back_is_there_for_the_next_order_of_the_batch(stage: Sta
 def test_an_order_that_was_cancelled_before_it_came_holds_nothing(
     stage: Stage, *, concurrency: bool
 ) -> None:
-    told = play(stage, [cancelled(), placed()], concurrency=concurrency)
+    told = play(stage, [cancelled(), placed()], as_batch=concurrency)
 
     assert told == []
     assert stock(stage) == TO_BEGIN_WITH

@@ -5,8 +5,9 @@ import pytest
 
 from services.loyalty.service import loyalty
 from shared.testing import Stage
+from tests.support.arrivals import play
 from tests.support.commanding import Shop
-from tests.support.histories import CUSTOMER, cancelled, placed, play
+from tests.support.order_events import CUSTOMER, cancelled, placed
 
 LONG_AGO = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -15,7 +16,7 @@ LONG_AGO = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 def awards(tmp_path: Path) -> None:
     stage = Stage(tmp_path, [loyalty])
     orders = [placed("ORD-1", occurred_at=LONG_AGO), placed("ORD-2")]
-    play(stage, [*orders, cancelled("ORD-2")], concurrency=True)
+    play(stage, [*orders, cancelled("ORD-2")], as_batch=True)
     stage.close()
 
 

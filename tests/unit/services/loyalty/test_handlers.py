@@ -8,15 +8,8 @@ from hypothesis import given, settings
 
 from services.loyalty.service import loyalty
 from shared.testing import Stage
-from tests.support.histories import (
-    CUSTOMER,
-    Arrival,
-    a_new_order,
-    arrivals,
-    cancelled,
-    placed,
-    play,
-)
+from tests.support.arrivals import Arrival, arrivals, play
+from tests.support.order_events import CUSTOMER, a_new_order, cancelled, placed
 
 
 @pytest.fixture
@@ -48,7 +41,7 @@ def ledger(stage: Stage, customer: str = CUSTOMER) -> list[dict[str, Any]]:
     [("0.00", 0), ("0.99", 0), ("1.00", 1), ("99.99", 99), ("999999999999.99", 999_999_999_999)],
 )
 def test_a_point_is_awarded_for_each_whole_unit(stage: Stage, total: str, points: int) -> None:
-    play(stage, [placed(total_amount=Decimal(total))], concurrency=True)
+    play(stage, [placed(total_amount=Decimal(total))], as_batch=True)
 
     assert balance(stage) == points
 
@@ -60,7 +53,7 @@ def test_points_of_several_orders_add_up_for_each_customer(stage: Stage) -> None
         placed("ORD-125", customer_email="joe@example.com", total_amount=Decimal("7.50")),
     ]
 
-    play(stage, orders, concurrency=True)
+    play(stage, orders, as_batch=True)
 
     assert balance(stage) == 148
     assert balance(stage, "joe@example.com") == 7
@@ -74,7 +67,7 @@ def test_a_customer_who_never_ordered_has_no_points(stage: Stage) -> None:
 def test_a_cancelled_order_takes_exactly_its_points_back(stage: Stage) -> None:
     kept, lost, cancel = placed("ORD-1"), placed("ORD-2"), cancelled("ORD-2")
 
-    play(stage, [kept, lost, cancel], concurrency=False)
+    play(stage, [kept, lost, cancel], as_batch=False)
 
     assert balance(stage) == 99
     assert [(each["order_id"], each["kind"], each["points"]) for each in ledger(stage)] == [
@@ -85,9 +78,9 @@ def test_a_cancelled_order_takes_exactly_its_points_back(stage: Stage) -> None:
 
 
 def test_an_order_that_was_cancelled_before_it_came_awards_nothing(stage: Stage) -> None:
-    play(stage, [cancelled()], concurrency=True)
+    play(stage, [cancelled()], as_batch=True)
 
-    play(stage, [placed()], concurrency=True)
+    play(stage, [placed()], as_batch=True)
 
     assert balance(stage) == 0
 

@@ -6,8 +6,9 @@ import pytest
 from services.shipping.carrier import hand_over
 from services.shipping.service import shipping
 from shared.testing import Stage
+from tests.support.arrivals import play
 from tests.support.commanding import Shop
-from tests.support.histories import ADDRESS, cancelled, paid, placed, play, reserved
+from tests.support.order_events import ADDRESS, cancelled, paid, placed, reserved
 
 LONG_AGO = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -20,7 +21,7 @@ def shipments(tmp_path: Path) -> None:
         placed(f"ORD-{number}", occurred_at=LONG_AGO + timedelta(days=number))
         for number in (1, 2, 3)
     ]
-    play(stage, [*orders, paid("ORD-1"), reserved("ORD-1"), cancelled("ORD-2")], concurrency=True)
+    play(stage, [*orders, paid("ORD-1"), reserved("ORD-1"), cancelled("ORD-2")], as_batch=True)
     stage.close()
 
 

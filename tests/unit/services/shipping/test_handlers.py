@@ -12,17 +12,8 @@ from services.shipping.service import shipping
 from services.shipping.tables import shipments
 from shared.events import DomainEvent, OrderShipped
 from shared.testing import Stage
-from tests.support.histories import (
-    ADDRESS,
-    Arrival,
-    a_new_order,
-    arrivals,
-    cancelled,
-    paid,
-    placed,
-    play,
-    reserved,
-)
+from tests.support.arrivals import Arrival, arrivals, play
+from tests.support.order_events import ADDRESS, a_new_order, cancelled, paid, placed, reserved
 
 
 @pytest.fixture
@@ -60,7 +51,7 @@ def status(stage: Stage) -> str:
 def test_an_order_is_shipped_once_whichever_fact_comes_last(
     stage: Stage, events: tuple[DomainEvent, ...], *, concurrency: bool
 ) -> None:
-    (told,) = play(stage, events, concurrency=concurrency)
+    (told,) = play(stage, events, as_batch=concurrency)
 
     assert isinstance(told, OrderShipped)
     assert told.order_id == "ORD-1"
@@ -80,12 +71,12 @@ def test_an_order_is_shipped_once_whichever_fact_comes_last(
 def test_an_order_that_lacks_something_is_not_shipped(
     stage: Stage, events: tuple[DomainEvent, ...]
 ) -> None:
-    assert play(stage, events, concurrency=True) == []
+    assert play(stage, events, as_batch=True) == []
     assert status(stage) == "open"
 
 
 def test_a_cancelled_order_is_never_shipped_and_its_address_forgotten(stage: Stage) -> None:
-    told = play(stage, [placed(), paid(), cancelled(), reserved()], concurrency=False)
+    told = play(stage, [placed(), paid(), cancelled(), reserved()], as_batch=False)
 
     assert told == []
     assert status(stage) == "void"
@@ -93,15 +84,15 @@ def test_a_cancelled_order_is_never_shipped_and_its_address_forgotten(stage: Sta
 
 
 def test_the_address_of_an_order_that_was_cancelled_first_is_not_kept(stage: Stage) -> None:
-    play(stage, [cancelled(), placed()], concurrency=False)
+    play(stage, [cancelled(), placed()], as_batch=False)
 
     assert shipment(stage)["address"] is None
 
 
 def test_what_was_shipped_stays_shipped(stage: Stage) -> None:
-    play(stage, [placed(), paid(), reserved()], concurrency=True)
+    play(stage, [placed(), paid(), reserved()], as_batch=True)
 
-    play(stage, [cancelled(), paid()], concurrency=True)
+    play(stage, [cancelled(), paid()], as_batch=True)
 
     assert status(stage) == "shipped"
     assert shipment(stage)["tracking_number"] == hand_over("ORD-1").tracking_number

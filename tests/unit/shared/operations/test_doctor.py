@@ -16,7 +16,7 @@ from shared.storage.tables import outbox
 from shared.testing import Stage
 from shop import registry
 from tests.support.commanding import Shop
-from tests.support.histories import placed
+from tests.support.order_events import placed
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from shared.runtime.settings import Settings
 from shared.storage import checkpoints
 from shared.storage.checkpoints import Checkpoint
 from shared.testing import Stage
-from tests.support.histories import paid, placed
+from tests.support.order_events import paid, placed
 from tests.support.tape import Tape, garbage
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -145,7 +145,7 @@ def test_a_catch_up_sends_the_events_that_precede_the_queue_once(stage: Stage) -
         "catch-up finished",
         "catch-up already finished",
     ]
-    assert broker.lines[1]["event_id"] == "7f at place 2"
+    assert broker.lines[1]["event_id"] == "7f at offset 2"
     assert broker.lines[3]["at"] <= broker.lines[3]["timestamp"]
 
 

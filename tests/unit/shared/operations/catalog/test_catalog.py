@@ -7,7 +7,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from shared.events import DomainEvent, OrderEvent, OrderPlaced, published
-from shared.operations.catalog.catalog import Entry, catalog
+from shared.operations.catalog.catalog import CatalogEntry, catalog
 from shared.operations.catalog.markdown import page
 from shared.runtime.service import Service
 from shared.storage.unit_of_work import Store, UnitOfWork
@@ -24,11 +24,11 @@ def shop(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
     return Shop(monkeypatch, capsys)
 
 
-def test_every_published_event_is_in_it_and_none_of_a_tests() -> None:
+def test_the_catalog_has_every_published_event_and_none_of_the_tests() -> None:
     assert [*ENTRIES] == sorted(published.schemas())
 
 
-def test_it_says_who_publishes_and_what_who_subscribes_does() -> None:
+def test_an_entry_has_the_publishers_and_what_each_subscriber_does() -> None:
     entry = ENTRIES["stock.ran_short.v1"]
 
     assert entry.publishers == ("inventory",)
@@ -39,7 +39,7 @@ def test_it_says_who_publishes_and_what_who_subscribes_does() -> None:
     )
 
 
-def test_it_says_each_fields_kind_limits_and_unit() -> None:
+def test_an_entry_has_the_kind_limits_and_unit_of_each_field() -> None:
     fields = {each.name: each for each in ENTRIES["order.placed.v1"].fields}
 
     items = fields["items"]
@@ -50,7 +50,7 @@ def test_it_says_each_fields_kind_limits_and_unit() -> None:
     assert all(each.is_required and each.says for each in fields.values())
 
 
-def test_a_subscriber_of_a_base_class_subscribes_to_all_below() -> None:
+def test_a_subscriber_of_a_base_class_subscribes_to_all_its_subclasses() -> None:
     def watch(event: DomainEvent, work: UnitOfWork[Store]) -> None:
         del event, work
 
@@ -64,7 +64,7 @@ def test_a_subscriber_of_a_base_class_subscribes_to_all_below() -> None:
     assert entries["order.placed.v1"].reactions["watching"] == ("Watch.", "Watch.")
 
 
-def test_an_event_that_only_a_service_declares_is_in_it_too() -> None:
+def test_the_catalog_has_an_event_that_only_a_service_declares() -> None:
     (entry,) = (each for each in catalog([counting()]) if each.type == "thing.counted.v1")
 
     assert entry.publishers == ("counting",)
@@ -78,7 +78,7 @@ def test_the_page_is_current() -> None:
     assert written == page([*ENTRIES.values()]), "run make docs"
 
 
-def test_the_page_says_what_is_optional_and_who_is_missing() -> None:
+def test_the_page_marks_optional_fields_and_missing_publishers() -> None:
     (entry,) = (each for each in catalog([]) if each.type == "order.shipped.v1")
     optional: dict[str, Any] = {"carrier": None}
     fields = tuple(
@@ -86,10 +86,10 @@ def test_the_page_says_what_is_optional_and_who_is_missing() -> None:
         for each in entry.fields
     )
 
-    text = page([Entry(**_of(entry) | {"fields": fields})])
+    text = page([CatalogEntry(**_of(entry) | {"fields": fields})])
 
     assert "| `carrier` (optional) | string |" in text
-    assert "published by nobody here." in text
+    assert "published by no service here." in text
 
 
 def _of(record: Any) -> dict[str, Any]:
@@ -97,11 +97,11 @@ def _of(record: Any) -> dict[str, Any]:
 
 
 def test_the_command_shows_a_table(shop: Shop) -> None:
-    said = shop("events", "catalog")
+    result = shop("events", "catalog")
 
-    assert said.code == 0
-    assert "order.placed.v1" in said.out
-    assert "units of the currency" in said.out
+    assert result.code == 0
+    assert "order.placed.v1" in result.out
+    assert "units of the currency" in result.out
 
 
 def test_the_command_prints_records(shop: Shop) -> None:
@@ -120,13 +120,13 @@ def test_the_command_prints_the_schemas(shop: Shop) -> None:
         Draft202012Validator.check_schema(each)
 
 
-def test_a_format_that_there_is_not_is_refused_in_a_sentence(shop: Shop) -> None:
-    said = shop("events", "catalog", "--format", "xml")
+def test_an_unknown_format_is_refused_in_a_sentence(shop: Shop) -> None:
+    result = shop("events", "catalog", "--format", "xml")
 
-    assert said.code == 2
-    assert said.out == ""
-    assert "'xml'" in said.err
-    assert "asyncapi" in said.err
+    assert result.code == 2
+    assert result.out == ""
+    assert "'xml'" in result.err
+    assert "asyncapi" in result.err
 
 
 def test_the_example_of_a_new_version_in_the_docs_works() -> None:

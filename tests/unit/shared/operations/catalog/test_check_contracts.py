@@ -23,7 +23,7 @@ class BellRang(DomainEvent):
     tone: Word
 
 
-class BellRangLouder(DomainEvent):
+class BellRangWithVolume(DomainEvent):
     """A bell rang, and how loud is optional."""
 
     topic: ClassVar[str] = "bell.rang"
@@ -32,7 +32,7 @@ class BellRangLouder(DomainEvent):
     decibels: int | None = None
 
 
-class BellRangDumb(DomainEvent):
+class BellRangWithoutTone(DomainEvent):
     """A bell rang without a tone."""
 
     topic: ClassVar[str] = "bell.rang"
@@ -59,7 +59,7 @@ EXAMPLE = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where the first version of a bell's ringing is kept."""
+    """A folder that holds the published schema and example of `BellRang`."""
     give_example(tmp_path, "bell.rang.v1", EXAMPLE)
     assert [*accept([BellRang], tmp_path)] == ["bell.rang.v1"]
     return tmp_path
@@ -71,49 +71,49 @@ def give_example(folder: Path, type_: str, example: object, name: str = "one") -
     path.write_text(json.dumps(example))
 
 
-def test_our_contracts_keep_what_was_promised() -> None:
+def test_the_published_contracts_have_no_problem() -> None:
     assert [*problems(published_contracts())] == []
 
 
-def test_what_has_not_changed_is_well(folder: Path) -> None:
+def test_an_unchanged_contract_has_no_problem(folder: Path) -> None:
     assert [*problems([BellRang], folder)] == []
     assert [*accept([BellRang], folder)] == []
 
 
-def test_a_safe_change_is_kept_when_it_is_accepted(folder: Path) -> None:
-    before = [*problems([BellRangLouder], folder)]
+def test_a_compatible_change_is_published_when_it_is_accepted(folder: Path) -> None:
+    before = [*problems([BellRangWithVolume], folder)]
 
-    accepted = [*accept([BellRangLouder], folder)]
+    accepted = [*accept([BellRangWithVolume], folder)]
 
     assert before == [
-        "bell.rang.v1 has changed safely: if it is meant, run make contracts ARGS=--accept"
+        "bell.rang.v1 has a compatible change: if it is intended, run make contracts ARGS=--accept"
     ]
     assert accepted == ["bell.rang.v1"]
-    assert [*problems([BellRangLouder], folder)] == []
+    assert [*problems([BellRangWithVolume], folder)] == []
     kept_fields = published.schemas(folder)["bell.rang.v1"]["properties"]["data"]["properties"]
     assert kept_fields.keys() == {"tone", "decibels"}
 
 
-def test_a_change_that_breaks_somebody_is_told_and_never_accepted(folder: Path) -> None:
-    accepted = [*accept([BellRangDumb], folder)]
+def test_a_breaking_change_is_reported_and_never_accepted(folder: Path) -> None:
+    accepted = [*accept([BellRangWithoutTone], folder)]
 
     assert accepted == []
-    (told,) = problems([BellRangDumb], folder)
-    assert told == (
-        "bell.rang.v1: data.tone is removed, and consumers of this version could not read new "
-        "events: this takes bell.rang.v2"
+    (problem,) = problems([BellRangWithoutTone], folder)
+    assert problem == (
+        "bell.rang.v1: data.tone is removed, and consumers of this version could not read what "
+        "is sent from now on: publish bell.rang.v2 instead"
     )
 
 
 def test_a_new_version_beside_the_old_is_accepted(folder: Path) -> None:
     both: list[Kind] = [BellRang, BellRangV2]
-    told = [*problems(both, folder)]
+    found = [*problems(both, folder)]
     give_example(folder, "bell.rang.v2", EXAMPLE | {"type": "bell.rang.v2", "data": {"hertz": 1}})
 
     accepted = [*accept(both, folder)]
 
-    assert told == [
-        "bell.rang.v2 is new: if it is meant, run make contracts ARGS=--accept",
+    assert found == [
+        "bell.rang.v2 is new: if it is intended, run make contracts ARGS=--accept",
         f"bell.rang.v2 has no example: write one, {folder.name}/examples/bell.rang.v2/NAME.json",
     ]
     assert accepted == ["bell.rang.v2"]
@@ -121,16 +121,13 @@ def test_a_new_version_beside_the_old_is_accepted(folder: Path) -> None:
 
 
 def test_a_version_in_place_of_the_old_leaves_history_unreadable(folder: Path) -> None:
-    told = [*problems([BellRangV2], folder)]
+    found = [*problems([BellRangV2], folder)]
 
-    assert (
-        "bell.rang.v1 is gone, and history holds such events: keep its contract beside the "
-        in (told[1])
-    )
+    assert "bell.rang.v1 is removed, but the history has such events: keep its contract" in found
 
 
 @pytest.mark.parametrize(
-    ("example", "told"),
+    ("example", "problem"),
     [
         pytest.param(
             EXAMPLE | {"data": {}},
@@ -145,12 +142,10 @@ def test_a_version_in_place_of_the_old_leaves_history_unreadable(folder: Path) -
         ),
     ],
 )
-def test_every_example_ever_given_must_be_readable(
-    folder: Path, example: object, told: str
-) -> None:
+def test_every_example_must_be_readable(folder: Path, example: object, problem: str) -> None:
     give_example(folder, "bell.rang.v1", example, name="old")
 
-    assert [*problems([BellRang], folder)] == [told]
+    assert [*problems([BellRang], folder)] == [problem]
 
 
 def test_an_example_is_new_until_it_is_accepted(folder: Path) -> None:
@@ -160,13 +155,13 @@ def test_an_example_is_new_until_it_is_accepted(folder: Path) -> None:
     accepted = [*accept([BellRang], folder)]
 
     assert before == [
-        "bell.rang.v1: the example two is new: if it is meant, run make contracts ARGS=--accept"
+        "bell.rang.v1: the example two is new: if it is intended, run make contracts ARGS=--accept"
     ]
     assert accepted == ["bell.rang.v1"]
     assert [*problems([BellRang], folder)] == []
 
 
-def test_a_published_example_may_neither_change_nor_go(folder: Path) -> None:
+def test_a_published_example_may_not_be_changed_or_removed(folder: Path) -> None:
     give_example(folder, "bell.rang.v1", EXAMPLE | {"data": {"tone": "b"}})
     changed = [*problems([BellRang], folder)]
     (folder / "examples" / "bell.rang.v1" / "one.json").unlink()
@@ -174,38 +169,41 @@ def test_a_published_example_may_neither_change_nor_go(folder: Path) -> None:
     accepted = [*accept([BellRang], folder)]
 
     assert changed == [
-        "bell.rang.v1: the example one has changed since it was published: write another beside it"
+        "bell.rang.v1: the example one has changed since it was published: add another instead"
     ]
     assert accepted == []
     assert [*problems([BellRang], folder)] == [
         f"bell.rang.v1 has no example: write one, {folder.name}/examples/bell.rang.v1/NAME.json",
-        "bell.rang.v1: the example one is gone, and somebody may rely on it",
+        "bell.rang.v1: the example one was published, and is removed",
     ]
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         pytest.param("{", "bell.rang.v1/one.json is not JSON: ", id="no JSON"),
         pytest.param("[]", "bell.rang.v1/one.json is JSON, but not an object", id="no object"),
     ],
 )
-def test_a_kept_file_that_cannot_be_read_is_named(folder: Path, content: str, told: str) -> None:
+def test_a_published_file_that_cannot_be_read_is_named(
+    folder: Path, content: str, message: str
+) -> None:
     (folder / "examples" / "bell.rang.v1" / "one.json").write_text(content)
 
-    with pytest.raises(UnreadableContractFile, match=told):
+    with pytest.raises(UnreadableContractFile, match=message):
         [*problems([BellRang], folder)]
 
 
-def test_what_services_publish_is_held_to_its_promise() -> None:
-    promised = set(published_contracts())
+def test_every_event_that_a_service_publishes_is_a_published_contract() -> None:
+    contracts = set(published_contracts())
 
-    assert {each for service in registry.all_services() for each in service.publishes} <= promised
+    assert {each for service in registry.all_services() for each in service.publishes} <= contracts
 
 
-def test_the_command_fails_with_a_sentence() -> None:
+def test_the_command_fails_with_a_sentence_for_each_problem() -> None:
     program = """
 import shared.events
+from shared.errors import UnreadableContractFile
 from shared.events.fields import EmailAddress, Items, Money, ShippingAddress
 from shared.operations.catalog import check_contracts
 
@@ -227,5 +225,5 @@ check_contracts.main()
     assert done.returncode == 1
     assert done.stderr == (
         "order.placed.v1: data.currency is removed, and consumers of this version could not read "
-        "new events: this takes order.placed.v2\n"
+        "what is sent from now on: publish order.placed.v2 instead\n"
     )

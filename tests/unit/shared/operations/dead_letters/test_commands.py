@@ -16,7 +16,7 @@ from shared.runtime.settings import Settings
 from shared.testing import Stage
 from shop import registry
 from tests.support.commanding import Shop
-from tests.support.histories import cancelled, placed
+from tests.support.order_events import cancelled, placed
 
 
 class RefusingMailer(Mailer):

@@ -8,7 +8,7 @@ from shared.operations.console import local, show
 from shared.operations.history.rendering import as_line, print_timeline
 from shared.operations.history.timeline import Reaction, Timeline, TimelineEntry
 from shared.storage.event_audit import EventSummary, FailedAttempt
-from tests.support.histories import placed
+from tests.support.order_events import placed
 from tests.support.tape import recorded
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -19,21 +19,21 @@ def envelope(number: int, event_type: str, after: float) -> EventSummary:
 
 
 def reaction(service: str, outcome: str, *errors: str, after: float | None = None) -> Reaction:
-    failed = tuple(FailedAttempt("retried", error, f"{error} it was", NOON) for error in errors)
+    failed = tuple(FailedAttempt("retried", error, f"{error} was raised", NOON) for error in errors)
     return Reaction(service=service, outcome=outcome, at=NOON, after=after, attempts=failed)
 
 
 @pytest.fixture(autouse=True)
-def _at_a_width(monkeypatch: pytest.MonkeyPatch) -> None:
+def _terminal_of_100_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
 
 
-def told(*entries: TimelineEntry) -> Timeline:
-    return Timeline(order_id="ORD-1", entries=entries, notes=())
+def timeline(*entries: TimelineEntry) -> Timeline:
+    return Timeline(order_id="ORD-1", entries=entries, notes=(), is_certain=True)
 
 
 @pytest.mark.usefixtures("far_east")
-def test_the_last_moment_of_the_calendar_is_shown_in_utc_where_the_day_is_over(
+def test_the_last_second_of_the_calendar_is_shown_in_utc_if_local_time_is_past_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     last = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
@@ -41,7 +41,7 @@ def test_the_last_moment_of_the_calendar_is_shown_in_utc_where_the_day_is_over(
     end = EventSummary(event.event_id, event.type, last)
 
     print_timeline(
-        told(TimelineEntry(envelope=end, depth=0, cause=None, is_sent=True, reactions=()))
+        timeline(TimelineEntry(envelope=end, depth=0, cause=None, is_sent=True, reactions=()))
     )
     show([{"at": last}], as_json=False)
 
@@ -53,19 +53,21 @@ def test_the_last_moment_of_the_calendar_is_shown_in_utc_where_the_day_is_over(
     )
 
 
-def test_an_order_of_one_event_has_a_time_and_no_length(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_timeline_of_one_event_has_a_time_and_no_duration(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     placed = envelope(1, "order.placed.v1", 0)
 
     print_timeline(
-        told(TimelineEntry(envelope=placed, depth=0, cause=None, is_sent=False, reactions=()))
+        timeline(TimelineEntry(envelope=placed, depth=0, cause=None, is_sent=False, reactions=()))
     )
 
-    said = capsys.readouterr().out.splitlines()
-    assert said[0].startswith("ORD-1: 1 event, at 2026-11-2")
-    assert said[2].endswith("  order.placed.v1  not sent yet")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("ORD-1: 1 event, at 2026-11-2")
+    assert lines[2].endswith("  order.placed.v1  not sent yet")
 
 
-def test_a_story_of_several_days_says_the_date_whenever_the_day_changes(
+def test_a_timeline_of_several_days_shows_the_date_when_the_day_changes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     days = (0, 0, 1, 1, 9)
@@ -80,29 +82,29 @@ def test_a_story_of_several_days_says_the_date_whenever_the_day_changes(
         for number, day in enumerate(days)
     ]
 
-    print_timeline(told(*entries))
+    print_timeline(timeline(*entries))
 
     heading, *lines = capsys.readouterr().out.splitlines()
     assert local(NOON).strftime("from %Y-%m-%d") in heading
-    begun = [line[:10] for line in lines if line and "order.placed" not in line]
-    assert begun == [f"{local(NOON) + timedelta(days=each):%Y-%m-%d}" for each in (1, 9)]
+    dates = [line[:10] for line in lines if line and "order.placed" not in line]
+    assert dates == [f"{local(NOON) + timedelta(days=day):%Y-%m-%d}" for day in (1, 9)]
 
 
-def test_ids_of_the_shops_own_making_stand_in_a_column() -> None:
+def test_the_event_ids_of_generated_order_ids_are_aligned() -> None:
     events = placed("ORD-2GCCD-YA3KB"), placed("ORD-1")
 
     columns = [
-        as_line(HistoryEvent(recorded(each), each)).index(str(each.event_id)) for each in events
+        as_line(HistoryEvent(recorded(event), event)).index(str(event.event_id)) for event in events
     ]
 
     assert columns[0] == columns[1]
 
 
-def test_what_each_service_did_is_said_in_a_line_with_how_often_it_failed_and_why(
+def test_each_service_has_a_line_with_its_outcome_and_its_errors(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     placed, short = envelope(1, "order.placed.v1", 0), envelope(2, "stock.ran_short.v1", 90)
-    did = [
+    reactions = [
         reaction("analytics", "handled", after=0.0123),
         reaction("email", "handled", "MailRefused", "MailRefused", "TimeoutError", after=150),
         reaction("loyalty", "dead", "Impossible", after=3),
@@ -111,13 +113,15 @@ def test_what_each_service_did_is_said_in_a_line_with_how_often_it_failed_and_wh
         reaction("gifts", "waiting"),
         reaction("orders", "unseen"),
         reaction("late", "unknown"),
-        reaction("mended", "sent again", "Impossible", after=3),
+        reaction("redriven", "sent again", "Impossible", after=3),
     ]
 
     print_timeline(
-        told(
-            TimelineEntry(envelope=placed, depth=0, cause=None, is_sent=True, reactions=did),
-            TimelineEntry(envelope=short, depth=1, cause=placed, is_sent=True, reactions=did[:1]),
+        timeline(
+            TimelineEntry(envelope=placed, depth=0, cause=None, is_sent=True, reactions=reactions),
+            TimelineEntry(
+                envelope=short, depth=1, cause=placed, is_sent=True, reactions=reactions[:1]
+            ),
         )
     )
 
@@ -126,13 +130,13 @@ def test_what_each_service_did_is_said_in_a_line_with_how_often_it_failed_and_wh
     assert [line.strip() for line in rest[2:11]] == [
         "✓ analytics  handled 12 ms after",
         "✓ email      handled 2 min after, at attempt 4 (2 × MailRefused, 1 × TimeoutError)",
-        "✗ loyalty    dead 3.0 s after: 1 × Impossible; Impossible it was",
-        "↻ inventory  failed, comes again: 2 × DeadlockDetected; last 1.5 s after",
+        "✗ loyalty    dead 3.0 s after: 1 × Impossible; Impossible was raised",
+        "↻ inventory  failed, will be retried: 2 × DeadlockDetected; last 1.5 s after",
         "– shipping   discarded by a person, 2 h after (1 × Impossible)",
         "… gifts      waiting",
-        "? orders     its database cannot be seen from here",
-        "· late       unknown to it: it joined later, or has forgotten",
-        "↻ mended     was dead, is sent again by a person: 1 × Impossible; died 3.0 s after",
+        "? orders     its database cannot be read from here",
+        "· late       unknown: it subscribed later, or its inbox was pruned",
+        "↻ redriven   sent again by a person: 1 × Impossible; died 3.0 s after",
     ]
     assert rest[12].endswith("  └─ stock.ran_short.v1  ← order.placed")
     assert rest[13].endswith("   ✓ analytics  handled 12 ms after")

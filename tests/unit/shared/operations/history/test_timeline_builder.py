@@ -14,14 +14,14 @@ from shared.storage import inbox
 from shared.storage.unit_of_work import Store
 from shared.testing import Stage
 from shop import registry
-from tests.support.histories import cancelled, placed
-from tests.support.stories import forget, outcome, pay, place, story, types
+from tests.support.order_events import cancelled, placed
+from tests.support.timelines import clear_inbox, pay, place, reaction, timeline_of, types
 
 LONG_AGO = datetime.now(UTC) - timedelta(days=1)
 
 
-class Moody:
-    """Fails as it is told."""
+class SwitchableHandler:
+    """Raises `error`, if it is set."""
 
     error: type[Exception] | None = None
 
@@ -32,251 +32,257 @@ class Moody:
 
 
 @pytest.fixture
-def moody() -> Moody:
-    return Moody()
+def handler() -> SwitchableHandler:
+    return SwitchableHandler()
 
 
 @pytest.fixture
-def stage(tmp_path: Path, moody: Moody) -> Iterator[Stage]:
-    odd: AnyService = Service("odd", store=Store)
-    odd.on(OrderPlaced, moody)
-    of_the_shop = [each for each in registry.all_services() if each.name != "email"]
-    stage = Stage(tmp_path, [*of_the_shop, odd])
+def stage(tmp_path: Path, handler: SwitchableHandler) -> Iterator[Stage]:
+    extra: AnyService = Service("extra", store=Store)
+    extra.on(OrderPlaced, handler)
+    services = [each for each in registry.all_services() if each.name != "email"]
+    stage = Stage(tmp_path, [*services, extra])
     yield stage
     stage.close()
 
 
-def test_every_event_is_told_in_order_of_time_with_its_cause(stage: Stage) -> None:
+def test_events_are_in_order_of_time_with_their_causes(stage: Stage) -> None:
     place(stage)
     stage.play()
     pay(stage)
     stage.play()
 
-    told = story(stage)
+    timeline = timeline_of(stage)
 
-    assert types(told) == [
+    assert types(timeline) == [
         "order.placed.v1",
         "stock.reserved.v1",
         "payment.received.v1",
         "order.shipped.v1",
     ]
-    assert [each.cause and each.cause.type for each in told.entries] == [
+    assert [entry.cause and entry.cause.type for entry in timeline.entries] == [
         None,
         "order.placed.v1",
         None,
         "payment.received.v1",
     ]
-    assert [each.depth for each in told.entries] == [0, 1, 0, 1]
-    assert told.notes == []
+    assert [entry.depth for entry in timeline.entries] == [0, 1, 0, 1]
+    assert timeline.notes == []
 
 
-def test_each_service_that_subscribed_is_told_and_no_other(stage: Stage) -> None:
+def test_each_subscriber_has_a_reaction_and_no_other_service(stage: Stage) -> None:
     place(stage)
     stage.play()
 
-    told = story(stage)
+    timeline = timeline_of(stage)
 
-    names = {each.service for each in told.entries[0].reactions}
-    assert names >= {"inventory", "shipping", "loyalty", "analytics", "odd"}
+    names = {each.service for each in timeline.entries[0].reactions}
+    assert names >= {"inventory", "shipping", "loyalty", "analytics", "extra"}
     assert "orders" not in names
-    assert {each.outcome for each in told.entries[0].reactions} == {"handled"}
-    assert all((each.after or 0) >= 0 for each in told.entries[0].reactions)
+    assert {each.outcome for each in timeline.entries[0].reactions} == {"handled"}
+    assert all((each.after or 0) >= 0 for each in timeline.entries[0].reactions)
 
 
-def test_another_orders_events_are_not_told(stage: Stage) -> None:
+def test_events_of_another_order_are_left_out(stage: Stage) -> None:
     place(stage)
     place(stage, "ORD-2")
     stage.play()
 
-    assert len(story(stage, "ORD-2").entries) == 2
+    assert len(timeline_of(stage, "ORD-2").entries) == 2
 
 
-def test_what_was_not_sent_yet_is_told_as_such(stage: Stage) -> None:
+def test_an_event_in_the_outbox_is_marked_as_not_sent(stage: Stage) -> None:
     place(stage)
 
-    told = story(stage)
+    timeline = timeline_of(stage)
 
-    assert types(told) == ["order.placed.v1"]
-    assert not told.entries[0].is_sent
-    assert {each.outcome for each in told.entries[0].reactions} == {"waiting"}
+    assert types(timeline) == ["order.placed.v1"]
+    assert not timeline.entries[0].is_sent
+    assert {each.outcome for each in timeline.entries[0].reactions} == {"waiting"}
 
 
-def test_what_lies_in_a_services_queue_waits_for_it(stage: Stage) -> None:
+def test_an_event_in_a_services_queue_is_waiting(stage: Stage) -> None:
     stage.publish(placed("ORD-1", occurred_at=LONG_AGO))
     stage.react("analytics")
 
-    assert outcome(story(stage), "odd").outcome == "waiting"
+    assert reaction(timeline_of(stage), "extra").outcome == "waiting"
 
 
-def test_what_nothing_waits_for_any_more_is_unknown_to_who_joined_later_or_has_forgotten(
+def test_an_old_event_without_record_is_unknown_if_the_queues_are_empty(
     stage: Stage,
 ) -> None:
     stage.publish(placed("ORD-1", occurred_at=LONG_AGO))
     stage.play()
-    forget(stage, "odd")
+    clear_inbox(stage, "extra")
 
-    told = story(stage)
+    timeline = timeline_of(stage)
 
-    assert outcome(told, "odd").outcome == "unknown"
-    assert outcome(told, "loyalty").outcome == "handled"
+    assert reaction(timeline, "extra").outcome == "unknown"
+    assert reaction(timeline, "loyalty").outcome == "handled"
 
 
-def test_what_happened_just_now_may_be_in_hand_and_waits(stage: Stage) -> None:
+def test_a_recent_event_without_record_is_waiting_if_the_queues_are_empty(stage: Stage) -> None:
     stage.publish(placed("ORD-1"))
     stage.play()
-    forget(stage, "odd")
+    clear_inbox(stage, "extra")
 
-    assert outcome(story(stage), "odd").outcome == "waiting"
+    assert reaction(timeline_of(stage), "extra").outcome == "waiting"
 
 
-def test_where_the_broker_cannot_be_asked_what_waits_it_is_said(stage: Stage) -> None:
+def test_queues_that_cannot_be_read_are_noted(stage: Stage) -> None:
     stage.publish(placed("ORD-1", occurred_at=LONG_AGO))
     stage.play()
-    forget(stage, "odd")
+    clear_inbox(stage, "extra")
 
-    told = story(stage, broker=False)
+    timeline = timeline_of(stage, broker=False)
 
-    assert outcome(told, "odd").outcome == "waiting"
-    assert told.notes == ["whether anything waits for odd is unknown: the broker cannot be reached"]
-
-
-def test_what_failed_and_comes_again_says_how_often_and_why(stage: Stage, moody: Moody) -> None:
-    moody.error = TransientFailure
-    place(stage)
-    stage.play()
-    stage.clock.now += 10
-    stage.play()
-
-    found = outcome(story(stage), "odd")
-
-    assert found.outcome == "retrying"
-    assert [each.error for each in found.attempts] == ["TransientFailure"] * 2
+    assert reaction(timeline, "extra").outcome == "waiting"
+    assert timeline.notes == ["the queues of extra cannot be read: the broker cannot be reached"]
 
 
-def test_what_went_well_after_failures_says_both(stage: Stage, moody: Moody) -> None:
-    moody.error = TransientFailure
-    place(stage)
-    stage.play()
-    moody.error = None
-    stage.clock.now += 10
-    stage.play()
-
-    found = outcome(story(stage), "odd")
-
-    assert found.outcome == "handled"
-    assert len(found.attempts) == 1
-
-
-def test_what_is_dead_says_of_what(stage: Stage, moody: Moody) -> None:
-    moody.error = Impossible
-    place(stage)
-    stage.play()
-
-    found = outcome(story(stage), "odd")
-
-    assert found.outcome == "dead"
-    assert found.attempts[-1].error == "Impossible"
-
-
-def test_what_was_dead_and_is_under_way_again_is_told_as_sent_again(
-    stage: Stage, moody: Moody
+def test_an_event_that_is_retried_has_its_failed_attempts(
+    stage: Stage, handler: SwitchableHandler
 ) -> None:
-    moody.error = Impossible
+    handler.error = TransientFailure
+    place(stage)
+    stage.play()
+    stage.clock.now += 10
+    stage.play()
+
+    result = reaction(timeline_of(stage), "extra")
+
+    assert result.outcome == "retrying"
+    assert [each.error for each in result.attempts] == ["TransientFailure"] * 2
+
+
+def test_an_event_that_was_handled_after_a_failure_has_its_failed_attempt(
+    stage: Stage, handler: SwitchableHandler
+) -> None:
+    handler.error = TransientFailure
+    place(stage)
+    stage.play()
+    handler.error = None
+    stage.clock.now += 10
+    stage.play()
+
+    result = reaction(timeline_of(stage), "extra")
+
+    assert result.outcome == "handled"
+    assert len(result.attempts) == 1
+
+
+def test_a_dead_event_has_its_error(stage: Stage, handler: SwitchableHandler) -> None:
+    handler.error = Impossible
     place(stage)
     stage.play()
 
-    retry(DeadQueue(stage.services["odd"], stage.broker, stage.databases["odd"]))
+    result = reaction(timeline_of(stage), "extra")
 
-    found = outcome(story(stage), "odd")
-    assert found.outcome == "sent again"
-    assert found.attempts[-1].error == "Impossible"
+    assert result.outcome == "dead"
+    assert result.attempts[-1].error == "Impossible"
+
+
+def test_a_redriven_event_that_is_not_handled_yet_is_sent_again(
+    stage: Stage, handler: SwitchableHandler
+) -> None:
+    handler.error = Impossible
+    place(stage)
+    stage.play()
+
+    retry(DeadQueue(stage.services["extra"], stage.broker, stage.databases["extra"]))
+
+    result = reaction(timeline_of(stage), "extra")
+    assert result.outcome == "sent again"
+    assert result.attempts[-1].error == "Impossible"
 
 
 @pytest.mark.parametrize(
-    ("error", "then"),
+    ("error", "outcome"),
     [(None, "handled"), (TransientFailure, "retrying"), (Impossible, "dead")],
-    ids=["well", "failing", "dead"],
+    ids=["handled", "retrying", "dead"],
 )
-def test_what_was_sent_again_is_told_by_what_became_of_it(
-    stage: Stage, moody: Moody, error: type[Exception] | None, then: str
+def test_a_redriven_event_has_the_outcome_of_its_last_attempt(
+    stage: Stage, handler: SwitchableHandler, error: type[Exception] | None, outcome: str
 ) -> None:
-    moody.error = Impossible
+    handler.error = Impossible
     place(stage)
     stage.play()
-    retry(DeadQueue(stage.services["odd"], stage.broker, stage.databases["odd"]))
-    moody.error = error
+    retry(DeadQueue(stage.services["extra"], stage.broker, stage.databases["extra"]))
+    handler.error = error
 
     stage.play()
 
-    assert outcome(story(stage), "odd").outcome == then
+    assert reaction(timeline_of(stage), "extra").outcome == outcome
 
 
-def test_what_a_person_discarded_is_told_as_discarded(stage: Stage) -> None:
+def test_a_discarded_event_is_discarded(stage: Stage) -> None:
     event = placed("ORD-1")
-    with stage.databases["odd"].begin() as connection:
+    with stage.databases["extra"].begin() as connection:
         inbox.enter(connection, [event], outcome=inbox.DISCARDED)
     stage.publish(event)
     stage.play()
 
-    assert outcome(story(stage), "odd").outcome == "discarded"
+    assert reaction(timeline_of(stage), "extra").outcome == "discarded"
 
 
-def test_a_database_that_cannot_be_seen_is_named_not_omitted(stage: Stage) -> None:
+def test_a_database_that_cannot_be_read_is_noted_and_its_service_unseen(stage: Stage) -> None:
     place(stage)
     stage.play()
 
-    told = story(stage, closed="loyalty")
+    timeline = timeline_of(stage, unreadable="loyalty")
 
-    assert told.notes == ["loyalty cannot be seen: the secrets cannot be read here"]
-    assert outcome(told, "loyalty").outcome == "unseen"
-    assert outcome(told, "odd").outcome == "handled"
+    assert timeline.notes == ["loyalty cannot be read: the secrets cannot be read here"]
+    assert reaction(timeline, "loyalty").outcome == "unseen"
+    assert reaction(timeline, "extra").outcome == "handled"
 
 
-def test_without_analytics_the_history_is_read_and_it_is_said(stage: Stage) -> None:
+def test_without_analytics_the_history_is_read_and_noted(stage: Stage) -> None:
     place(stage)
     stage.play()
 
-    told = story(stage, closed="analytics")
+    timeline = timeline_of(stage, unreadable="analytics")
 
-    assert types(told) == ["order.placed.v1", "stock.reserved.v1"]
-    assert told.entries[1].depth == 1
-    assert told.notes[-1] == (
-        "no service that keeps envelopes can be seen: the history was read instead"
+    assert types(timeline) == ["order.placed.v1", "stock.reserved.v1"]
+    assert timeline.entries[1].depth == 1
+    assert timeline.notes[-1] == (
+        "no service that stores envelopes can be read: the history was read instead"
     )
 
 
-def test_what_analytics_has_not_heard_of_yet_is_read_in_the_history(stage: Stage) -> None:
+def test_an_event_that_analytics_lacks_is_read_from_the_history(stage: Stage) -> None:
     first, second = placed("ORD-1"), cancelled("ORD-1")
     stage.publish(first)
     stage.play()
     stage.publish(second)
     stage.react("loyalty")
 
-    told = story(stage)
+    timeline = timeline_of(stage)
 
-    assert types(told) == ["order.placed.v1", "order.cancelled.v1", "stock.reserved.v1"]
-    assert told.notes == [
-        "analytics has not heard of 1 of its events yet: the history was read instead"
+    assert types(timeline) == ["order.placed.v1", "order.cancelled.v1", "stock.reserved.v1"]
+    assert timeline.notes == [
+        "analytics has not handled 1 of the events yet: the history was read instead"
     ]
 
 
-def test_with_neither_analytics_nor_broker_it_tells_what_the_services_know(stage: Stage) -> None:
+def test_without_analytics_and_broker_the_events_are_those_that_other_services_know(
+    stage: Stage,
+) -> None:
     place(stage)
     stage.play()
 
-    told = story(stage, closed="analytics", broker=False)
+    timeline = timeline_of(stage, unreadable="analytics", broker=False)
 
-    assert types(told) == ["order.placed.v1", "stock.reserved.v1"]
-    assert told.notes[-1] == (
-        "no service that keeps envelopes can be seen, and the history cannot be read: "
+    assert types(timeline) == ["order.placed.v1", "stock.reserved.v1"]
+    assert timeline.notes[-1] == (
+        "no service that stores envelopes can be read, and the history cannot be read: "
         "the broker cannot be reached"
     )
-    assert not told.is_certain
+    assert not timeline.is_certain
 
 
-def test_nobody_has_heard_of_an_order_that_there_is_not(stage: Stage) -> None:
-    told = story(stage, "ORD-404")
+def test_an_order_that_does_not_exist_has_no_entries(stage: Stage) -> None:
+    timeline = timeline_of(stage, "ORD-404")
 
-    assert told.entries == []
-    assert told.is_certain
-    assert told.notes == ["analytics knows no event of it: the history was read instead"]
+    assert timeline.entries == []
+    assert timeline.is_certain
+    assert timeline.notes == ["analytics has no event of this order: the history was read instead"]
