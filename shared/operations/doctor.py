@@ -197,7 +197,7 @@ def _outbox(service: AnyService, database: Database) -> Iterator[Finding]:
 
 def _gateway(service: AnyService, what: str) -> Iterator[Finding]:
     kind: Any = service.gateway
-    gateway = kind.opened(settings_for(service.name))
+    gateway = kind.from_settings(settings_for(service.name))
     try:
         gateway.probe()
     finally:

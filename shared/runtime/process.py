@@ -89,7 +89,7 @@ class ServiceGroup:
     def _gateway_of(self, service: AnyService, settings: Settings) -> Any:  # noqa: ANN401 - its own
         if service.name in self._gateway or service.gateway is None:
             return self._gateway.get(service.name)
-        return service.gateway.opened(settings)
+        return service.gateway.from_settings(settings)
 
     def _broker(self, settings: Settings, service: str) -> Broker:
         url = settings.broker_url_of(service)

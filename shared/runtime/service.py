@@ -27,7 +27,7 @@ class Gateway(Protocol):
     """What a service acts on outside its database."""
 
     @classmethod
-    def opened(cls, settings: Settings) -> Self:
+    def from_settings(cls, settings: Settings) -> Self:
         """As the settings say; it connects when it is used, by several threads at a time."""
 
     def probe(self) -> None:

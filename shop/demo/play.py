@@ -18,8 +18,7 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.text import Text
 
-from services.email.mailer import Mailer
-from services.email.refusals import MailRefused, MailRefusedForNow
+from services.email.errors import MailRefused, MailRefusedForNow
 from services.email.service import email
 from services.orders.paying import Payment, pay_order
 from services.orders.placing import NewOrder, place_order
@@ -42,7 +41,7 @@ from shared.storage.tables import inbox, outbox
 from shop import registry
 from shop.demo.checks import ANOTHER, CUSTOMER, STYLES, checks, print_checks
 from shop.demo.gifts import Gifts
-from shop.demo.mailer import ReluctantMailer
+from shop.demo.mailer import DemoMailer
 
 ADDRESS = "123 Main St, Springfield"
 PATIENCE = 20.0
@@ -100,7 +99,7 @@ class Play:
             each.name: Database(settings.database_url_of(each.name)) for each in services
         }
         self._services = {each.name: each for each in services}
-        self.mailer = ReluctantMailer(Mailer.opened(settings))
+        self.mailer = DemoMailer.from_settings(settings)
         self._broker = broker_at(settings.broker_url_of("demo"))
         self._log = log_to(log, settings)
         first = ServiceGroup(
