@@ -12,7 +12,7 @@ from tenacity import Retrying, stop_after_delay, wait_fixed
 from typer.testing import CliRunner
 
 from services.orders.commands import app
-from services.orders.order import Order, OrderRefuses
+from services.orders.order import Order, OrderConflict
 from services.orders.placing import place_order
 from services.orders.service import orders
 from shared.errors import OperationFailed
@@ -21,11 +21,11 @@ from shared.storage.database import CommitOutcomeUnknown, Database
 from shared.storage.migrating import migrate
 from tests.unit.services.orders.samples import (
     cancel,
-    found,
+    find_order,
     new_order,
     pay,
     place,
-    react_at_once,
+    react_in_one_batch,
     shipments_and_shortages,
 )
 
@@ -71,7 +71,7 @@ def test_of_the_same_order_placed_at_once_one_is_kept_and_all_answer_it(
 ) -> None:
     answers = at_the_same_time(*[lambda: place(database)] * 4)
 
-    assert answers == [found(database)] * 4
+    assert answers == [find_order(database)] * 4
     assert said(database, "order.placed") == 1
 
 
@@ -81,7 +81,7 @@ def test_whoever_places_a_taken_id_waits_for_the_first_and_is_refused(database: 
             place_order(new_order(), work)
             second = pool.submit(place, database, items={"product-3": 1})
             wait_for_a_lock(database)
-        with pytest.raises(OrderRefuses, match="ORD-123 has been placed before"):
+        with pytest.raises(OrderConflict, match="ORD-123 already exists"):
             second.result(10)
 
     assert said(database, "order.placed") == 1
@@ -95,7 +95,7 @@ def test_an_id_is_free_again_when_the_first_is_rolled_back(database: Database) -
             wait_for_a_lock(database)
             raise ZeroDivisionError
 
-        assert second.result(10) == found(database)
+        assert second.result(10) == find_order(database)
 
 
 def test_of_a_payment_and_a_cancellation_at_once_one_wins(database: Database) -> None:
@@ -107,8 +107,8 @@ def test_of_a_payment_and_a_cancellation_at_once_one_wins(database: Database) ->
         )
 
         (won,) = (each for each in answers if isinstance(each, Order))
-        assert [type(each) for each in answers if each is not won] == [OrderRefuses]
-        assert found(database, order_id) == won
+        assert [type(each) for each in answers if each is not won] == [OrderConflict]
+        assert find_order(database, order_id) == won
     assert said(database, "payment.received") + said(database, "order.cancelled") == 10
 
 
@@ -122,7 +122,7 @@ def test_batches_about_the_same_orders_do_not_deadlock(database: Database) -> No
     listen(database.engine, "begin", begun.append)
 
     answers = at_the_same_time(
-        *(lambda batch=batch: react_at_once(database, batch) for batch in batches)
+        *(lambda batch=batch: react_in_one_batch(database, batch) for batch in batches)
     )
 
     assert len(begun) == 3, "a batch that fails is taken one by one"
@@ -144,7 +144,7 @@ def test_a_commit_whose_outcome_is_unknown_is_said_so(
     result = CliRunner().invoke(app, ["pay", "ORD-123", "--amount", "99.99"])
 
     assert isinstance(result.exception, CommitOutcomeUnknown)
-    assert "whether ORD-123 is paid is not known" in str(result.exception)
+    assert "not known whether ORD-123 was paid" in str(result.exception)
     assert "shop orders show ORD-123" in str(result.exception)
 
 

@@ -35,7 +35,7 @@ def test_it_says_who_publishes_and_what_who_subscribes_does() -> None:
     assert entry.reactions.keys() >= {"orders", "analytics"}
     assert "email" not in entry.reactions
     assert entry.reactions["orders"] == (
-        "Cancel an order that cannot be had, giving back what was paid.",
+        "Cancel the order because stock ran short, and refund what was paid.",
     )
 
 
