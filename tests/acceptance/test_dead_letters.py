@@ -21,7 +21,7 @@ from shared.runtime.service import Service
 from shared.runtime.settings import settings_for
 from shared.storage.unit_of_work import Store, UnitOfWork
 from tests.acceptance.conftest import Opening
-from tests.acceptance.shop import Shop
+from tests.acceptance.shop import RunningShop
 from tests.support.histories import cancelled, placed
 from tests.support.waiting import eventually
 
@@ -192,7 +192,7 @@ def test_what_dies_again_tells_how_often_it_was_retried(open_shop: Opening, fick
     assert [(each["replays"], each["attempt"]) for each in found["attempts"]] == [(0, 1), (1, 1)]
 
 
-def _failed_twice(shop: Shop) -> bool:
+def _failed_twice(shop: RunningShop) -> bool:
     return shop.failed("fickle") == ["Impossible", "Impossible"]
 
 

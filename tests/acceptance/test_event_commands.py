@@ -13,7 +13,7 @@ import pytest
 
 from services.orders.store import OrdersStore
 from tests.acceptance.conftest import Opening
-from tests.acceptance.shop import Shop
+from tests.acceptance.shop import RunningShop
 from tests.support.commanding import Shop as Program
 from tests.support.waiting import eventually
 
@@ -30,15 +30,15 @@ def program(
     return Program(monkeypatch, capsys)
 
 
-def sell(shop: Shop, order: str) -> None:
+def sell(shop: RunningShop, order: str) -> None:
     """Place an order, pay it, and wait until everybody has heard that it was shipped."""
     shop.place(order)
     shop.pay(order, "49.99")
     eventually(partial(_all_heard_of, shop, order))
 
 
-def _all_heard_of(shop: Shop, order: str) -> bool:
-    found = shop.look("orders", partial(OrdersStore.find, order_id=order))
+def _all_heard_of(shop: RunningShop, order: str) -> bool:
+    found = shop.query("orders", partial(OrdersStore.find, order_id=order))
     counted = shop.handled("analytics").count("order.shipped.v1")
     mailed = shop.handled("email").count("order.shipped.v1")
     return bool(found and found.status == "shipped" and counted == mailed > 0)

@@ -89,7 +89,7 @@ def test_the_demo_still_ends_as_it_should(checkout: Checkout) -> None:
 
     assert "gifts     order.placed     noted" in said
     assert "more_gifts" in said
-    assert "All as it should be" in said
+    assert "All checks passed" in said
 
 
 def test_the_composition_has_it_with_its_own_user(checkout: Checkout) -> None:
