@@ -1,1 +1,1 @@
-"""What makes the composed system out of the services."""
+"""The files that Docker Compose needs to run the services."""

@@ -1,1 +1,1 @@
-"""The services, a folder each."""
+"""The services; each package is one service and imports no other."""

@@ -1,1 +1,1 @@
-"""The program that puts the services together."""
+"""The program `shop`, which combines the services and the commands."""

@@ -1,4 +1,4 @@
-"""The program `shop`: all commands, in the order in which its help lists them."""
+"""The program `shop`: its commands, in the order in which the help lists them."""
 
 import gc
 import os
@@ -17,7 +17,7 @@ from shop import commands, registry
 
 
 def _group(help_text: str) -> typer.Typer:
-    """A group of commands; also one that has a single command takes that command's name."""
+    """A group of commands. The callback keeps the name of a command that is alone in its group."""
     group = typer.Typer(help=help_text, no_args_is_help=True)
     group.callback()(lambda: None)
     return group
@@ -25,10 +25,10 @@ def _group(help_text: str) -> typer.Typer:
 
 app = typer.Typer(
     name="shop",
-    help="Past Tense: an order system of services that only tell each other what happened.",
+    help="Past Tense: an order system of services that communicate only through events.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    # Handed to the commands of `shared`, which may not import the services.
+    # For the commands in `shared`, which must not import the services.
     context_settings={"obj": registry},
 )
 
@@ -59,7 +59,7 @@ app.command()(commands.setup)
 app.command()(operations.doctor)
 app.command()(commands.new)
 
-events = _group("Events: what there are, and what has happened.")
+events = _group("Describe, show and replay events.")
 events.command("catalog")(show_catalog)
 events.command()(read_commands.tail)
 events.command()(read_commands.history)
@@ -68,14 +68,14 @@ events.command()(replay_commands.replay)
 events.command()(replay_commands.rebuild)
 app.add_typer(events, name="events")
 
-dead = _group("Events that a service could not handle: look, retry, discard.")
+dead = _group("List, show, retry and discard dead letters.")
 dead.command("list")(dead_letters.list_)
 dead.command("show")(dead_letters.show_)
 dead.command()(dead_letters.retry)
 dead.command()(dead_letters.discard)
 app.add_typer(dead, name="dead")
 
-outbox = _group("Events on their way to the broker.")
+outbox = _group("Resend events that the broker rejected.")
 outbox.command()(operations.resend)
 app.add_typer(outbox, name="outbox")
 
@@ -86,34 +86,34 @@ for _name in registry.names():
 
 
 def main() -> None:
-    """Run the command line; errors are one sentence on standard error.
+    """Run the command line; print an error as one sentence on standard error.
 
-    Exit codes: 0 done, 1 could not be done, 2 wrong input, 130 interrupted.
+    Exit codes: 0 success, 1 failure, 2 invalid input, 130 interrupted.
     """
-    # Loading makes many objects and no garbage; looking for some took a tenth of a command's time.
+    # Imports create many objects and no garbage; collecting it took a tenth of a command's time.
     gc.set_threshold(50_000)
     try:
         code = app(standalone_mode=False)
     except typer.Abort:
         sys.exit(130)
     except ShopError as error:
-        _say(str(error))
+        _print_error(str(error))
         sys.exit(2 if isinstance(error, InvalidInput) else 1)
     except typer.exceptions.TyperException as error:
-        if error.format_message():  # none where a group's help was shown instead
-            _say(error.format_message().replace("Value error, ", ""))
+        if error.format_message():  # empty when the help of a group was shown
+            _print_error(error.format_message().replace("Value error, ", ""))
         sys.exit(error.exit_code)
     except OSError as error:
         if error.filename is not None:
-            _say(f"{error.filename}: {error.strerror}")
+            _print_error(f"{error.filename}: {error.strerror}")
             sys.exit(1)
-        # Standard output went away: a full disk, or a pager that was left.
-        _say(f"the output could not be written: {error.strerror}")
-        os._exit(1)  # not sys.exit, which would try to write once more
+        # Standard output was closed, as by a pager, or its disk is full.
+        _print_error(f"the output could not be written: {error.strerror}")
+        os._exit(1)  # sys.exit would flush standard output and fail again
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _say(sentence: str) -> None:
+def _print_error(sentence: str) -> None:
     typer.echo(f"shop: {sentence}", err=True)
 
 

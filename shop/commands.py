@@ -1,4 +1,4 @@
-"""The commands that run the services, set them up and add to them."""
+"""The commands that run and set up the services and add new ones."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from shared.operations.console import service_named, services_of
 
 
 def demo() -> None:
-    """Play the whole story in one process, in seconds; it ends by itself."""
+    """Show all services at work in one process; takes a few seconds."""
     from shop.demo.play import play
 
     raise typer.Exit(play())
@@ -26,16 +26,16 @@ def up(context: typer.Context) -> None:
 
 def run(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="The service.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The service.")],
     *,
     from_history: Annotated[
-        bool, typer.Option("--from-history", help="Begin with all that happened before, once.")
+        bool, typer.Option("--from-history", help="Handle all past events first, once.")
     ] = False,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Also where that publishes, or acts gateway.")
+        bool, typer.Option("--yes", help="Confirm that --from-history may repeat side effects.")
     ] = False,
 ) -> None:
-    """Run one service until Ctrl-C, as in its container."""
+    """Run one service until Ctrl-C, as its container does."""
     from shared.runtime.process import run as run_services
     from shared.runtime.service import require_consent
     from shared.runtime.settings import settings_for
@@ -52,7 +52,7 @@ def run(
 
 
 def setup(context: typer.Context) -> None:
-    """Make broker and databases as the services need them; again changes nothing."""
+    """Set up the broker and the databases for all services; safe to repeat."""
     from shared.runtime.setup import set_up
 
     for sentence in set_up(services_of(context)):
@@ -61,21 +61,25 @@ def setup(context: typer.Context) -> None:
 
 def new(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="The new service.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The new service.")],
     *,
     on: Annotated[
         list[str] | None,
-        typer.Option("--on", metavar="EVENT", help="Such as order.placed; every event by default."),
+        typer.Option(
+            "--on",
+            metavar="EVENT",
+            help="Subscribe to this event, such as order.placed; to every event by default.",
+        ),
     ] = None,
 ) -> None:
-    """Make a new consumer: folder, migration, test and compose stanza, ready to run."""
+    """Create a new consumer: its package, migration, test and Compose service."""
     from shop.new_consumer import add_consumer
 
-    for sentence in add_consumer(name, on or [], commands=_names_of(context)):
+    for sentence in add_consumer(name, on or [], commands=_command_names(context)):
         typer.echo(sentence)
 
 
-def _names_of(context: typer.Context) -> list[str]:
-    """The names that a new service cannot have: those of `shop`'s own commands."""
+def _command_names(context: typer.Context) -> list[str]:
+    """The names of `shop`'s commands, which a new service cannot have."""
     program = context.find_root().command
     return list(program.commands) if isinstance(program, TyperGroup) else []

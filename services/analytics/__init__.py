@@ -1,1 +1,1 @@
-"""Counts what happens in the shop, whatever it is."""
+"""Analytics: counts events of every type and reports the shop's figures."""

@@ -6,43 +6,43 @@ import typer
 
 from shared.operations.console import AsJson, database_of, print_json, show
 
-app = typer.Typer(help="What happened in the shop, in numbers.", no_args_is_help=True)
+app = typer.Typer(help="Show statistics about orders and events.", no_args_is_help=True)
 
 
 @app.callback()
-def numbers() -> None:
-    """What happened in the shop, in numbers."""
+def callback() -> None:
+    """Make Typer keep the command's name, which it drops if an app has one command only."""
 
 
 @app.command("report")
 def show_report(*, as_json: AsJson = False) -> None:
-    """Orders, revenue, units by product, days, and how long it takes to ship."""
+    """Show orders, revenue, units by product, days, and the time to ship."""
     from services.analytics.report import report
     from services.analytics.service import analytics
 
     with database_of(analytics) as database, database.read() as connection:
-        found = report(connection)
+        figures = report(connection)
     if as_json:
-        print_json(found)
-    elif not found["events"]:
-        typer.echo("Nothing has happened yet.")
+        print_json(figures)
+    elif not figures["events"]:
+        typer.echo("No events yet.")
     else:
-        _print_tables(found)
+        _print_tables(figures)
 
 
-def _print_tables(found: dict[str, Any]) -> None:
-    took = found["placed_to_shipped"]
+def _print_tables(figures: dict[str, Any]) -> None:
+    shipping_time = figures["placed_to_shipped"]
     summary = {
-        "orders_placed": found["orders_placed"],
-        "orders_cancelled": found["orders_cancelled"],
-        "orders_shipped": took["orders"],
-        "revenue": found["revenue"],
-        "until_shipped_on_average": _duration(took["average_seconds"]),
-        "until_shipped_by_median": _duration(took["median_seconds"]),
+        "orders_placed": figures["orders_placed"],
+        "orders_cancelled": figures["orders_cancelled"],
+        "orders_shipped": shipping_time["orders"],
+        "revenue": figures["revenue"],
+        "average_time_to_ship": _duration(shipping_time["average_seconds"]),
+        "median_time_to_ship": _duration(shipping_time["median_seconds"]),
     }
-    show(summary, as_json=False, title="The shop")
+    show(summary, as_json=False, title="Total")
     typer.echo()
-    headings = {
+    columns = {
         "day": "Day (UTC)",
         "orders_placed": "Placed",
         "orders_cancelled": "Cancelled",
@@ -50,16 +50,15 @@ def _print_tables(found: dict[str, Any]) -> None:
         "revenue": "Revenue",
         "events": "Events",
     }
-    show(found["days"], as_json=False, title="By day", columns=headings)
-    _print_counts("Units ordered", "Product", found["units"])
-    _print_counts("Events", "Type", found["events"])
+    show(figures["days"], as_json=False, title="By day", columns=columns)
+    _print_counts("Units ordered", "Product", figures["units"])
+    _print_counts("Events", "Type", figures["events"])
 
 
 def _print_counts(title: str, heading: str, counts: dict[str, int]) -> None:
-    rows = [{"name": name, "number": number} for name, number in counts.items()]
-    columns = {"name": heading, "number": "Number"}
+    rows = [{"name": name, "count": count} for name, count in counts.items()]
     if rows:
-        show(rows, as_json=False, title=title, columns=columns)
+        show(rows, as_json=False, title=title, columns={"name": heading, "count": "Count"})
 
 
 def _duration(seconds: float | None) -> str | None:

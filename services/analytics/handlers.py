@@ -1,4 +1,4 @@
-"""What the analytics service does with an event, of whatever type."""
+"""The handler of the analytics service: it takes every event of every type."""
 
 from services.analytics.store import AnalyticsStore
 from shared.events import DomainEvent
@@ -6,6 +6,6 @@ from shared.storage.unit_of_work import UnitOfWork
 
 
 def count_event(event: DomainEvent, work: UnitOfWork[AnalyticsStore]) -> None:
-    """Keep the event's envelope and its numbers; what it means is worked out by the report."""
+    """Store the event's envelope and figures; the report computes its numbers from them."""
     work.store.add(event)
     work.note("counted")

@@ -1,1 +1,1 @@
-"""Tells customers by mail what became of their orders."""
+"""Email: tells customers by email what happens to their orders."""

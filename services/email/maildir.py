@@ -1,78 +1,80 @@
-"""A folder of mails, for who runs without a mail server; any mail reader can open it.
+"""A Maildir: a folder that holds each email as a file, for use without a mail server.
 
-Guarantees: a mail is on the disk once `send` has returned; a second one of the same Message-ID
-leaves one file, also after a reader has moved it from `new` to `cur`.
+Guarantees:
+
+- When `send` returns, the email is on the disk.
+- A second email with the same Message-ID adds no file, even after a mail client has moved the
+  first one from `new` to `cur`.
+
 Source: https://cr.yp.to/proto/maildir.html
 """
 
 import os
 import tempfile
-from email.message import Message
 from hashlib import sha256
 from pathlib import Path
 
+from services.email.mails import Mail
 from shared.errors import DependencyUnavailable
 
 
 class Maildir:
-    """Mails as files below a folder."""
+    """Emails as files below a folder, which is created when it is first used."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._tmp, self._new, self._cur = folder / "tmp", folder / "new", folder / "cur"
 
-    def send(self, message: Message) -> None:
-        """Put a mail into the folder.
+    def send(self, mail: Mail) -> None:
+        """Write an email into the folder.
 
         Raises:
             DependencyUnavailable: the folder cannot be written, or the disk is full.
         """
-        # Not mailbox.Maildir.add: its names hold the time, so a second copy would be a second file.
-        name = sha256(str(message["Message-ID"]).encode()).hexdigest()
+        # mailbox.Maildir.add puts the time into the file's name, so it would keep both copies.
+        name = sha256(str(mail.message["Message-ID"]).encode()).hexdigest()
         try:
-            self._make()
-            if self._has(name):
-                return
-            written = self._written(message.as_bytes())
-            written.rename(self._new / name)
-            _sync(self._new)
+            self._create_folders()
+            if not self._contains(name):
+                self._write(mail.message.as_bytes()).rename(self._new / name)
+                _sync(self._new)
         except OSError as error:
-            raise self._unusable(error) from error
+            raise self._unavailable(error) from error
 
     def probe(self) -> None:
-        """Write, and take away again, a file.
+        """Write a file and delete it again.
 
         Raises:
             DependencyUnavailable: the folder cannot be written, or the disk is full.
         """
         try:
-            self._make()
-            self._written(b"a sign of life\n").unlink()
+            self._create_folders()
+            self._write(b"probe\n").unlink()
         except OSError as error:
-            raise self._unusable(error) from error
+            raise self._unavailable(error) from error
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no file is kept open."""
 
-    def _make(self) -> None:
-        for part in (self._tmp, self._new, self._cur):
-            part.mkdir(parents=True, exist_ok=True)
+    def _create_folders(self) -> None:
+        for folder in (self._tmp, self._new, self._cur):
+            folder.mkdir(parents=True, exist_ok=True)
 
-    def _has(self, name: str) -> bool:
-        # A reader that marks a mail as read appends to its name: `NAME:2,S`.
+    def _contains(self, name: str) -> bool:
+        # A mail client that marks an email as read appends flags to its name: `NAME:2,S`.
         return (self._new / name).exists() or any(
-            each.name.startswith(name) for each in self._cur.iterdir()
+            path.name.startswith(name) for path in self._cur.iterdir()
         )
 
-    def _written(self, body: bytes) -> Path:
+    def _write(self, content: bytes) -> Path:
         descriptor, path = tempfile.mkstemp(dir=self._tmp)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(body)
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         return Path(path)
 
-    def _unusable(self, error: OSError) -> DependencyUnavailable:
+    def _unavailable(self, error: OSError) -> DependencyUnavailable:
         reason = error.strerror or type(error).__name__
         return DependencyUnavailable(f"the mail folder {self._folder} cannot be written ({reason})")
 

@@ -1,78 +1,78 @@
-"""Hands mails over: to a mail server where SHOP_SMTP_URL names one, else into a folder."""
+"""Sends emails: to the mail server that SHOP_SMTP_URL names, or else into a Maildir."""
 
 from email.headerregistry import Address
-from email.message import Message
 from typing import Protocol, Self
 
 from pydantic import TypeAdapter, ValidationError
 
 from services.email.maildir import Maildir
+from services.email.mails import Mail
 from services.email.smtp import MailServer
 from shared.errors import InvalidInput
 from shared.events.fields import EmailAddress
 from shared.runtime.settings import Settings
 
 
-class Way(Protocol):
-    """A way that mails go. For any number of threads."""
+class MailTransport(Protocol):
+    """Where emails are sent to. Thread-safe."""
 
-    def send(self, message: Message) -> None:
-        """Hand over a mail; once it returns, the mail is safe."""
+    def send(self, mail: Mail) -> None:
+        """Send an email; when this returns, the transport has stored or accepted it."""
 
     def probe(self) -> None:
-        """Raise DependencyUnavailable unless a mail could be handed over now."""
+        """Raise DependencyUnavailable if no email can be sent now."""
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close all connections."""
 
 
 class Mailer:
-    """Sends mails, each at least once. For any number of threads.
+    """Sends emails. Thread-safe.
 
     Attributes:
-        sender: whom the mails come from.
+        sender: the address in `From`.
     """
 
-    def __init__(self, way: Way, *, sender: Address) -> None:
+    def __init__(self, transport: MailTransport, *, sender: Address) -> None:
         self.sender = sender
-        self._way = way
+        self._transport = transport
 
     @classmethod
-    def opened(cls, settings: Settings) -> Self:
-        """As the settings say; it connects when it is used.
+    def from_settings(cls, settings: Settings) -> Self:
+        """A mailer for these settings; it connects on first use.
 
         Raises:
-            InvalidInput: SHOP_SMTP_URL or SHOP_MAIL_FROM cannot be used.
+            InvalidInput: SHOP_SMTP_URL or SHOP_MAIL_FROM is invalid.
         """
-        sender = _sender(settings.mail_from)
+        sender = _parse_sender(settings.mail_from)
         if settings.smtp_url:
             return cls(MailServer(settings.smtp_url), sender=sender)
         return cls(Maildir(settings.home / "mail"), sender=sender)
 
-    def send(self, message: Message) -> None:
-        """Hand over a mail; once it returns, the mail is safe with whoever took it.
+    def send(self, mail: Mail) -> None:
+        """Send an email; when this returns, the mail server or the disk has it.
 
         Raises:
-            MailRefused: it will never be taken; dead.
-            MailRefusedForNow: tried again later.
-            DependencyUnavailable: the mail server, or the folder, is away.
+            MailRefused: refused permanently; the delivery is dead.
+            MailRefusedForNow: refused temporarily; the delivery is retried.
+            DependencyUnavailable: the mail server or the folder cannot be used.
         """
-        self._way.send(message)
+        self._transport.send(mail)
 
     def probe(self) -> None:
-        """Ask whether a mail could be sent now.
+        """Check that emails can be sent now.
 
         Raises:
-            DependencyUnavailable: it could not.
+            DependencyUnavailable: they cannot.
         """
-        self._way.probe()
+        self._transport.probe()
 
     def close(self) -> None:
-        """Let go of the connection."""
-        self._way.close()
+        """Close all connections."""
+        self._transport.close()
 
 
-def _sender(mail_from: str) -> Address:
+def _parse_sender(mail_from: str) -> Address:
     name, bracket, address = mail_from.rpartition("<")
     address = address.removesuffix(">").strip() if bracket else mail_from.strip()
     try:
@@ -81,6 +81,6 @@ def _sender(mail_from: str) -> Address:
         return Address(name.strip().strip('"'), user, domain)
     except (ValidationError, ValueError):
         raise InvalidInput(
-            "SHOP_MAIL_FROM should be a mail address, with or without a name before it: "
+            "SHOP_MAIL_FROM should be an email address, with or without a name before it: "
             "Past Tense <orders@shop.example>"
         ) from None

@@ -1,13 +1,13 @@
 """The declaration of the email service."""
 
-from services.email.handlers import confirm_order, notify_of_shipping, tell_of_cancellation
+from services.email.handlers import confirm_order, notify_of_cancellation, notify_of_shipping
 from services.email.mailer import Mailer
 from services.email.store import EmailStore
 from shared.events import OrderCancelled, OrderPlaced, OrderShipped
 from shared.messaging.topology import Retry
 from shared.runtime.service import Service
 
-# A mail server that is busy, or greylists, wants minutes rather than seconds.
+# A mail server that is overloaded, or that greylists, needs minutes rather than seconds.
 email = Service(
     "email",
     store=EmailStore,
@@ -16,4 +16,4 @@ email = Service(
 )
 email.on(OrderPlaced, confirm_order)
 email.on(OrderShipped, notify_of_shipping)
-email.on(OrderCancelled, tell_of_cancellation)
+email.on(OrderCancelled, notify_of_cancellation)

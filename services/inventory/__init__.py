@@ -1,1 +1,1 @@
-"""Inventory: what is in stock, and what of it has been put aside for which order."""
+"""Inventory: keeps the stock and reserves it for orders."""

@@ -6,33 +6,36 @@ import typer
 
 from shared.operations.console import AsJson, database_of, show
 
-app = typer.Typer(help="See and fill up the stock.", no_args_is_help=True)
+app = typer.Typer(help="Show and replenish the stock.", no_args_is_help=True)
 
 COLUMNS = {"sku": "Product", "available": "Available", "reserved": "Reserved"}
 
 
 @app.command()
 def stock(*, as_json: AsJson = False) -> None:
-    """Show what is available and reserved; reserved includes what was shipped."""
+    """Show the available and reserved pieces of each product.
+
+    Reserved pieces include shipped ones.
+    """
     from services.inventory.service import inventory
 
     with database_of(inventory) as database, database.read() as connection:
-        found = inventory.store(connection, database).stock()
-    show(found, as_json=as_json, columns=COLUMNS)
+        products = inventory.store(connection, database).stock()
+    show(products, as_json=as_json, columns=COLUMNS)
 
 
 @app.command()
 def restock(
-    sku: Annotated[str, typer.Argument(help="The product, such as product-1.")],
+    sku: Annotated[str, typer.Argument(metavar="SKU", help="The product, such as product-1.")],
     pieces: Annotated[
         int, typer.Argument(metavar="N", min=1, max=1_000_000, help="How many pieces to add.")
     ],
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Add pieces to a product."""
+    """Add pieces to the stock of a product."""
     from services.inventory.service import inventory
 
     with database_of(inventory) as database, inventory.unit_of_work(database) as work:
-        found = work.store.restock(sku, pieces)
-    show(found, as_json=as_json)
+        product = work.store.restock(sku, pieces)
+    show(product, as_json=as_json)

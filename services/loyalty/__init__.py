@@ -1,1 +1,1 @@
-"""Loyalty: a point for each whole unit that a customer orders, taken back if it is cancelled."""
+"""Loyalty: awards a customer points for each order and takes them back if it is cancelled."""

@@ -6,9 +6,9 @@ import typer
 
 from shared.operations.console import AsJson, database_of, show
 
-app = typer.Typer(help="See a customer's points.", no_args_is_help=True)
+app = typer.Typer(help="Show a customer's loyalty points.", no_args_is_help=True)
 
-Email = Annotated[str, typer.Argument(metavar="EMAIL", help="The customer's mail address.")]
+Email = Annotated[str, typer.Argument(metavar="EMAIL", help="The customer's email address.")]
 
 COLUMNS = {"occurred_at": "When", "order_id": "Order", "kind": "What", "points": "Points"}
 
@@ -18,7 +18,7 @@ def balance(customer_email: Email, *, as_json: AsJson = False) -> None:
     """Show how many points a customer has."""
     from services.loyalty.service import loyalty
 
-    _must_be_mail(customer_email)
+    _require_email_address(customer_email)
     with database_of(loyalty) as database, database.read() as connection:
         points = loyalty.store(connection, database).balance(customer_email)
     show({"customer_email": customer_email, "points": points}, as_json=as_json)
@@ -26,16 +26,16 @@ def balance(customer_email: Email, *, as_json: AsJson = False) -> None:
 
 @app.command()
 def ledger(customer_email: Email, *, as_json: AsJson = False) -> None:
-    """Show how a customer came by the points, oldest first."""
+    """List the points that a customer gained and lost, oldest first."""
     from services.loyalty.service import loyalty
 
-    _must_be_mail(customer_email)
+    _require_email_address(customer_email)
     with database_of(loyalty) as database, database.read() as connection:
-        found = loyalty.store(connection, database).ledger(customer_email)
-    show(found, as_json=as_json, columns=COLUMNS, empty="No points yet.")
+        entries = loyalty.store(connection, database).ledger(customer_email)
+    show(entries, as_json=as_json, columns=COLUMNS, empty="No points yet.")
 
 
-def _must_be_mail(text: str) -> None:
+def _require_email_address(text: str) -> None:
     from pydantic import TypeAdapter, ValidationError
 
     from shared.errors import InvalidInput
@@ -45,5 +45,5 @@ def _must_be_mail(text: str) -> None:
         TypeAdapter(EmailAddress).validate_python(text)
     except ValidationError:
         raise InvalidInput(
-            "EMAIL should be one plain mail address, such as jane@example.com"
+            "EMAIL should be one plain email address, such as jane@example.com"
         ) from None

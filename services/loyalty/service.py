@@ -1,4 +1,7 @@
-"""The declaration of the loyalty service; it publishes nothing, so it can be rebuilt."""
+"""The declaration of the loyalty service.
+
+It publishes nothing and has no gateway, so `shop events rebuild` can rebuild its database.
+"""
 
 from services.loyalty.handlers import award_points, take_points_back
 from services.loyalty.store import LoyaltyStore

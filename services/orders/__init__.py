@@ -1,1 +1,1 @@
-"""Takes orders, payments and cancellations, and follows what becomes of each order."""
+"""Orders: takes, charges and cancels orders, and records what becomes of each."""

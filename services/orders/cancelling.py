@@ -1,12 +1,12 @@
-"""Cancelling an order: a person's wish while it is unpaid, or for want of stock."""
+"""Cancelling an order: by the customer while it is unpaid, or because stock ran short."""
 
 from dataclasses import replace
 from decimal import Decimal
 
 from pydantic import BaseModel, ConfigDict
 
-from services.orders.order import Order, OrderRefuses
-from services.orders.paying import wanted
+from services.orders.order import Order, OrderConflict
+from services.orders.paying import lock_order
 from services.orders.store import OrdersStore
 from shared.events import OrderCancelled
 from shared.events.fields import OrderId, Reason
@@ -14,7 +14,7 @@ from shared.storage.unit_of_work import UnitOfWork
 
 
 class Cancellation(BaseModel):
-    """Which order a person no longer wants, and why."""
+    """A customer's request to cancel an order."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -22,24 +22,24 @@ class Cancellation(BaseModel):
     reason: Reason
 
 
-def cancel_order(wish: Cancellation, work: UnitOfWork[OrdersStore]) -> Order:
-    """Cancel an order because a person says so.
+def cancel_order(request: Cancellation, work: UnitOfWork[OrdersStore]) -> Order:
+    """Cancel an order at the customer's request and publish OrderCancelled.
 
     Raises:
-        InvalidInput: there is no such order.
-        OrderRefuses: it is cancelled already, or paid, or shipped.
+        InvalidInput: the order does not exist.
+        OrderConflict: the order is already cancelled, paid or shipped.
     """
-    order = wanted(wish.order_id, work.store)
+    order = lock_order(request.order_id, work.store)
     if order.cancelled_at:
-        raise OrderRefuses(f"{order.order_id} is cancelled already")
+        raise OrderConflict(f"{order.order_id} is already cancelled")
     if order.paid_at or order.shipped_at:
         state = "shipped" if order.shipped_at else "paid"
-        raise OrderRefuses(f"{order.order_id} is {state}, so it can no longer be cancelled")
-    return cancel(order, wish.reason, work)
+        raise OrderConflict(f"{order.order_id} is {state}, so it cannot be cancelled")
+    return cancel(order, request.reason, work)
 
 
 def cancel(order: Order, reason: str, work: UnitOfWork[OrdersStore]) -> Order:
-    """Cancel a locked order, and give back what was paid for it."""
+    """Cancel a locked order, refund what was paid, and publish OrderCancelled."""
     event = OrderCancelled(
         order_id=order.order_id,
         reason=reason,

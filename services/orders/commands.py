@@ -1,4 +1,4 @@
-"""`shop orders …`: for customers, and for who plays them."""
+"""The commands `shop orders …`."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,127 +13,126 @@ if TYPE_CHECKING:
     from services.orders.store import OrdersStore
     from shared.storage.unit_of_work import UnitOfWork
 
-app = typer.Typer(help="Place, pay and cancel orders, and look at them.", no_args_is_help=True)
+app = typer.Typer(help="Place, pay, cancel and show orders.", no_args_is_help=True)
 
-OrderId = Annotated[str, typer.Argument(metavar="ORDER", help="Its id, such as ORD-123.")]
+OrderId = Annotated[str, typer.Argument(metavar="ORDER", help="The order's id, such as ORD-123.")]
 
 
 @app.command()
 def place(
     *,
-    email: Annotated[str, typer.Option(help="The customer's mail address.")],
-    address: Annotated[str, typer.Option(help="Where to send it, on one line.")],
+    email: Annotated[str, typer.Option(help="The customer's email address.")],
+    address: Annotated[str, typer.Option(help="The shipping address, on one line.")],
     item: Annotated[
         list[str] | None,
         typer.Option(
             metavar="SKU=N",
-            help="What, and how many pieces (1 to 10000). At least one; each product once.",
+            help="A product and its quantity, 1 to 10000. Give at least one; each product once.",
         ),
     ] = None,
     order_id: Annotated[
-        str | None,
-        typer.Option("--id", help="The order's id; drawn if not given. See above."),
+        str | None, typer.Option("--id", help="The order's id; a random one by default.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Place an order.
 
-    Placing again with the same --id and the same content is safe: it answers the same order.
-    With other content it is refused.
+    Repeating the command with the same --id and content is safe:
+    it returns the existing order. With other content it fails.
     """
-    from services.orders.asking import items_of, understood
-    from services.orders.order import in_words
+    from services.orders.option_parsing import parse_items, parse_options
+    from services.orders.order import items_summary
     from services.orders.placing import NewOrder, place_order
 
-    new = understood(
+    request = parse_options(
         NewOrder,
         order_id=order_id,
         customer_email=email,
         shipping_address=address,
-        items=items_of(item or []),
+        items=parse_items(item or []),
     )
-    with _deciding(
-        new.order_id, "placed", f"placing it again with --id {new.order_id} is safe"
-    ) as (work):
-        order = place_order(new, work)
+    advice = f"placing it again with --id {request.order_id} is safe"
+    with _unit_of_work(request.order_id, "placed", advice) as work:
+        order = place_order(request, work)
     if as_json:
         print_json(order.record)
         return
-    before = "" if work.published else " had been placed before"
+    already = "" if work.published else " already exists"
     total = f"{order.total_amount} {order.currency}"
-    typer.echo(f"{order.order_id}{before}: {in_words(order.items)}, {total}, {order.status}.")
+    typer.echo(f"{order.order_id}{already}: {items_summary(order.items)}, {total}, {order.status}.")
     if order.status in ("placed", "reserved"):
-        typer.echo(f"To pay it:    shop orders pay {order.order_id} --amount {order.total_amount}")
-    typer.echo(f"To follow it: shop orders show {order.order_id}")
+        typer.echo(f"To pay it:  shop orders pay {order.order_id} --amount {order.total_amount}")
+    typer.echo(f"To show it: shop orders show {order.order_id}")
 
 
 @app.command()
 def pay(
     order: OrderId,
     *,
-    amount: Annotated[str, typer.Option(metavar="99.99", help="The order's whole total.")],
-    method: Annotated[str, typer.Option(help="How it is paid.")] = "card",
+    amount: Annotated[str, typer.Option(metavar="99.99", help="The order's total.")],
+    method: Annotated[str, typer.Option(help="The payment method.")] = "card",
     as_json: AsJson = False,
 ) -> None:
     """Pay an order."""
-    from services.orders.asking import understood
+    from services.orders.option_parsing import parse_options
     from services.orders.paying import Payment, pay_order
 
-    payment = understood(Payment, order_id=order, amount=amount, payment_method=method)
-    with _deciding(payment.order_id, "paid", "paying it again would be refused if it was") as work:
+    payment = parse_options(Payment, order_id=order, amount=amount, payment_method=method)
+    advice = "if it was, paying it again fails"
+    with _unit_of_work(payment.order_id, "paid", advice) as work:
         paid = pay_order(payment, work)
-    words = (
-        f"{paid.order_id} is paid: {payment.amount} {paid.currency} by {payment.payment_method}."
-    )
-    _tell(paid, words, as_json=as_json)
+    amount_paid = f"{payment.amount} {paid.currency} by {payment.payment_method}"
+    _print_result(paid, f"{paid.order_id} is paid: {amount_paid}.", as_json=as_json)
 
 
 @app.command()
 def cancel(
     order: OrderId,
     *,
-    reason: Annotated[str, typer.Option(help="Why; the customer reads it.")],
+    reason: Annotated[str, typer.Option(help="The reason; the customer is told.")],
     as_json: AsJson = False,
 ) -> None:
     """Cancel an order that is neither paid nor shipped."""
-    from services.orders.asking import understood
     from services.orders.cancelling import Cancellation, cancel_order
+    from services.orders.option_parsing import parse_options
 
-    wish = understood(Cancellation, order_id=order, reason=reason)
-    with _deciding(wish.order_id, "cancelled", "cancelling it again is refused if it was") as work:
-        cancelled = cancel_order(wish, work)
-    _tell(cancelled, f"{cancelled.order_id} is cancelled.", as_json=as_json)
+    request = parse_options(Cancellation, order_id=order, reason=reason)
+    advice = "if it was, cancelling it again fails"
+    with _unit_of_work(request.order_id, "cancelled", advice) as work:
+        cancelled = cancel_order(request, work)
+    _print_result(cancelled, f"{cancelled.order_id} is cancelled.", as_json=as_json)
 
 
 @app.command("show")
 def show_order(order: OrderId, *, as_json: AsJson = False) -> None:
-    """Show an order with what has happened to it so far."""
-    from services.orders.asking import OneOrder, understood
-    from services.orders.paying import no_such_order
+    """Show one order and what has happened to it."""
+    from services.orders.option_parsing import OrderReference, parse_options
+    from services.orders.paying import unknown_order
 
-    order_id = understood(OneOrder, order_id=order).order_id
-    with _looking() as store:
-        found = store.find(order_id)
-    if found is None:
-        raise no_such_order(order_id)
-    show(found.record, as_json=as_json)
+    order_id = parse_options(OrderReference, order_id=order).order_id
+    with _store() as store:
+        stored = store.find(order_id)
+    if stored is None:
+        raise unknown_order(order_id)
+    show(stored.record, as_json=as_json)
 
 
 @app.command("list")
 def list_orders(
     *,
     status: Annotated[
-        str | None, typer.Option(help="Only placed, reserved, paid, shipped or cancelled ones.")
+        str | None,
+        typer.Option(help="Only placed, reserved, paid, shipped or cancelled orders."),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most this many orders.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List orders, the newest first."""
-    from services.orders.asking import known_status
+    """List orders, newest first."""
+    from services.orders.option_parsing import parse_status
 
-    wanted = known_status(status)
-    with _looking() as store:
-        found = store.latest(limit=limit, status=wanted)
+    status = parse_status(status)
+    with _store() as store:
+        orders = store.latest(limit=limit, status=status)
     columns = {
         "order_id": "Order",
         "status": "Status",
@@ -144,21 +143,21 @@ def list_orders(
         "placed_at": "Placed",
     }
     show(
-        [order.record for order in found],
+        [order.record for order in orders],
         as_json=as_json,
         columns=columns,
-        empty="No such order." if wanted else "No order yet: shop orders place --help",
+        empty=f"No order is {status}." if status else "No orders yet: shop orders place --help",
     )
 
 
 @app.command()
 def products(*, as_json: AsJson = False) -> None:
     """Show the price list."""
-    with _looking() as store:
-        found = store.products()
-    names = {"sku": "SKU", "name": "Product", "unit_price": "Price", "currency": ""}
-    rows = [{name: getattr(each, name) for name in names} for each in found]
-    show(rows, as_json=as_json, columns=names)
+    with _store() as store:
+        price_list = store.products()
+    columns = {"sku": "SKU", "name": "Product", "unit_price": "Price", "currency": ""}
+    rows = [{name: getattr(product, name) for name in columns} for product in price_list]
+    show(rows, as_json=as_json, columns=columns)
 
 
 @app.command()
@@ -166,17 +165,17 @@ def simulate(
     *,
     count: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many orders.")] = 100,
     rate: Annotated[
-        float,
-        typer.Option(min=0, max=100_000, help="Orders per second; 0 for as fast as possible."),
+        float, typer.Option(min=0, max=100_000, help="Orders per second; 0 for no limit.")
     ] = 10.0,
     seed: Annotated[
-        int | None, typer.Option(help="For the same mix again, with new ids; drawn if not given.")
+        int | None,
+        typer.Option(help="Repeat the orders of an earlier run, with new ids; random by default."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Place random orders; about 80 % are paid, 10 % are cancelled, the others left unpaid.
+    """Place random orders: about 80 % are paid, 10 % cancelled, the others left unpaid.
 
-    Ctrl-C ends it, and it says what it has done so far.
+    Ctrl-C stops it and prints the result so far.
     """
     import secrets
 
@@ -193,21 +192,21 @@ def simulate(
             database=database,
             rate=rate,
             seed=seed,
-            on_placed=lambda: update(simulation.tally.placed, count),
+            on_placed=lambda: update(simulation.result.placed, count),
             is_stopped=is_stopped,
         )
-        tally = simulation.run(count)
+        result = simulation.run(count)
     if as_json:
-        print_json(tally.record | {"seed": seed})
+        print_json(result.record | {"seed": seed})
     else:
-        typer.echo(f"{tally.in_words} (--seed {seed})")
-    if tally.placed < count:
-        raise typer.Exit(130)  # as of any program that Ctrl-C ended
+        typer.echo(f"{result.summary} (--seed {seed})")
+    if result.placed < count:
+        raise typer.Exit(130)  # the exit code of a program that Ctrl-C ended
 
 
 @contextmanager
-def _deciding(order_id: str, done: str, again: str) -> "Iterator[UnitOfWork[OrdersStore]]":
-    """A unit of work on an order; when its outcome is unknown, a person is told what to do."""
+def _unit_of_work(order_id: str, done: str, advice: str) -> "Iterator[UnitOfWork[OrdersStore]]":
+    """A unit of work on one order; if its outcome is unknown, the error says how to find out."""
     from services.orders.service import orders
     from shared.errors import CommitOutcomeUnknown
 
@@ -217,40 +216,40 @@ def _deciding(order_id: str, done: str, again: str) -> "Iterator[UnitOfWork[Orde
                 yield work
         except CommitOutcomeUnknown as error:
             raise CommitOutcomeUnknown(
-                f"the database went away while it wrote, so whether {order_id} is {done} is not "
-                f"known: look with shop orders show {order_id}; {again}"
+                "the connection to the database was lost during the commit, so it is not known "
+                f"whether {order_id} was {done}: see shop orders show {order_id}; {advice}"
             ) from error
 
 
 @contextmanager
-def _looking() -> "Iterator[OrdersStore]":
+def _store() -> "Iterator[OrdersStore]":
     from services.orders.service import orders
 
     with database_of(orders) as database, database.read() as connection:
         yield orders.store(connection, database)
 
 
-def _tell(order: "Order", words: str, *, as_json: bool) -> None:
+def _print_result(order: "Order", sentence: str, *, as_json: bool) -> None:
     if as_json:
         print_json(order.record)
     else:
-        typer.echo(words)
+        typer.echo(sentence)
 
 
 @contextmanager
 def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C was pressed: the order under way is finished; a second one ends it at once."""
+    """Tells whether Ctrl-C was pressed; a second Ctrl-C ends the program immediately."""
     import signal
 
-    pressed: list[int] = []
+    is_interrupted = False
 
-    def note(number: int, frame: Any) -> None:  # noqa: ANN401 - a frame, which nobody looks at
-        del frame
-        pressed.append(number)
+    def on_interrupt(_number: int, _frame: Any) -> None:  # noqa: ANN401 - an unused frame
+        nonlocal is_interrupted
+        is_interrupted = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    before = signal.signal(signal.SIGINT, note)
+    previous = signal.signal(signal.SIGINT, on_interrupt)
     try:
-        yield lambda: bool(pressed)
+        yield lambda: is_interrupted
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous)

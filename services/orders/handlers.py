@@ -1,33 +1,43 @@
-"""What becomes of an order elsewhere, noted here; an order that cannot be had is cancelled.
+"""The handlers of the order service: they record what other services did with an order.
 
-The order in which these facts arrive makes no difference: each sets a time of its own, and the
-order's status is the furthest of them.
+The events can arrive in any order: each sets a time of its own, and the order's status is the
+furthest of them.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
 
 from services.orders.cancelling import cancel
-from services.orders.order import Order, in_words
+from services.orders.order import Order, items_summary
 from services.orders.store import OrdersStore
 from shared.errors import Impossible
 from shared.events import OrderEvent, OrderShipped, StockRanShort, StockReserved
 from shared.storage.unit_of_work import UnitOfWork
 
-_LONGEST_REASON = 200
-"""Characters, as the contract has it: see `shared.events.fields.Reason`."""
+Work = UnitOfWork[OrdersStore]
+
+_MAX_REASON_LENGTH = 200
+"""Characters; the limit of `shared.events.fields.Reason`."""
 
 
-def note_reservation(event: StockReserved, work: UnitOfWork[OrdersStore]) -> None:
-    """Note that all of an order has been put aside."""
-    order = _known(event, work.store)
+def record_reservation(event: StockReserved, work: Work) -> None:
+    """Record that the order's stock is reserved.
+
+    Raises:
+        Impossible: the order does not exist; dead.
+    """
+    order = _locked_order(event, work.store)
     work.store.save(replace(order, reserved_at=order.reserved_at or event.occurred_at))
     work.note("reserved")
 
 
-def note_shipping(event: OrderShipped, work: UnitOfWork[OrdersStore]) -> None:
-    """Note that an order is on its way, and how to follow it."""
-    order = _known(event, work.store)
+def record_shipping(event: OrderShipped, work: Work) -> None:
+    """Record that the order has been shipped, with its carrier and tracking number.
+
+    Raises:
+        Impossible: the order does not exist or has been cancelled; dead.
+    """
+    order = _locked_order(event, work.store)
     if order.cancelled_at:
         raise Impossible(f"{order.order_id} was shipped, but it had been cancelled")
     if order.shipped_at is None:
@@ -41,31 +51,35 @@ def note_shipping(event: OrderShipped, work: UnitOfWork[OrdersStore]) -> None:
     work.note(f"shipped with {event.carrier}")
 
 
-def cancel_for_shortage(event: StockRanShort, work: UnitOfWork[OrdersStore]) -> None:
-    """Cancel an order that cannot be had, giving back what was paid."""
-    order = _known(event, work.store)
+def cancel_for_shortage(event: StockRanShort, work: Work) -> None:
+    """Cancel the order because stock ran short, and refund what was paid.
+
+    Raises:
+        Impossible: the order does not exist or has been shipped; dead.
+    """
+    order = _locked_order(event, work.store)
     if order.cancelled_at:
-        work.note("was cancelled already")
+        work.note("already cancelled")
         return
     if order.shipped_at:
         raise Impossible(f"{order.order_id} ran short, but it had been shipped")
-    cancelled = cancel(order, _out_of_stock(event.missing), work)
-    work.note(f"cancelled, {cancelled.refunded_amount} {cancelled.currency} given back")
+    cancelled = cancel(order, _shortage_reason(event.missing), work)
+    work.note(f"cancelled, {cancelled.refunded_amount} {cancelled.currency} refunded")
 
 
-def _known(event: OrderEvent, store: OrdersStore) -> Order:
+def _locked_order(event: OrderEvent, store: OrdersStore) -> Order:
     order = store.locked(event.order_id)
     if order is None:
         raise Impossible(f"{event.type} of {event.order_id}, which was never placed here")
     return order
 
 
-def _out_of_stock(missing: Mapping[str, int]) -> str:
-    """The reason, with as many products as it may hold."""
-    reason = f"out of stock: {in_words(missing)}"
+def _shortage_reason(missing: Mapping[str, int]) -> str:
+    """The reason of the cancellation; names as many products as fit."""
+    reason = f"out of stock: {items_summary(missing)}"
     named = len(missing)
-    while len(reason) > _LONGEST_REASON:
+    while len(reason) > _MAX_REASON_LENGTH:
         named -= 1
-        some = in_words(dict(list(missing.items())[:named]))
-        reason = f"out of stock: {some} and {len(missing) - named} more"
+        first = items_summary(dict(list(missing.items())[:named]))
+        reason = f"out of stock: {first} and {len(missing) - named} more"
     return reason

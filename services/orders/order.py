@@ -1,4 +1,4 @@
-"""What an order is: what was asked for, and what has happened to it so far."""
+"""An order: what the customer ordered, and what has happened to it so far."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -9,19 +9,19 @@ from uuid import UUID
 from shared.errors import OperationFailed
 
 STATUSES = ("placed", "reserved", "paid", "shipped", "cancelled")
-"""How far an order can be; each has its time in a field `STATUS_at`."""
+"""The statuses of an order, the furthest last; `Order.STATUS_at` is the time of each."""
 
 CURRENCY = "EUR"
-"""Of the whole price list."""
+"""The currency of the price list."""
 
 
-class OrderRefuses(OperationFailed):
-    """What has happened to the order so far does not allow it."""
+class OrderConflict(OperationFailed):
+    """The order's current status does not allow this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """A line of the price list."""
+    """An entry of the price list."""
 
     sku: str
     name: str
@@ -31,12 +31,12 @@ class Product:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """An order and its history; the time of what has not happened is None.
+    """An order; the time of what has not happened is None.
 
     Attributes:
-        items: pieces by product.
-        correlation_id: the conversation that all its events belong to.
-        refunded_amount: what was given back when it was cancelled.
+        items: quantities by product.
+        correlation_id: identifies the conversation that all events of this order belong to.
+        refunded_amount: set when the order is cancelled; 0 if nothing was paid.
     """
 
     order_id: str
@@ -59,16 +59,16 @@ class Order:
 
     @property
     def status(self) -> str:
-        """The furthest that it has come; nothing undoes a cancellation."""
-        return next(each for each in reversed(STATUSES) if getattr(self, f"{each}_at"))
+        """The furthest status that the order has reached."""
+        return next(status for status in reversed(STATUSES) if getattr(self, f"{status}_at"))
 
     @property
     def record(self) -> dict[str, object]:
-        """All of it by name, to be shown."""
+        """All fields and the status by name, for output."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         return {"order_id": self.order_id, "status": self.status} | values
 
 
-def in_words(items: Mapping[str, int]) -> str:
-    """Pieces by product, for a person: `2 × product-1, 1 × product-2`."""
+def items_summary(items: Mapping[str, int]) -> str:
+    """Quantities by product as text, such as `2 × product-1, 1 × product-2`."""
     return ", ".join(f"{quantity} × {sku}" for sku, quantity in items.items())

@@ -1,10 +1,10 @@
-"""Paying an order: once, its whole total, and never when it is cancelled."""
+"""Paying an order: once, its whole total, and only if it is not cancelled."""
 
 from dataclasses import replace
 
 from pydantic import BaseModel, ConfigDict
 
-from services.orders.order import Order, OrderRefuses
+from services.orders.order import Order, OrderConflict
 from services.orders.store import OrdersStore
 from shared.errors import InvalidInput
 from shared.events import PaymentReceived
@@ -13,7 +13,7 @@ from shared.storage.unit_of_work import UnitOfWork
 
 
 class Payment(BaseModel):
-    """What somebody pays, and how."""
+    """A payment for one order."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -23,20 +23,20 @@ class Payment(BaseModel):
 
 
 def pay_order(payment: Payment, work: UnitOfWork[OrdersStore]) -> Order:
-    """Take the payment of an order.
+    """Record the payment of an order and publish PaymentReceived.
 
     Raises:
-        InvalidInput: there is no such order, or it costs another amount.
-        OrderRefuses: it is cancelled, or paid already.
+        InvalidInput: the order does not exist, or the amount is not its total.
+        OrderConflict: the order is already cancelled or paid.
     """
-    order = wanted(payment.order_id, work.store)
+    order = lock_order(payment.order_id, work.store)
     if order.cancelled_at:
-        raise OrderRefuses(f"{order.order_id} is cancelled, so it cannot be paid")
+        raise OrderConflict(f"{order.order_id} is cancelled, so it cannot be paid")
     if order.paid_at:
-        raise OrderRefuses(f"{order.order_id} is paid already")
+        raise OrderConflict(f"{order.order_id} is already paid")
     if payment.amount != order.total_amount:
         total = f"{order.total_amount} {order.currency}"
-        raise InvalidInput(f"{order.order_id} costs {total}: pay that amount, not another")
+        raise InvalidInput(f"{order.order_id} costs {total}: pay exactly that amount")
     event = PaymentReceived(
         order_id=order.order_id, amount=payment.amount, payment_method=payment.payment_method
     )
@@ -46,18 +46,18 @@ def pay_order(payment: Payment, work: UnitOfWork[OrdersStore]) -> Order:
     return paid
 
 
-def wanted(order_id: str, store: OrdersStore) -> Order:
-    """The order that a person speaks of, under a lock.
+def lock_order(order_id: str, store: OrdersStore) -> Order:
+    """Lock an order until the unit of work ends.
 
     Raises:
-        InvalidInput: there is none.
+        InvalidInput: the order does not exist.
     """
     order = store.locked(order_id)
     if order is None:
-        raise no_such_order(order_id)
+        raise unknown_order(order_id)
     return order
 
 
-def no_such_order(order_id: str) -> InvalidInput:
-    """What is said of an order that there is not."""
-    return InvalidInput(f"there is no order {order_id}: shop orders list shows the latest")
+def unknown_order(order_id: str) -> InvalidInput:
+    """The error for an order that does not exist."""
+    return InvalidInput(f"there is no order {order_id}: shop orders list shows the latest orders")

@@ -1,4 +1,4 @@
-"""Placing an order: at the price list's total, and once for each id."""
+"""Placing an order: at the total of the price list, and once for each order id."""
 
 import secrets
 from decimal import Decimal
@@ -6,28 +6,30 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.orders.order import CURRENCY, Order, OrderRefuses
+from services.orders.order import CURRENCY, Order, OrderConflict
 from services.orders.store import OrdersStore
 from shared.errors import InvalidInput
 from shared.events import OrderPlaced
 from shared.events.fields import EmailAddress, Items, OrderId, ShippingAddress
 from shared.storage.unit_of_work import UnitOfWork
 
-_READABLE = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
-"""Digits and letters that nobody takes for one another."""
+_ID_CHARACTERS = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
+"""Digits and letters without those that look alike, such as 0 and O."""
 
 
 def new_order_id() -> str:
-    """An id that is not likely to be drawn again (5.9e14 of them) and easy to read out."""
-    drawn = "".join(secrets.choice(_READABLE) for _ in range(10))
-    return f"ORD-{drawn[:5]}-{drawn[5:]}"
+    """A random order id, one of 5.9e14, that is easy to read aloud."""
+    characters = "".join(secrets.choice(_ID_CHARACTERS) for _ in range(10))
+    return f"ORD-{characters[:5]}-{characters[5:]}"
 
 
 class NewOrder(BaseModel):
-    """What a customer asks for, within the limits of what can be published.
+    """A customer's request to place an order.
+
+    Its limits are those of OrderPlaced, so every valid request can be published.
 
     Attributes:
-        order_id: drawn if none is given.
+        order_id: a random id by default.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -38,20 +40,22 @@ class NewOrder(BaseModel):
     items: Items
 
 
-def place_order(new: NewOrder, work: UnitOfWork[OrdersStore]) -> Order:
-    """Place an order; the same again answers what has become of the first.
+def place_order(request: NewOrder, work: UnitOfWork[OrdersStore]) -> Order:
+    """Store a new order and publish OrderPlaced.
+
+    Placing the same order again returns the existing order and publishes nothing.
 
     Raises:
         InvalidInput: a product is not on the price list.
-        OrderRefuses: that id has been given to another order.
+        OrderConflict: an order with this id and other content exists.
     """
-    unit_prices = work.store.unit_prices(new.items.keys())
+    unit_prices = work.store.unit_prices(request.items.keys())
     event = OrderPlaced(
-        order_id=new.order_id,
-        customer_email=new.customer_email,
-        items=dict(sorted(new.items.items())),
-        shipping_address=new.shipping_address,
-        total_amount=_total(new, unit_prices),
+        order_id=request.order_id,
+        customer_email=request.customer_email,
+        items=dict(sorted(request.items.items())),
+        shipping_address=request.shipping_address,
+        total_amount=_total(request, unit_prices),
         currency=CURRENCY,
     )
     order = Order(
@@ -65,32 +69,33 @@ def place_order(new: NewOrder, work: UnitOfWork[OrdersStore]) -> Order:
         placed_at=event.occurred_at,
     )
     if not work.store.add(order, unit_prices):
-        return _placed_before(new, work.store)
+        return _existing_order(request, work.store)
     work.publish(event)
     return order
 
 
-def _total(new: NewOrder, unit_prices: dict[str, Decimal]) -> Decimal:
-    missing = sorted(new.items.keys() - unit_prices.keys())
-    if missing:
+def _total(request: NewOrder, unit_prices: dict[str, Decimal]) -> Decimal:
+    unknown = sorted(request.items.keys() - unit_prices.keys())
+    if unknown:
         raise InvalidInput(
-            f"there is no product {missing[0]}: shop orders products lists those there are"
+            f"there is no product {unknown[0]}: shop orders products lists the products"
         )
-    return sum((unit_prices[sku] * number for sku, number in new.items.items()), Decimal(0))
+    amounts = (unit_prices[sku] * quantity for sku, quantity in request.items.items())
+    return sum(amounts, Decimal(0))
 
 
-def _placed_before(new: NewOrder, store: OrdersStore) -> Order:
-    order = store.locked(new.order_id)
-    if order is None or not _is_the_same(new, order):
-        raise OrderRefuses(
-            f"{new.order_id} has been placed before, with other content: leave out --id to have "
-            "one drawn, or choose another"
+def _existing_order(request: NewOrder, store: OrdersStore) -> Order:
+    order = store.locked(request.order_id)
+    if order is None or not _has_same_content(request, order):
+        raise OrderConflict(
+            f"{request.order_id} already exists with other content: choose another --id, or leave "
+            "it out to get a random one"
         )
     return order
 
 
-def _is_the_same(new: NewOrder, order: Order) -> bool:
+def _has_same_content(request: NewOrder, order: Order) -> bool:
     return all(
-        getattr(new, name) == getattr(order, name)
+        getattr(request, name) == getattr(order, name)
         for name in ("customer_email", "shipping_address", "items")
     )

@@ -1,4 +1,4 @@
-"""Customers by the dozen: random orders, most of them paid, some cancelled."""
+"""Simulates customers: places random orders, pays most of them and cancels some."""
 
 import random
 import time
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 
 from services.orders.cancelling import Cancellation, cancel_order
-from services.orders.order import Order, OrderRefuses
+from services.orders.order import Order, OrderConflict
 from services.orders.paying import Payment, pay_order
 from services.orders.placing import NewOrder, place_order
 from services.orders.service import orders
@@ -15,15 +15,16 @@ from shared.storage.database import Database
 
 PAID = 0.8
 """The share of orders that is paid."""
-CANCELLED = 0.1
-"""The share that is cancelled; what remains is left unpaid."""
 
-_LONGEST_WAIT = 0.1
-"""Seconds that pass at most until a request to stop is heard."""
+CANCELLED = 0.1
+"""The share of orders that is cancelled; the others are left unpaid."""
+
+_STOP_INTERVAL = 0.1
+"""Seconds between two calls of `is_stopped` while the simulation waits."""
 
 
 @dataclass(slots=True)
-class Tally:
+class SimulationResult:
     """What a simulation has done so far.
 
     Attributes:
@@ -43,30 +44,31 @@ class Tally:
 
     @property
     def record(self) -> dict[str, float]:
-        """All of it by name, to be shown."""
+        """All fields and the rate by name, for output."""
         return asdict(self) | {
             "seconds": round(self.seconds, 3),
             "orders_per_second": round(self.rate, 1),
         }
 
     @property
-    def in_words(self) -> str:
-        """All of it for a person."""
-        late = f", {self.refused} came too late" if self.refused else ""
+    def summary(self) -> str:
+        """The result in one line."""
+        refused = f", {self.refused} refused" if self.refused else ""
         return (
-            f"{self.placed} placed, {self.paid} paid, {self.cancelled} cancelled{late}, "
+            f"{self.placed} placed, {self.paid} paid, {self.cancelled} cancelled{refused}, "
             f"in {self.seconds:.1f} s: {self.rate:.1f} orders per second"
         )
 
 
 @dataclass(slots=True, kw_only=True)
 class Simulation:
-    """Places orders at a rate, each step a transaction of its own.
+    """Places orders at a given rate; each step is a transaction of its own.
 
     Attributes:
-        rate: orders per second; 0 for as fast as possible.
-        seed: the same seed asks for the same; ids are drawn anew, so it may be run again.
-        is_stopped: asked between orders.
+        rate: orders per second; 0 for no limit.
+        seed: the same seed gives the same orders with new ids.
+        on_placed: called after each order.
+        is_stopped: called before each order and while waiting; the run ends when it returns True.
     """
 
     database: Database
@@ -74,61 +76,62 @@ class Simulation:
     seed: int
     on_placed: Callable[[], object] = lambda: None
     is_stopped: Callable[[], bool] = lambda: False
-    tally: Tally = field(default_factory=Tally)
+    result: SimulationResult = field(default_factory=SimulationResult)
 
-    def run(self, count: int) -> Tally:
-        """Place that many orders, or fewer when it is stopped."""
-        began = time.monotonic()
-        mix = random.Random(self.seed)  # noqa: S311 - nobody gains by guessing it
+    def run(self, count: int) -> SimulationResult:
+        """Place this many orders, or fewer if it is stopped."""
+        started = time.monotonic()
+        rng = random.Random(self.seed)  # noqa: S311 - not used for security
         skus = self._skus()
         for number in range(count):
-            self._wait_until(began + number / self.rate if self.rate else began)
+            self._wait_until(started + number / self.rate if self.rate else started)
             if self.is_stopped():
                 break
-            self._order(mix, skus)
-            self.tally.seconds = time.monotonic() - began
+            self._simulate_order(rng, skus)
+            self.result.seconds = time.monotonic() - started
             self.on_placed()
-        return self.tally
+        return self.result
 
     def _skus(self) -> list[str]:
         with self.database.read() as connection:
-            return [each.sku for each in OrdersStore(connection, self.database).products()]
+            store = OrdersStore(connection, self.database)
+            return [product.sku for product in store.products()]
 
     def _wait_until(self, moment: float) -> None:
-        while not self.is_stopped() and (left := moment - time.monotonic()) > 0:
-            time.sleep(min(left, _LONGEST_WAIT))
+        while not self.is_stopped() and (seconds := moment - time.monotonic()) > 0:
+            time.sleep(min(seconds, _STOP_INTERVAL))
 
-    def _order(self, mix: random.Random, skus: Sequence[str]) -> None:
-        new, fate = random_order(mix, skus), mix.random()
+    def _simulate_order(self, rng: random.Random, skus: Sequence[str]) -> None:
+        request, share = random_order(rng, skus), rng.random()
         with orders.unit_of_work(self.database) as work:
-            order = place_order(new, work)
-        self.tally.placed += 1
+            order = place_order(request, work)
+        self.result.placed += 1
         try:
-            if fate < PAID:
+            if share < PAID:
                 self._pay(order)
-            elif fate < PAID + CANCELLED:
+            elif share < PAID + CANCELLED:
                 self._cancel(order)
-        except OrderRefuses:
-            self.tally.refused += 1
+        except OrderConflict:
+            self.result.refused += 1
 
     def _pay(self, order: Order) -> None:
         payment = Payment(order_id=order.order_id, amount=order.total_amount)
         with orders.unit_of_work(self.database) as work:
             pay_order(payment, work)
-        self.tally.paid += 1
+        self.result.paid += 1
 
     def _cancel(self, order: Order) -> None:
-        wish = Cancellation(order_id=order.order_id, reason="changed my mind")
+        request = Cancellation(order_id=order.order_id, reason="changed my mind")
         with orders.unit_of_work(self.database) as work:
-            cancel_order(wish, work)
-        self.tally.cancelled += 1
+            cancel_order(request, work)
+        self.result.cancelled += 1
 
 
-def random_order(mix: random.Random, skus: Sequence[str]) -> NewOrder:
-    """One to three pieces each of some products, by one of a hundred customers."""
-    wanted = mix.sample(skus, mix.randint(1, min(3, len(skus))))
+def random_order(rng: random.Random, skus: Sequence[str]) -> NewOrder:
+    """One to three pieces of up to three products, for one of a hundred customers."""
+    ordered = rng.sample(skus, rng.randint(1, min(3, len(skus))))
     return NewOrder(
-        customer_email=f"customer-{mix.randint(1, 100)}@example.com",
-        shipping_address=f"{mix.randint(1, 999)} Main St, Springfield",
-        items={sku: mix.randint(1, 3) for sku in wanted},
+        customer_email=f"customer-{rng.randint(1, 100)}@example.com",
+        shipping_address=f"{rng.randint(1, 999)} Main St, Springfield",
+        items={sku: rng.randint(1, 3) for sku in ordered},
     )

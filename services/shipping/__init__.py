@@ -1,1 +1,1 @@
-"""Shipping: gives an order to the carrier once it is placed, paid and reserved."""
+"""Shipping: hands an order to the carrier when it is placed, paid and reserved."""

@@ -1,6 +1,7 @@
-"""A simulated carrier; a real one takes the order's id as the key of an idempotent request.
+"""A simulated carrier.
 
-Guarantee: asking twice for the same order gives the same parcel, so no order is sent twice.
+Guarantee: handing over the same order twice returns the same parcel. A real carrier's API gives the
+same guarantee if the order id is its idempotency key.
 """
 
 from hashlib import sha256
@@ -10,12 +11,12 @@ CARRIER = "Pigeon Post"
 
 
 class Parcel(NamedTuple):
-    """What the carrier has taken."""
+    """A parcel that the carrier has accepted."""
 
     carrier: str
     tracking_number: str
 
 
 def hand_over(order_id: str) -> Parcel:
-    """Give an order to the carrier."""
+    """Hand an order to the carrier."""
     return Parcel(CARRIER, f"PP-{sha256(order_id.encode()).hexdigest()[:16].upper()}")

@@ -6,7 +6,7 @@ import typer
 
 from shared.operations.console import AsJson, database_of, show
 
-app = typer.Typer(help="See what is to be shipped, and what was.", no_args_is_help=True)
+app = typer.Typer(help="Show shipments.", no_args_is_help=True)
 
 COLUMNS = {
     "order_id": "Order",
@@ -25,14 +25,16 @@ def list_shipments(
     *,
     status: Annotated[
         Literal["open", "shipped", "void"] | None,
-        typer.Option(help="Only these; void is what was cancelled."),
+        typer.Option(help="Only shipments with this status; void means cancelled."),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="At most so many.")] = 50,
+    limit: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="At most this many shipments.")
+    ] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List shipments, newest first, without their addresses."""
+    """List shipments, newest first, without addresses."""
     from services.shipping.service import shipping
 
     with database_of(shipping) as database, database.read() as connection:
-        found = shipping.store(connection, database).listed(status=status, limit=limit)
-    show(found, as_json=as_json, columns=COLUMNS, empty="No shipments.")
+        shipments = shipping.store(connection, database).listed(status=status, limit=limit)
+    show(shipments, as_json=as_json, columns=COLUMNS, empty="No shipments.")

@@ -1,4 +1,7 @@
-"""What shipping does with what it hears of an order; whichever comes last makes it ship."""
+"""The handlers of the shipping service: an order ships when it is placed, paid and reserved.
+
+The events can arrive in any order; the last of the three ships the order.
+"""
 
 from services.shipping.carrier import hand_over
 from services.shipping.store import Shipment, ShippingStore
@@ -9,35 +12,35 @@ Work = UnitOfWork[ShippingStore]
 
 
 def open_shipment(event: OrderPlaced, work: Work) -> None:
-    """Open a shipment to the order's address; a cancelled order's address is not kept."""
+    """Open a shipment to the order's address, unless the order is already cancelled."""
     shipment = work.store.shipments[event.order_id]
     shipment.opened_at = event.occurred_at
     if shipment.voided_at:
-        work.note("nothing to ship: the order is cancelled already")
+        work.note("nothing to ship: the order is already cancelled")
         return
     shipment.address = event.shipping_address
     work.note("shipment opened")
     _ship_if_ready(shipment, work)
 
 
-def note_payment(event: PaymentReceived, work: Work) -> None:
-    """Ship, if the payment was the last thing missing."""
+def record_payment(event: PaymentReceived, work: Work) -> None:
+    """Record that the order is paid; ship it if it is also placed and reserved."""
     shipment = work.store.shipments[event.order_id]
     shipment.paid_at = event.occurred_at
-    work.note("payment noted")
+    work.note("payment recorded")
     _ship_if_ready(shipment, work)
 
 
-def note_reservation(event: StockReserved, work: Work) -> None:
-    """Ship, if the reservation was the last thing missing."""
+def record_reservation(event: StockReserved, work: Work) -> None:
+    """Record that the order's stock is reserved; ship it if it is also placed and paid."""
     shipment = work.store.shipments[event.order_id]
     shipment.reserved_at = event.occurred_at
-    work.note("reservation noted")
+    work.note("reservation recorded")
     _ship_if_ready(shipment, work)
 
 
 def void_shipment(event: OrderCancelled, work: Work) -> None:
-    """See to it that the order is never shipped, and forget its address."""
+    """Prevent the order from being shipped, and delete its address."""
     shipment = work.store.shipments[event.order_id]
     shipment.voided_at = event.occurred_at
     shipment.address = None

@@ -1,9 +1,9 @@
 """The declaration of the shipping service."""
 
 from services.shipping.handlers import (
-    note_payment,
-    note_reservation,
     open_shipment,
+    record_payment,
+    record_reservation,
     void_shipment,
 )
 from services.shipping.store import ShippingStore
@@ -12,6 +12,6 @@ from shared.runtime.service import Service
 
 shipping = Service("shipping", store=ShippingStore, publishes=(OrderShipped,))
 shipping.on(OrderPlaced, open_shipment)
-shipping.on(PaymentReceived, note_payment)
-shipping.on(StockReserved, note_reservation)
+shipping.on(PaymentReceived, record_payment)
+shipping.on(StockReserved, record_reservation)
 shipping.on(OrderCancelled, void_shipment)

@@ -206,6 +206,6 @@ def _outbox(service: AnyService, database: Database) -> Iterator[Finding]:
 
 def _gateway(service: AnyService, subject: str) -> Iterator[Finding]:
     kind: Any = service.gateway
-    with closing(kind.opened(settings_for(service.name))) as gateway:
+    with closing(kind.from_settings(settings_for(service.name))) as gateway:
         gateway.probe()
     yield _well(subject, "answers")

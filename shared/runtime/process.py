@@ -92,7 +92,7 @@ class ServiceGroup:
     def _gateway(self, service: AnyService, settings: Settings) -> Any:  # noqa: ANN401 - of the service's own class
         if service.name in self._gateways or service.gateway is None:
             return self._gateways.get(service.name)
-        return service.gateway.opened(settings)
+        return service.gateway.from_settings(settings)
 
     def _broker(self, url: str, app: str) -> Broker:
         if url not in self._brokers:

@@ -27,7 +27,7 @@ class Gateway(Protocol):
     """What a service acts on outside its database."""
 
     @classmethod
-    def opened(cls, settings: Settings) -> Self:
+    def from_settings(cls, settings: Settings) -> Self:
         """Make one with the settings; it connects when it is used, and is thread-safe."""
 
     def probe(self) -> None:

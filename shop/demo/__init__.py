@@ -1,1 +1,1 @@
-"""`shop demo`: the whole system in one process, from the first order to the last check."""
+"""`shop demo`: shows the services at work in one process and checks their state at the end."""

@@ -1,4 +1,4 @@
-"""The demo's last guest: a consumer that was not there when it happened, and knows all of it."""
+"""The service that joins the demo at the end and handles all events of the past."""
 
 from collections.abc import Collection, Iterator
 from itertools import count
@@ -9,33 +9,34 @@ from shared.storage.unit_of_work import Store, UnitOfWork
 from shop.demo.checks import Check
 
 
-class Gifts:
-    """Wraps a gift for every order, and unwraps it when the order is cancelled.
+class GiftService:
+    """Wraps a gift for every order and unwraps it when the order is cancelled.
 
-    It keeps them in memory, for as long as the demo lasts; `shop new` makes one with a table.
+    Its state is in memory and ends with the demo; `shop new` makes a service with a table.
 
     Args:
-        taken: names of services that there are; whoever followed the README has `gifts`.
+        used_names: names of the other services; `gifts` is one of them if the README's example
+            was followed.
     """
 
-    def __init__(self, taken: Collection[str]) -> None:
-        self._placed: dict[str, str] = {}
+    def __init__(self, used_names: Collection[str]) -> None:
+        self._placed: set[str] = set()
         self._cancelled: set[str] = set()
         names = (f"{'more_' * number}gifts" for number in count())
-        self.service = Service(next(each for each in names if each not in taken), store=Store)
-        self.service.on(OrderPlaced, self._wrap)
-        self.service.on(OrderCancelled, self._unwrap)
-
-    def _wrap(self, event: OrderPlaced, work: UnitOfWork[Store]) -> None:
-        self._placed[event.order_id] = event.customer_email
-        work.note(f"gift for {event.order_id} wrapped")
-
-    def _unwrap(self, event: OrderCancelled, work: UnitOfWork[Store]) -> None:
-        self._cancelled.add(event.order_id)
-        work.note(f"gift for {event.order_id} unwrapped")
+        self.service = Service(next(name for name in names if name not in used_names), store=Store)
+        self.service.on(OrderPlaced, self._wrap_gift)
+        self.service.on(OrderCancelled, self._unwrap_gift)
 
     def checks(self) -> Iterator[Check]:
-        """What it must know, though it came last."""
-        known = tuple(sorted(self._placed.keys() - self._cancelled))
-        expected = "ORD-123", "ORD-124", "ORD-126"
-        yield Check(self.service.name, "orders from before it joined", known, expected)
+        """What the service should know at the end."""
+        orders = tuple(sorted(self._placed - self._cancelled))
+        expected = ("ORD-123", "ORD-124", "ORD-126")
+        yield Check(self.service.name, "orders with a gift", orders, expected)
+
+    def _wrap_gift(self, event: OrderPlaced, work: UnitOfWork[Store]) -> None:
+        self._placed.add(event.order_id)
+        work.note(f"gift for {event.order_id} wrapped")
+
+    def _unwrap_gift(self, event: OrderCancelled, work: UnitOfWork[Store]) -> None:
+        self._cancelled.add(event.order_id)
+        work.note(f"gift for {event.order_id} unwrapped")

@@ -1,34 +1,25 @@
-"""The demo's mail server, which now and then refuses a mail."""
+"""The demo's mailer, which refuses some emails."""
 
-from email.message import Message
+from email.headerregistry import Address
 
-from services.email.mailer import Mailer
+from services.email.mailer import Mailer, MailTransport
+from services.email.mails import Mail
 from shared.errors import ShopError
 
 
-class ReluctantMailer:
-    """A real mailer, in front of which a server refuses what it has been told to."""
+class DemoMailer(Mailer):
+    """A mailer that refuses the emails that it is told to refuse."""
 
-    def __init__(self, mailer: Mailer) -> None:
-        self.sender = mailer.sender
-        self._mailer = mailer
-        self._refusals: dict[str, list[ShopError]] = {}
+    def __init__(self, transport: MailTransport, *, sender: Address) -> None:
+        super().__init__(transport, sender=sender)
+        self._errors: dict[str, list[ShopError]] = {}
 
-    def refuse(self, subject_part: str, *refusals: ShopError) -> None:
-        """Refuse mails with this in their subject, once for each refusal."""
-        self._refusals[subject_part] = list(refusals)
+    def refuse(self, order_id: str, *errors: ShopError) -> None:
+        """Raise these errors for the next emails about an order, one for each attempt."""
+        self._errors[order_id] = list(errors)
 
-    def send(self, message: Message) -> None:
-        """Refuse, or hand over."""
-        for subject_part, refusals in self._refusals.items():
-            if refusals and subject_part in str(message["Subject"]):
-                raise refusals.pop(0)
-        self._mailer.send(message)
-
-    def probe(self) -> None:
-        """It answers."""
-        self._mailer.probe()
-
-    def close(self) -> None:
-        """Let go of it."""
-        self._mailer.close()
+    def send(self, mail: Mail) -> None:
+        """Raise the next error for the email's order; send the email if there is none."""
+        if errors := self._errors.get(mail.order_id):
+            raise errors.pop(0)
+        super().send(mail)

@@ -1,4 +1,4 @@
-"""A copy of the project, to change and to run."""
+"""A copy of the project that a test can change and run."""
 
 import os
 import shutil
@@ -8,38 +8,36 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).parents[2]
-PARTS = (
-    *("services", "shared", "deploy", "docs", "tests", "pyproject.toml", "docker-compose.yml"),
-    *("Dockerfile", ".dockerignore", "requirements.txt"),
-)
+FOLDERS = ("services", "shared", "shop", "deploy", "docs", "tests")
+FILES = ("pyproject.toml", "docker-compose.yml", "Dockerfile", ".dockerignore", "requirements.txt")
 
 
 class Checkout:
-    """A copy of the project, and programs run in it."""
+    """A copy of the project in which programs can be run."""
 
     def __init__(self, folder: Path) -> None:
         self.said = ""
         self.folder = folder / "checkout"
         self.folder.mkdir()
-        unwanted = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
-        for name in PARTS:
-            source = ROOT / name
-            copy = shutil.copytree if source.is_dir() else shutil.copy
-            more: dict[str, Any] = {"ignore": unwanted} if source.is_dir() else {}
-            copy(source, self.folder / name, **more)
-        theirs = {name: each for name, each in os.environ.items() if not name.startswith("SHOP_")}
-        self.environment = theirs | {
+        ignored = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
+        for name in FOLDERS:
+            shutil.copytree(ROOT / name, self.folder / name, ignore=ignored)
+        for name in FILES:
+            shutil.copy(ROOT / name, self.folder / name)
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("SHOP_")
+        }
+        self.environment = environment | {
             "SHOP_HOME": str(folder / "var"),
             "COLUMNS": "200",
             "PYTHONDONTWRITEBYTECODE": "1",
         }
 
     def __call__(self, *command: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
-        """Run a Python module in it."""
-        done = subprocess.run(
+        """Run a Python module in the copy."""
+        completed = subprocess.run(
             [sys.executable, "-m", *command],
             cwd=self.folder,
             env=self.environment,
@@ -48,15 +46,16 @@ class Checkout:
             timeout=150,
             check=False,
         )
-        assert not check or done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
-        return done
+        output = f"{completed.stdout}\n{completed.stderr}"
+        assert not check or completed.returncode == 0, f"{command}: {output}"
+        return completed
 
     def shop(self, *arguments: str) -> str:
         return self("shop.cli", *arguments).stdout
 
     @contextmanager
     def up(self) -> Iterator[None]:
-        """All services at work."""
+        """Run all services during the block."""
         command = [sys.executable, "-m", "shop.cli", "up"]
         log = self.folder.with_suffix(".log").open("w")
         with (

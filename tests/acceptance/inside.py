@@ -1,21 +1,21 @@
-"""Programs that a test has run inside a container, as its user; each prints JSON."""
+"""Programs that a test runs inside a container as its user; each prints JSON."""
 
-KEYS_IN_REACH = """
+READABLE_KEYS = """
 import json, pathlib
-found = []
+contents = []
 for path in sorted(pathlib.Path("/run/keys").rglob("*")):
     try:
         if path.is_file():
-            found.append(path.read_text())
+            contents.append(path.read_text())
     except PermissionError:
         pass
-print(json.dumps(found))
+print(json.dumps(contents))
 """
 
-# What email may not do, tried with email's own credentials.
-TRESPASS = """
+# Attempts with the credentials of email; only the first two are allowed.
+PERMISSION_CHECKS = """
 import json, pathlib, pika, psycopg
-def refused(action):
+def attempt(action):
     try:
         action()
     except Exception as error:
@@ -29,11 +29,11 @@ keys = pathlib.Path("/run/keys")
 broker = (keys / "email/shop_broker_url").read_text()
 database = (keys / "email/shop_database_url").read_text()
 print(json.dumps({
-    "its own queue": refused(lambda: channel().basic_get("email.dead")),
-    "its own database": refused(lambda: psycopg.connect(database)),
-    "secret": refused((keys / "orders/shop_database_url").read_text),
-    "database": refused(lambda: psycopg.connect(database.removesuffix("email") + "orders")),
-    "queue": refused(lambda: channel().basic_get("orders")),
-    "event": refused(lambda: channel().basic_publish("events", "order.placed", b"{}")),
+    "its own queue": attempt(lambda: channel().basic_get("email.dead")),
+    "its own database": attempt(lambda: psycopg.connect(database)),
+    "secret": attempt((keys / "orders/shop_database_url").read_text),
+    "database": attempt(lambda: psycopg.connect(database.removesuffix("email") + "orders")),
+    "queue": attempt(lambda: channel().basic_get("orders")),
+    "event": attempt(lambda: channel().basic_publish("events", "order.placed", b"{}")),
 }))
 """

@@ -1,4 +1,4 @@
-"""The shop as a test meets it: it orders and pays, and looks into each service's database."""
+"""The running services: a test places and pays orders, and reads each service's database."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,8 +24,8 @@ CUSTOMER = "customer@example.com"
 ADDRESS = "123 Main St, Springfield"
 
 
-class Shop:
-    """Services at work, and their databases."""
+class RunningShop:
+    """Running services and their databases."""
 
     def __init__(self, services: Mapping[str, AnyService]) -> None:
         self._services = services
@@ -34,27 +34,28 @@ class Shop:
         }
 
     def place(self, order_id: str, items: Mapping[str, int] | None = None) -> Order:
-        new = NewOrder(
+        request = NewOrder(
             order_id=order_id,
             customer_email=CUSTOMER,
             shipping_address=ADDRESS,
             items=items or {"product-1": 1},
         )
         with orders.unit_of_work(self._databases["orders"]) as work:
-            return place_order(new, work)
+            return place_order(request, work)
 
     def pay(self, order_id: str, amount: str) -> None:
         payment = Payment(order_id=order_id, amount=Decimal(amount), payment_method="card")
         with orders.unit_of_work(self._databases["orders"]) as work:
             pay_order(payment, work)
 
-    def look(self, service: str, ask: Callable[[Any], Any]) -> Any:
+    def query(self, service: str, function: Callable[[Any], Any]) -> Any:
+        """Call a function with a service's store and return its result."""
         database = self._databases[service]
         with database.read() as connection:
-            return ask(self._services[service].store(connection, database))
+            return function(self._services[service].store(connection, database))
 
     def handled(self, service: str) -> list[str]:
-        """The types of what a service has handled."""
+        """The types of the events that a service has handled."""
         with self._databases[service].read() as connection:
             return sorted(connection.execute(select(inbox.c.event_type)).scalars())
 
@@ -69,11 +70,11 @@ class Shop:
 
 
 @contextmanager
-def at_work(services: list[AnyService], log: Path) -> Iterator[Shop]:
-    """All these services, set up and running in this process."""
+def run_services(services: list[AnyService], log: Path) -> Iterator[RunningShop]:
+    """Set up these services and run them in this process during the block."""
     for _ in set_up(services):
         pass
-    shop = Shop({each.name: each for each in services})
+    shop = RunningShop({service.name: service for service in services})
     with log.open("a") as stream:
         group = ServiceGroup(services, log_to(stream, settings_for()))
         group.start()

@@ -13,7 +13,7 @@ import pytest
 from shop import registry
 from tests.acceptance.checkout import Checkout
 from tests.acceptance.compose import SERVICES, Composition, composed
-from tests.acceptance.inside import KEYS_IN_REACH, TRESPASS
+from tests.acceptance.inside import PERMISSION_CHECKS, READABLE_KEYS
 from tests.containers import need_docker
 from tests.support.waiting import eventually
 
@@ -113,7 +113,7 @@ def test_a_services_container_shows_that_service_alone(system: Composition) -> N
 
 
 def test_a_service_cannot_use_what_is_its_neighbours(system: Composition) -> None:
-    tried = system.python("email", TRESPASS)
+    tried = system.python("email", PERMISSION_CHECKS)
 
     assert tried["its own queue"] == tried["its own database"] == "allowed"
     assert tried["secret"].startswith("PermissionError")
@@ -213,7 +213,7 @@ def _tell_operator(system: Composition, *arguments: str) -> "CompletedProcess[st
 def test_no_secret_is_in_what_docker_tells(system: Composition) -> None:
     told = json.dumps(system.containers()) + system("config").stdout
     secrets = [
-        *(key for name in SERVICES for key in system.python(name, KEYS_IN_REACH)),
+        *(key for name in SERVICES for key in system.python(name, READABLE_KEYS)),
         *(
             system("exec", "-T", server, "cat", f"/run/keys/{server}/password").stdout
             for server in ("rabbitmq", "postgres")

@@ -23,7 +23,7 @@ from shared.runtime.service import Service
 from shared.runtime.settings import settings_for
 from shared.storage.unit_of_work import Store, UnitOfWork
 from tests.acceptance.conftest import Opening
-from tests.acceptance.shop import Shop
+from tests.acceptance.shop import RunningShop
 from tests.support.order_events import cancelled, placed
 from tests.support.waiting import eventually
 
@@ -189,8 +189,8 @@ def test_a_letter_that_dies_again_shows_how_often_it_was_retried(
     assert [(each["replays"], each["attempt"]) for each in details["attempts"]] == [(0, 1), (1, 1)]
 
 
-def _failed_twice(shop: Shop) -> bool:
-    return shop.failed("flaky") == ["Impossible", "Impossible"]
+def _failed_twice(shop: RunningShop) -> bool:
+    return shop.failed("fickle") == ["Impossible", "Impossible"]
 
 
 def test_only_letters_with_the_given_error_are_retried(

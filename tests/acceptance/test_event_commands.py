@@ -13,7 +13,7 @@ import pytest
 
 from services.orders.store import OrdersStore
 from tests.acceptance.conftest import Opening
-from tests.acceptance.shop import Shop
+from tests.acceptance.shop import RunningShop
 from tests.support.commanding import Shop as Program
 from tests.support.waiting import eventually
 
@@ -30,15 +30,15 @@ def program(
     return Program(monkeypatch, capsys)
 
 
-def sell(shop: Shop, order: str) -> None:
-    """Place an order, pay it, and wait until every service has handled its shipping."""
+def sell(shop: RunningShop, order: str) -> None:
+    """Place an order, pay it, and wait until everybody has heard that it was shipped."""
     shop.place(order)
     shop.pay(order, "49.99")
     eventually(partial(_is_shipped_everywhere, shop, order))
 
 
-def _is_shipped_everywhere(shop: Shop, order: str) -> bool:
-    row = shop.look("orders", partial(OrdersStore.find, order_id=order))
+def _is_shipped_everywhere(shop: RunningShop, order: str) -> bool:
+    row = shop.query("orders", partial(OrdersStore.find, order_id=order))
     counted = shop.handled("analytics").count("order.shipped.v1")
     mailed = shop.handled("email").count("order.shipped.v1")
     return bool(row and row.status == "shipped" and counted == mailed > 0)

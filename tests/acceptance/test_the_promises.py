@@ -1,4 +1,4 @@
-"""The promises of the shop by name, kept by the real services on both brokers."""
+"""The promises of the project, kept by the real services on both brokers."""
 
 from functools import partial
 from typing import Any, ClassVar
@@ -21,18 +21,18 @@ from shared.runtime.service import Service
 from shared.storage.unit_of_work import Store, UnitOfWork
 from shared.testing import recording
 from tests.acceptance.conftest import Opening
-from tests.acceptance.shop import ADDRESS, CUSTOMER, Shop
+from tests.acceptance.shop import ADDRESS, CUSTOMER, RunningShop
 from tests.support.waiting import eventually
 
 Work = UnitOfWork[Store, Any]
 
 
 def service(name: str, **declared: Any) -> Service[Store, Any]:
-    """A service without tables of its own."""
+    """A service without tables."""
     return Service(name, store=Store, **declared)
 
 
-def _has_handled(shop: Shop, name: str, event_type: str) -> bool:
+def _has_handled(shop: RunningShop, name: str, event_type: str) -> bool:
     return event_type in shop.handled(name)
 
 
@@ -64,7 +64,7 @@ def test_several_services_receive_the_same_event(open_shop: Opening) -> None:
 def test_a_failing_service_does_not_stop_the_others(open_shop: Opening) -> None:
     def fail(event: OrderPlaced, work: Work) -> None:
         del event, work
-        raise TransientFailure("never well")
+        raise TransientFailure("always fails")
 
     failing = service("failing", retry=Retry(delay=0.05, max_delay=0.05, max_retries=1000))
     failing.on(OrderPlaced, fail)
@@ -73,29 +73,31 @@ def test_a_failing_service_does_not_stop_the_others(open_shop: Opening) -> None:
         shop.place("ORD-123")
         shop.pay("ORD-123", "49.99")
 
-        eventually(lambda: shop.look("orders", lambda s: status(s, "ORD-123")) == "shipped")
+        eventually(lambda: shop.query("orders", lambda s: status(s, "ORD-123")) == "shipped")
         eventually(lambda: shop.failed("failing").count("TransientFailure") >= 2)
         assert shop.handled("failing") == []
 
 
-def test_inventory_reserves(open_shop: Opening) -> None:
+def test_the_inventory_reserves_stock(open_shop: Opening) -> None:
     with open_shop() as shop:
         shop.place("ORD-123", {"product-1": 2, "product-2": 1})
 
         def stock() -> dict[str, tuple[int, int]]:
-            rows = shop.look("inventory", InventoryStore.stock)
+            rows = shop.query("inventory", InventoryStore.stock)
             return {row["sku"]: (row["available"], row["reserved"]) for row in rows}
 
         eventually(lambda: stock()["product-1"] == (98, 2))
         assert stock()["product-2"] == (49, 1)
 
 
-def test_loyalty_knows_the_points_of_both_orders(open_shop: Opening) -> None:
+def test_loyalty_awards_the_points_of_all_orders(open_shop: Opening) -> None:
     with open_shop() as shop:
         shop.place("ORD-123", {"product-1": 2, "product-2": 1})
         shop.place("ORD-124")
 
-        eventually(lambda: shop.look("loyalty", lambda s: LoyaltyStore.balance(s, CUSTOMER)) == 148)
+        eventually(
+            lambda: shop.query("loyalty", lambda s: LoyaltyStore.balance(s, CUSTOMER)) == 148
+        )
 
 
 def test_an_event_cannot_be_changed(open_shop: Opening) -> None:
@@ -112,7 +114,7 @@ def test_an_event_cannot_be_changed(open_shop: Opening) -> None:
 
 
 class LampLit(DomainEvent):
-    """A fact that no service of the shop has heard of."""
+    """An event that no service of the project knows."""
 
     topic: ClassVar[str] = "lamp.lit"
 
@@ -124,12 +126,12 @@ def light_lamp(event: OrderShipped, work: Work) -> None:
 
 def test_a_subscription_to_the_base_class_receives_every_event(open_shop: Opening) -> None:
     received: list[DomainEvent] = []
-    curious = service("curious")
-    curious.on(DomainEvent, lambda event, _: received.append(event))
-    lamplighter = service("lamplighter", publishes=(LampLit,))
-    lamplighter.on(OrderShipped, light_lamp)
+    observer = service("observer")
+    observer.on(DomainEvent, lambda event, _: received.append(event))
+    publisher = service("publisher", publishes=(LampLit,))
+    publisher.on(OrderShipped, light_lamp)
 
-    with open_shop(curious, lamplighter) as shop:
+    with open_shop(observer, publisher) as shop:
         shop.place("ORD-123")
         shop.pay("ORD-123", "49.99")
         shop.place("ORD-124", {"product-3": 8})
@@ -149,10 +151,10 @@ def test_a_subscription_to_the_base_class_receives_every_event(open_shop: Openin
     assert not any(isinstance(event, UnknownEvent) for event in received)
 
 
-def test_a_new_consumer_is_added_without_touching_any_other_service(open_shop: Opening) -> None:
-    greeted: list[str] = []
+def test_a_new_consumer_is_added_without_changing_another_service(open_shop: Opening) -> None:
+    handled: list[str] = []
     gifts = service("gifts")
-    gifts.on(OrderEvent, lambda event, _: greeted.append(f"{event.order_id} {event.topic}"))
+    gifts.on(OrderEvent, lambda event, _: handled.append(f"{event.order_id} {event.topic}"))
     with open_shop() as shop:
         shop.place("ORD-123")
         eventually(lambda: shop.handled("loyalty"))
@@ -160,5 +162,5 @@ def test_a_new_consumer_is_added_without_touching_any_other_service(open_shop: O
     with open_shop(gifts) as shop:
         shop.place("ORD-124")
 
-        eventually(lambda: "ORD-124 stock.reserved" in greeted)
-        assert "ORD-124 order.placed" in greeted
+        eventually(lambda: "ORD-124 stock.reserved" in handled)
+        assert "ORD-124 order.placed" in handled

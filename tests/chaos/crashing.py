@@ -77,7 +77,7 @@ class Player:
                 database=self.databases[each.name],
                 log=log,
                 metrics=Metrics(),
-                gateway=Mailer.opened(settings) if each.gateway else None,
+                gateway=Mailer.from_settings(settings) if each.gateway else None,
             )
 
     def build(self, order_id: str) -> list[str]:

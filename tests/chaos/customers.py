@@ -14,7 +14,7 @@ from random import Random
 from typing import TypeVar
 
 from services.orders.cancelling import Cancellation, cancel_order
-from services.orders.order import OrderRefuses
+from services.orders.order import OrderConflict
 from services.orders.paying import Payment, pay_order
 from services.orders.placing import NewOrder, place_order
 from services.orders.service import orders
@@ -66,7 +66,7 @@ class Customers:
             try:
                 with orders.unit_of_work(self._database) as work:
                     return_value = wish(work)
-            except OrderRefuses:
+            except OrderConflict:
                 return None
             except DATABASE_ERRORS:
                 self.sent_home.wait(0.2)

@@ -23,7 +23,7 @@ class Small:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        mailer = Mailer.opened(Settings(home=folder))
+        mailer = Mailer.from_settings(Settings(home=folder))
         self.stage = Stage(folder, registry.all_services(), gateway={"email": mailer})
         self.databases = self.stage.databases
         self.world = World(told=frozenset({"ORD-1", "ORD-2"}))

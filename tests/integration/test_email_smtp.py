@@ -17,8 +17,9 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword
 
 from services.email import smtp
+from services.email.errors import MailRefused, MailRefusedForNow
 from services.email.mailer import Mailer
-from services.email.refusals import MailRefused, MailRefusedForNow
+from services.email.mails import Mail
 from services.email.service import email
 from services.email.smtp import MailServer
 from shared.errors import DependencyUnavailable, ShopError
@@ -28,20 +29,20 @@ from shared.runtime.settings import Settings
 from shared.storage.failures import describe
 from shared.testing import Stage
 
-# What is tested is the login; there is no TLS on a loopback port without a certificate.
+# The login is tested without TLS, which would need a certificate for the loopback port.
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning")
 
 CUSTOMER = "jane.canary@example.com"
 
 
-class Postmaster:
-    """What the server does with mails: keeps them, or answers as it is told to."""
+class SmtpHandler:
+    """Keeps the emails, or answers with the codes in `on_recipient` and `on_data`."""
 
     def __init__(self) -> None:
         self.envelopes: list[Envelope] = []
         self.greetings = 0
         self.logins = 0
-        self.signs_of_life = 0
+        self.noops = 0
         self.on_recipient: list[str] = []
         self.on_data: list[str] = []
         self.servers: list[SMTP] = []
@@ -59,7 +60,7 @@ class Postmaster:
         self, server: SMTP, session: Any, envelope: Envelope, arg: str
     ) -> str:
         del server, session, envelope, arg
-        self.signs_of_life += 1
+        self.noops += 1
         return "250 OK"
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's name and arguments
@@ -80,13 +81,13 @@ class Postmaster:
 
 
 @pytest.fixture
-def postmaster() -> Postmaster:
-    return Postmaster()
+def handler() -> SmtpHandler:
+    return SmtpHandler()
 
 
 @pytest.fixture
-def server(postmaster: Postmaster) -> Iterator[Controller]:
-    controller = _controller(postmaster, port=_free_port())
+def server(handler: SmtpHandler) -> Iterator[Controller]:
+    controller = _controller(handler, port=_free_port())
     controller.start()
     yield controller
     if controller.loop.is_running():
@@ -100,8 +101,8 @@ def mailer(server: Controller, tmp_path: Path) -> Iterator[Mailer]:
     mailer.close()
 
 
-def _controller(postmaster: Postmaster, *, port: int, **options: Any) -> Controller:
-    return Controller(postmaster, hostname="127.0.0.1", port=port, **options)
+def _controller(handler: SmtpHandler, *, port: int, **options: Any) -> Controller:
+    return Controller(handler, hostname="127.0.0.1", port=port, **options)
 
 
 def _free_port() -> int:
@@ -111,16 +112,22 @@ def _free_port() -> int:
 
 
 def _mailer(url: str, home: Path) -> Mailer:
-    return Mailer.opened(Settings(home=home, smtp_url=url))
+    return Mailer.from_settings(Settings(home=home, smtp_url=url))
 
 
-def mail(to: str = CUSTOMER) -> EmailMessage:
+def mail(to: str = CUSTOMER) -> Mail:
     message = EmailMessage()
     message["From"] = "Past Tense <orders@shop.example>"
     message["To"] = to
     message["Message-ID"] = "<1.confirmation@shop.example>"
-    message.set_content(".\nA line that is a dot must arrive too.\n")
-    return message
+    message.set_content(".\nThe line above is a single dot.\n")
+    return Mail(
+        order_id="ORD-1",
+        kind="confirmation",
+        sender="orders@shop.example",
+        to=to,
+        message=message,
+    )
 
 
 def error_of(mailer: Mailer) -> ShopError:
@@ -129,48 +136,48 @@ def error_of(mailer: Mailer) -> ShopError:
     return raised.value
 
 
-def hang_up_on(postmaster: Postmaster, server: Controller) -> None:
-    """Let the server close its connection, as it does with one that is idle."""
+def close_connection_of(handler: SmtpHandler, server: Controller) -> None:
+    """Make the server close the connection, as it does with idle ones."""
 
-    async def hang_up() -> None:
-        transport = postmaster.servers[-1].transport
+    async def close() -> None:
+        transport = handler.servers[-1].transport
         assert transport is not None
         transport.close()
 
-    asyncio.run_coroutine_threadsafe(hang_up(), server.loop).result(timeout=10)
+    asyncio.run_coroutine_threadsafe(close(), server.loop).result(timeout=10)
 
 
-def test_a_mail_is_delivered_whole(mailer: Mailer, postmaster: Postmaster) -> None:
+def test_an_email_is_delivered_unchanged(mailer: Mailer, handler: SmtpHandler) -> None:
     mailer.send(mail())
 
-    (envelope,) = postmaster.envelopes
+    (envelope,) = handler.envelopes
     assert (envelope.mail_from, envelope.rcpt_tos) == ("orders@shop.example", [CUSTOMER])
     assert isinstance(envelope.content, bytes)
     received = message_from_bytes(envelope.content, policy=default)
     assert received["Message-ID"] == "<1.confirmation@shop.example>"
-    assert received.get_payload() == ".\r\nA line that is a dot must arrive too.\r\n"
+    assert received.get_payload() == ".\r\nThe line above is a single dot.\r\n"
 
 
 @pytest.mark.parametrize("to", ["a..b.@example.com", "o'neil+x@example.com"])
-def test_an_odd_address_reaches_the_server_as_it_is(
-    mailer: Mailer, postmaster: Postmaster, to: str
+def test_an_unusual_address_reaches_the_server_unchanged(
+    mailer: Mailer, handler: SmtpHandler, to: str
 ) -> None:
     mailer.send(mail(to))
 
-    assert postmaster.envelopes[0].rcpt_tos == [to]
+    assert handler.envelopes[0].rcpt_tos == [to]
 
 
-def test_one_connection_serves_many_mails(mailer: Mailer, postmaster: Postmaster) -> None:
+def test_one_connection_is_used_for_many_emails(mailer: Mailer, handler: SmtpHandler) -> None:
     mailer.probe()
     for _ in range(5):
         mailer.send(mail())
     mailer.probe()
 
-    assert len(postmaster.envelopes) == 5
-    assert postmaster.greetings == 1
+    assert len(handler.envelopes) == 5
+    assert handler.greetings == 1
 
 
-def test_threads_send_over_connections_of_their_own(mailer: Mailer, postmaster: Postmaster) -> None:
+def test_each_thread_has_a_connection_to_itself(mailer: Mailer, handler: SmtpHandler) -> None:
     together = Barrier(2)
 
     def send() -> None:
@@ -182,30 +189,30 @@ def test_threads_send_over_connections_of_their_own(mailer: Mailer, postmaster: 
         for done in [pool.submit(send) for _ in range(2)]:
             done.result()
 
-    assert len(postmaster.envelopes) == 10
-    assert postmaster.greetings == 2
+    assert len(handler.envelopes) == 10
+    assert handler.greetings == 2
 
 
-def test_a_connection_just_used_is_not_asked_for_a_sign_of_life(
-    mailer: Mailer, postmaster: Postmaster, monkeypatch: pytest.MonkeyPatch
+def test_a_connection_that_was_just_used_is_not_probed(
+    mailer: Mailer, handler: SmtpHandler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for trusted in (60.0, 60.0, 0.0):
         monkeypatch.setattr(smtp, "TRUSTED_SECONDS", trusted)
         mailer.send(mail())
 
-    assert postmaster.signs_of_life == 1
+    assert handler.noops == 1
 
 
-def test_a_connection_that_the_server_closed_while_idle_is_made_anew(
-    mailer: Mailer, postmaster: Postmaster, server: Controller
+def test_a_connection_that_the_server_closed_while_idle_is_replaced(
+    mailer: Mailer, handler: SmtpHandler, server: Controller
 ) -> None:
     mailer.send(mail())
-    hang_up_on(postmaster, server)
+    close_connection_of(handler, server)
 
     mailer.send(mail())
 
-    assert len(postmaster.envelopes) == 2
-    assert postmaster.greetings == 2
+    assert len(handler.envelopes) == 2
+    assert handler.greetings == 2
 
 
 @pytest.mark.parametrize(
@@ -220,25 +227,25 @@ def test_a_connection_that_the_server_closed_while_idle_is_made_anew(
         ("on_data", "421", DependencyUnavailable),
     ],
 )
-def test_an_answer_decides_what_becomes_of_the_mail_and_the_next_one_is_taken(
-    mailer: Mailer, postmaster: Postmaster, stage: str, answer: str, expected: type[ShopError]
+def test_a_reply_code_decides_the_error_and_the_next_email_is_sent(
+    mailer: Mailer, handler: SmtpHandler, stage: str, answer: str, expected: type[ShopError]
 ) -> None:
-    setattr(postmaster, stage, [answer])
+    setattr(handler, stage, [answer])
 
     error = error_of(mailer)
     mailer.send(mail())
 
     assert type(error) is expected
     assert answer in str(error)
-    assert len(postmaster.envelopes) == 1
+    assert len(handler.envelopes) == 1
 
 
 @pytest.mark.parametrize("answer", ["450", "550", "421"])
 @pytest.mark.parametrize("stage", ["on_recipient", "on_data"])
-def test_no_error_holds_the_address_that_the_server_repeated(
-    mailer: Mailer, postmaster: Postmaster, stage: str, answer: str
+def test_no_error_holds_the_address_that_the_server_repeats(
+    mailer: Mailer, handler: SmtpHandler, stage: str, answer: str
 ) -> None:
-    setattr(postmaster, stage, [answer])
+    setattr(handler, stage, [answer])
 
     error = error_of(mailer)
 
@@ -248,28 +255,28 @@ def test_no_error_holds_the_address_that_the_server_repeated(
     assert "canary" not in repr(describe(error))
 
 
-def test_a_server_that_is_away_is_the_environment_s_failure_and_comes_back(
-    mailer: Mailer, postmaster: Postmaster, server: Controller
+def test_a_stopped_server_is_an_unavailable_dependency_until_it_restarts(
+    mailer: Mailer, handler: SmtpHandler, server: Controller
 ) -> None:
     mailer.send(mail())
     server.stop()
 
     assert type(error_of(mailer)) is DependencyUnavailable
-    with pytest.raises(DependencyUnavailable, match="cannot be reached") as away:
+    with pytest.raises(DependencyUnavailable, match="cannot be reached") as raised:
         mailer.probe()
-    assert "canary" not in "".join(traceback.format_exception(away.value))
+    assert "canary" not in "".join(traceback.format_exception(raised.value))
 
-    again = _controller(postmaster, port=server.port)
-    again.start()
+    restarted = _controller(handler, port=server.port)
+    restarted.start()
     try:
         mailer.probe()
         mailer.send(mail())
     finally:
-        again.stop()
-    assert len(postmaster.envelopes) == 2
+        restarted.stop()
+    assert len(handler.envelopes) == 2
 
 
-def test_a_server_that_says_nothing_is_given_up() -> None:
+def test_a_server_that_does_not_answer_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         server = MailServer(f"smtp://127.0.0.1:{silent.getsockname()[1]}", timeout=0.2)
 
@@ -282,39 +289,44 @@ def _check(
 ) -> AuthResult:
     del session, envelope, mechanism
     server.event_handler.logins += 1
-    ours = LoginPassword(b"shop", b"p@ss/word")
-    return AuthResult(success=login == ours, handled=False)
+    expected = LoginPassword(b"shop", b"p@ss/word")
+    return AuthResult(success=login == expected, handled=False)
 
 
 @pytest.fixture
-def guarded(postmaster: Postmaster) -> Iterator[Controller]:
+def server_with_login(handler: SmtpHandler) -> Iterator[Controller]:
     options = {"authenticator": _check, "auth_required": True, "auth_require_tls": False}
-    controller = _controller(postmaster, port=_free_port(), **options)
+    controller = _controller(handler, port=_free_port(), **options)
     controller.start()
     yield controller
     controller.stop()
 
 
-def test_a_user_logs_in(guarded: Controller, postmaster: Postmaster, tmp_path: Path) -> None:
-    mailer = _mailer(f"smtp://shop:p%40ss%2Fword@127.0.0.1:{guarded.port}", tmp_path)
+def test_a_user_logs_in(
+    server_with_login: Controller, handler: SmtpHandler, tmp_path: Path
+) -> None:
+    mailer = _mailer(f"smtp://shop:p%40ss%2Fword@127.0.0.1:{server_with_login.port}", tmp_path)
 
     mailer.send(mail())
     mailer.close()
 
-    assert len(postmaster.envelopes) == 1
-    assert postmaster.logins == 1
+    assert len(handler.envelopes) == 1
+    assert handler.logins == 1
 
 
-def test_a_password_is_not_sent_in_the_clear_to_another_machine(
-    guarded: Controller, postmaster: Postmaster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_password_is_not_sent_unencrypted_to_another_machine(
+    server_with_login: Controller,
+    handler: SmtpHandler,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(smtp, "_is_on_this_machine", lambda _: False)
-    mailer = _mailer(f"smtp://shop:p%40ss%2Fword@127.0.0.1:{guarded.port}", tmp_path)
+    mailer = _mailer(f"smtp://shop:p%40ss%2Fword@127.0.0.1:{server_with_login.port}", tmp_path)
 
-    with pytest.raises(DependencyUnavailable, match="a password is not sent in the clear"):
+    with pytest.raises(DependencyUnavailable, match="a password is not sent unencrypted"):
         mailer.probe()
 
-    assert postmaster.logins == 0
+    assert handler.logins == 0
 
 
 @pytest.mark.parametrize(
@@ -322,10 +334,10 @@ def test_a_password_is_not_sent_in_the_clear_to_another_machine(
     [("shop:wrong@", r"refuses the user or the password \(535\)"), ("", r"answered 530")],
     ids=["a wrong password", "no password"],
 )
-def test_a_server_that_wants_another_login_costs_no_mail(
-    guarded: Controller, tmp_path: Path, login: str, sentence: str
+def test_a_refused_login_is_an_unavailable_dependency(
+    server_with_login: Controller, tmp_path: Path, login: str, sentence: str
 ) -> None:
-    mailer = _mailer(f"smtp://{login}127.0.0.1:{guarded.port}", tmp_path)
+    mailer = _mailer(f"smtp://{login}127.0.0.1:{server_with_login.port}", tmp_path)
 
     with pytest.raises(DependencyUnavailable, match=sentence):
         mailer.send(mail())
@@ -333,11 +345,11 @@ def test_a_server_that_wants_another_login_costs_no_mail(
     mailer.close()
 
 
-def test_the_service_mails_once_however_often_the_server_refuses_for_now(
-    mailer: Mailer, postmaster: Postmaster, tmp_path: Path
+def test_an_email_is_sent_once_however_often_it_was_refused_temporarily(
+    mailer: Mailer, handler: SmtpHandler, tmp_path: Path
 ) -> None:
-    postmaster.on_recipient = ["450"]
-    postmaster.on_data = ["451"]
+    handler.on_recipient = ["450"]
+    handler.on_data = ["451"]
     stage = Stage(tmp_path, [email], gateway={"email": mailer})
     stage.publish(
         OrderPlaced.model_validate(
@@ -359,4 +371,5 @@ def test_the_service_mails_once_however_often_the_server_refuses_for_now(
     stage.close()
 
     assert outcomes == [Outcome.RETRY, Outcome.RETRY, Outcome.DONE]
-    assert len(postmaster.envelopes) == 1
+    (envelope,) = handler.envelopes
+    assert (envelope.mail_from, envelope.rcpt_tos) == ("orders@shop.example", [CUSTOMER])

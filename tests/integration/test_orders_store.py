@@ -12,7 +12,7 @@ from tenacity import Retrying, stop_after_delay, wait_fixed
 from typer.testing import CliRunner
 
 from services.orders.commands import app
-from services.orders.order import Order, OrderRefuses
+from services.orders.order import Order, OrderConflict
 from services.orders.placing import place_order
 from services.orders.service import orders
 from shared.errors import CommitOutcomeUnknown, OperationFailed
@@ -21,11 +21,11 @@ from shared.storage.database import Database
 from shared.storage.migrating import migrate
 from tests.unit.services.orders.samples import (
     cancel,
-    found,
+    find_order,
     new_order,
     pay,
     place,
-    react_at_once,
+    react_in_one_batch,
     shipments_and_shortages,
 )
 
@@ -71,7 +71,7 @@ def test_an_order_placed_four_times_concurrently_is_stored_once(
 ) -> None:
     results = concurrently(*[lambda: place(database)] * 4)
 
-    assert results == [found(database)] * 4
+    assert results == [find_order(database)] * 4
     assert published(database, "order.placed") == 1
 
 
@@ -81,7 +81,7 @@ def test_a_second_order_with_the_same_id_waits_and_is_rejected(database: Databas
             place_order(new_order(), work)
             second = pool.submit(place, database, items={"product-3": 1})
             wait_for_a_lock(database)
-        with pytest.raises(OrderRefuses, match="ORD-123 has been placed before"):
+        with pytest.raises(OrderConflict, match="ORD-123 already exists"):
             second.result(10)
 
     assert published(database, "order.placed") == 1
@@ -95,7 +95,7 @@ def test_an_id_is_free_after_its_order_is_rolled_back(database: Database) -> Non
             wait_for_a_lock(database)
             raise ZeroDivisionError
 
-        assert second.result(10) == found(database)
+        assert second.result(10) == find_order(database)
 
 
 def test_one_of_a_concurrent_payment_and_cancellation_succeeds(database: Database) -> None:
@@ -107,8 +107,8 @@ def test_one_of_a_concurrent_payment_and_cancellation_succeeds(database: Databas
         )
 
         (result,) = (each for each in results if isinstance(each, Order))
-        assert [type(each) for each in results if each is not result] == [OrderRefuses]
-        assert found(database, order_id) == result
+        assert [type(each) for each in results if each is not result] == [OrderConflict]
+        assert find_order(database, order_id) == result
     assert published(database, "payment.received") + published(database, "order.cancelled") == 10
 
 
@@ -122,7 +122,7 @@ def test_batches_about_the_same_orders_do_not_deadlock(database: Database) -> No
     listen(database.engine, "begin", begun.append)
 
     results = concurrently(
-        *(lambda batch=batch: react_at_once(database, batch) for batch in batches)
+        *(lambda batch=batch: react_in_one_batch(database, batch) for batch in batches)
     )
 
     assert len(begun) == 3, "a batch that failed would be handled one by one"
@@ -144,7 +144,7 @@ def test_an_unknown_outcome_of_a_commit_is_reported(
     result = CliRunner().invoke(app, ["pay", "ORD-123", "--amount", "99.99"])
 
     assert isinstance(result.exception, CommitOutcomeUnknown)
-    assert "whether ORD-123 is paid is not known" in str(result.exception)
+    assert "not known whether ORD-123 was paid" in str(result.exception)
     assert "shop orders show ORD-123" in str(result.exception)
 
 

@@ -1,4 +1,4 @@
-"""Every event's envelope and its numbers."""
+"""Creates the tables of events and of the units in orders."""
 
 import sqlalchemy as sa
 from alembic import op

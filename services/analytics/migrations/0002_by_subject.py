@@ -1,4 +1,4 @@
-"""All that happened to one order is found without looking at the others."""
+"""Adds an index to find the events about one order."""
 
 from alembic import op
 

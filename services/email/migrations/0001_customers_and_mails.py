@@ -1,4 +1,4 @@
-"""Who placed an order, and the mails that were sent about it."""
+"""Creates the tables of customers by order and of sent emails."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Products with what there is of each to begin with, and reservations."""
+"""Creates the tables of products, with their initial stock, and of reservations."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -6,7 +6,7 @@ from alembic import op
 revision = "0001"
 down_revision = None
 
-TO_BEGIN_WITH = {"product-1": 100, "product-2": 50, "product-3": 5}
+INITIAL_STOCK = {"product-1": 100, "product-2": 50, "product-3": 5}
 
 
 def upgrade() -> None:
@@ -26,5 +26,5 @@ def upgrade() -> None:
     )
     op.bulk_insert(
         products,
-        [{"sku": sku, "available": pieces, "reserved": 0} for sku, pieces in TO_BEGIN_WITH.items()],
+        [{"sku": sku, "available": pieces, "reserved": 0} for sku, pieces in INITIAL_STOCK.items()],
     )

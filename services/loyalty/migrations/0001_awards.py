@@ -1,4 +1,4 @@
-"""Awards: one row for each order, with its points and whether they were taken back."""
+"""Creates the table of awards, one row for each order."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""The price list with what it begins with, orders and their lines."""
+"""Creates the tables of products, with the initial price list, orders and order lines."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""Shipments: one row for each order, with what has been heard of it."""
+"""Creates the table of shipments, one row for each order."""
 
 import sqlalchemy as sa
 from alembic import op

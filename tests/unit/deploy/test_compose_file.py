@@ -4,8 +4,8 @@ from pathlib import Path
 COMPOSE = Path(__file__).parents[3] / "docker-compose.yml"
 
 
-def test_two_pages_are_published_and_to_this_machine_alone() -> None:
-    """RabbitMQ's Prometheus port, above all, answers without a login."""
+def test_two_ports_are_published_and_only_on_the_loopback_address() -> None:
+    """RabbitMQ's Prometheus port, for one, needs no login."""
     published = re.findall(r"^ +ports:\s*(.+)$", COMPOSE.read_text(), re.MULTILINE)
 
     assert [re.sub(r"\$\{\w+:-(\d+)\}", r"\1", each) for each in published] == [

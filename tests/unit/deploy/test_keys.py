@@ -1,4 +1,4 @@
-"""The passwords of the composed system, made once and each for those who need it."""
+"""The passwords of the composed system: generated once, each readable by those who need it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ SERVICES = ("orders", "email")
 
 
 class Owners:
-    """Notes who owns what, as only root can really change it."""
+    """Records owners, because only root can change them."""
 
     def __init__(self) -> None:
         self.of: dict[str, tuple[int, int]] = {}
@@ -23,8 +23,8 @@ class Owners:
         self.of[path.name] = (user, group)
 
 
-def make(root: Path, *services: str, own: Callable[[Path, int, int], None] | None = None) -> str:
-    return "\n".join(make_keys(root, services or SERVICES, own=own or Owners()))
+def make(root: Path, *services: str, chown: Callable[[Path, int, int], None] | None = None) -> str:
+    return "\n".join(make_keys(root, services or SERVICES, chown=chown or Owners()))
 
 
 def contents(root: Path) -> dict[str, str]:
@@ -35,7 +35,7 @@ def contents(root: Path) -> dict[str, str]:
     }
 
 
-def test_everybody_gets_a_password_of_their_own(tmp_path: Path) -> None:
+def test_each_user_of_each_server_gets_its_own_password(tmp_path: Path) -> None:
     make(tmp_path)
 
     urls = {name: urlsplit(url) for name, url in contents(tmp_path).items() if "/shop_" in name}
@@ -47,43 +47,45 @@ def test_everybody_gets_a_password_of_their_own(tmp_path: Path) -> None:
     assert {urls[f"{name}/shop_broker_url"].username for name in SERVICES} == set(SERVICES)
 
 
-def test_the_servers_take_the_password_that_setup_uses(tmp_path: Path) -> None:
+def test_the_servers_and_setup_get_the_same_password(tmp_path: Path) -> None:
     make(tmp_path)
 
-    found = contents(tmp_path)
-    admin = urlsplit(found["rabbitmq/shop_broker_admin_url"])
-    assert f"default_user = {admin.username}\n" in found["rabbitmq/rabbitmq.conf"]
-    assert f"default_pass = {admin.password}\n" in found["rabbitmq/rabbitmq.conf"]
-    password = urlsplit(found["postgres/shop_database_admin_url"]).password
-    assert found["postgres/password"] == password
+    files = contents(tmp_path)
+    admin = urlsplit(files["rabbitmq/shop_broker_admin_url"])
+    assert f"default_user = {admin.username}\n" in files["rabbitmq/rabbitmq.conf"]
+    assert f"default_pass = {admin.password}\n" in files["rabbitmq/rabbitmq.conf"]
+    password = urlsplit(files["postgres/shop_database_admin_url"]).password
+    assert files["postgres/password"] == password
 
 
-def test_again_changes_nothing(tmp_path: Path) -> None:
+def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
     make(tmp_path)
     before = contents(tmp_path)
 
-    said = make(tmp_path)
+    output = make(tmp_path)
 
     assert contents(tmp_path) == before
-    assert "made" not in said
+    assert "generated" not in output
 
 
-def test_a_service_that_comes_later_gets_its_own_and_the_others_keep_theirs(tmp_path: Path) -> None:
+def test_a_new_service_gets_a_password_and_the_others_keep_theirs(tmp_path: Path) -> None:
     make(tmp_path)
     before = contents(tmp_path)
 
-    said = make(tmp_path, *SERVICES, "gifts")
+    output = make(tmp_path, *SERVICES, "gifts")
 
     after = contents(tmp_path)
     assert before.items() <= after.items()
     assert {"gifts/shop_broker_url", "gifts/shop_database_url"} == after.keys() - before.keys()
-    assert f"gifts: made; its user is {registry.user_id('gifts')}" in said
+    assert f"gifts: generated; its user id is {registry.user_id('gifts')}" in output
 
 
-def test_a_folder_is_its_services_and_setups_to_read_and_nobodys_to_write(tmp_path: Path) -> None:
+def test_only_its_service_and_setup_can_read_a_folder_and_nobody_can_write_it(
+    tmp_path: Path,
+) -> None:
     owners = Owners()
 
-    make(tmp_path, own=owners)
+    make(tmp_path, chown=owners)
 
     folder = tmp_path / "orders"
     assert folder.stat().st_mode & 0o777 == 0o750
@@ -91,14 +93,14 @@ def test_a_folder_is_its_services_and_setups_to_read_and_nobodys_to_write(tmp_pa
     assert owners.of["orders"] == (registry.user_id("orders"), SETUP_GROUP)
 
 
-def test_being_killed_half_way_leaves_nothing_that_looks_like_a_key(tmp_path: Path) -> None:
-    def killed_at_the_file(path: Path, user: int, group: int) -> None:
+def test_a_killed_run_leaves_no_partial_file(tmp_path: Path) -> None:
+    def kill_at_the_file(path: Path, user: int, group: int) -> None:
         del user, group
         if path.name == ".shop_broker_url":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make(tmp_path, own=killed_at_the_file)
+        make(tmp_path, chown=kill_at_the_file)
     assert not [name for name in contents(tmp_path) if "/shop_broker_url" in name]
 
     make(tmp_path)
@@ -106,19 +108,21 @@ def test_being_killed_half_way_leaves_nothing_that_looks_like_a_key(tmp_path: Pa
     assert not [name for name, content in contents(tmp_path).items() if not content or "/." in name]
 
 
-def test_what_a_newer_release_writes_otherwise_is_written_anew(tmp_path: Path) -> None:
+def test_a_configuration_of_an_older_release_is_replaced(tmp_path: Path) -> None:
     make(tmp_path)
     before = contents(tmp_path)
     conf = tmp_path / "rabbitmq/rabbitmq.conf"
     conf.chmod(0o644)
-    conf.write_text("of an older release")
+    conf.write_text("# an older release")
 
     make(tmp_path)
 
     assert contents(tmp_path) == before
 
 
-def test_two_services_never_share_a_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_services_with_the_same_user_id_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(registry, "user_id", lambda _: 20_000)
 
     with pytest.raises(OperationFailed, match="rename"):
@@ -128,5 +132,5 @@ def test_two_services_never_share_a_user(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(("name", "user"), [("orders", 27662), ("inventory", 35350)])
-def test_a_services_user_follows_from_its_name_alone(name: str, user: int) -> None:
+def test_the_user_id_of_a_service_depends_on_its_name_alone(name: str, user: int) -> None:
     assert registry.user_id(name) == user

@@ -97,7 +97,7 @@ def report_on(stage: Stage, *events: DomainEvent) -> dict[str, Any]:
         return report(connection)
 
 
-def test_before_anything_happened_everything_is_zero(stage: Stage) -> None:
+def test_the_report_is_zero_without_events(stage: Stage) -> None:
     assert report_on(stage) == {
         "orders_placed": 0,
         "orders_cancelled": 0,
@@ -110,28 +110,30 @@ def test_before_anything_happened_everything_is_zero(stage: Stage) -> None:
 
 
 def test_orders_are_counted(stage: Stage) -> None:
-    found = report_on(stage, placed("A"), placed("B"), placed("C"), cancelled("B"))
+    figures = report_on(stage, placed("A"), placed("B"), placed("C"), cancelled("B"))
 
-    assert (found["orders_placed"], found["orders_cancelled"]) == (3, 1)
+    assert (figures["orders_placed"], figures["orders_cancelled"]) == (3, 1)
 
 
-def test_revenue_is_what_was_received_less_what_was_given_back(stage: Stage) -> None:
-    found = report_on(
+def test_revenue_is_what_was_received_minus_refunds(stage: Stage) -> None:
+    figures = report_on(
         stage, paid("A"), paid("B", "49.99"), cancelled("B", "49.99"), paid("C", "0.01")
     )
 
-    assert found["revenue"] == Decimal("100.00")
-    assert str(found["revenue"]) == "100.00"
+    assert figures["revenue"] == Decimal("100.00")
+    assert str(figures["revenue"]) == "100.00"
 
 
-def test_units_are_what_was_ordered_even_if_cancelled(stage: Stage) -> None:
-    found = report_on(stage, placed("A"), placed("B", items={"product-1": 10_000}), cancelled("B"))
+def test_units_include_cancelled_orders(stage: Stage) -> None:
+    figures = report_on(
+        stage, placed("A"), placed("B", items={"product-1": 10_000}), cancelled("B")
+    )
 
-    assert found["units"] == {"product-1": 10_002, "product-2": 1}
+    assert figures["units"] == {"product-1": 10_002, "product-2": 1}
 
 
-def test_every_event_is_counted_under_its_type_also_one_that_nobody_knows(stage: Stage) -> None:
-    found = report_on(
+def test_every_event_is_counted_by_type_including_unknown_types(stage: Stage) -> None:
+    figures = report_on(
         stage,
         placed("A"),
         StockReserved(order_id="A", items={"product-1": 2}),
@@ -141,7 +143,7 @@ def test_every_event_is_counted_under_its_type_also_one_that_nobody_knows(stage:
         unknown(2),
     )
 
-    assert found["events"] == {
+    assert figures["events"] == {
         "gift.wrapped.v1": 2,
         "gift.wrapped.v2": 1,
         "order.placed.v1": 1,
@@ -150,12 +152,14 @@ def test_every_event_is_counted_under_its_type_also_one_that_nobody_knows(stage:
     }
 
 
-def test_days_are_those_of_utc(stage: Stage) -> None:
+def test_days_are_in_utc(stage: Stage) -> None:
     late_in_new_york = datetime.fromisoformat("2026-03-01T20:00:00-05:00")
 
-    found = report_on(stage, placed("A"), paid("A"), placed("B", late_in_new_york), cancelled("B"))
+    figures = report_on(
+        stage, placed("A"), paid("A"), placed("B", late_in_new_york), cancelled("B")
+    )
 
-    first, second = found["days"]
+    first, second = figures["days"]
     assert (str(first["day"]), first["orders_placed"], first["orders_cancelled"]) == (
         "2026-03-01",
         1,
@@ -171,32 +175,32 @@ def test_days_are_those_of_utc(stage: Stage) -> None:
     [([90.25], 90.25, 90.25), ([1, 2, 30], 11.0, 2.0), ([1, 2, 4, 33], 10.0, 3.0)],
     ids=["one", "odd", "even"],
 )
-def test_time_to_ship_is_averaged_over_what_was_shipped(
+def test_time_to_ship_counts_only_shipped_orders(
     stage: Stage, seconds: list[float], average: float, median: float
 ) -> None:
     orders = [placed(f"O-{n}") for n in range(len(seconds))]
     parcels = [shipped(f"O-{n}", NOON + timedelta(seconds=s)) for n, s in enumerate(seconds)]
 
-    found = report_on(stage, *parcels, *orders, placed("WAITING"), shipped("NOT-PLACED"))
+    figures = report_on(stage, *parcels, *orders, placed("WAITING"), shipped("NOT-PLACED"))
 
-    assert found["placed_to_shipped"] == {
+    assert figures["placed_to_shipped"] == {
         "orders": len(seconds),
         "average_seconds": average,
         "median_seconds": median,
     }
 
 
-def test_a_copy_of_an_event_counts_nothing(stage: Stage) -> None:
+def test_a_duplicate_event_is_not_counted(stage: Stage) -> None:
     event = placed("A")
 
-    found = report_on(stage, event, event)
+    figures = report_on(stage, event, event)
     again = report_on(stage, event)
 
-    assert found == again
-    assert found["orders_placed"] == 1
+    assert figures == again
+    assert figures["orders_placed"] == 1
 
 
-def test_an_event_that_was_kept_before_the_inbox_forgot_it_is_counted_once(stage: Stage) -> None:
+def test_an_event_that_the_inbox_no_longer_holds_is_counted_once(stage: Stage) -> None:
     event = placed("A")
     report_on(stage, event)
     database = stage.databases["analytics"]
@@ -208,7 +212,7 @@ def test_an_event_that_was_kept_before_the_inbox_forgot_it_is_counted_once(stage
     assert report_on(stage)["units"] == {"product-1": 2, "product-2": 1}
 
 
-def test_two_hundred_mixed_events_make_one_batch(stage: Stage) -> None:
+def test_two_hundred_mixed_events_are_one_batch(stage: Stage) -> None:
     events: list[DomainEvent] = []
     for number in range(50):
         name = f"O-{number % 20}"
@@ -220,18 +224,18 @@ def test_two_hundred_mixed_events_make_one_batch(stage: Stage) -> None:
 
     assert {each.outcome for each in reaction.results} == {Outcome.DONE}
     assert [each.duplicate for each in reaction.results] == [False] * 200 + [True]
-    found = report_on(stage)
-    assert found["revenue"] == 50 * Decimal("90.00")
-    assert found["events"]["gift.wrapped.v1"] == 50
-    assert found["units"]["product-1"] == 100
+    figures = report_on(stage)
+    assert figures["revenue"] == 50 * Decimal("90.00")
+    assert figures["events"]["gift.wrapped.v1"] == 50
+    assert figures["units"]["product-1"] == 100
 
 
-def test_nothing_of_any_person_is_kept(stage: Stage) -> None:
+def test_no_personal_data_is_stored(stage: Stage) -> None:
     report_on(stage, placed("A"))
 
     with stage.databases["analytics"].read() as connection:
-        kept = [connection.execute(table.select()).all() for table in metadata.sorted_tables]
-    assert "canary" not in repr(kept).lower()
+        rows = [connection.execute(table.select()).all() for table in metadata.sorted_tables]
+    assert "canary" not in repr(rows).lower()
 
 
 MOMENTS = st.integers(0, 200_000).map(lambda minutes: NOON + timedelta(minutes=minutes / 7))
@@ -253,7 +257,7 @@ EVENTS = st.lists(
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[Database]:
-    """One for all examples; each leaves it empty."""
+    """One database for all examples; each example leaves it empty."""
     with TemporaryDirectory() as folder:
         database = Database(f"sqlite:///{folder}/analytics.db")
         with database.begin() as connection:
@@ -271,26 +275,27 @@ def report_in_batches(database: Database, batches: Sequence[Sequence[DomainEvent
                 store.add(event)
             store.flush()
     with database.begin() as connection:
-        found = report(connection)
+        figures = report(connection)
         for table in metadata.sorted_tables:
             connection.execute(table.delete())
-    return found
+    return figures
 
 
 @settings(max_examples=60, deadline=None)
 @given(events=EVENTS, randomness=st.randoms(use_true_random=False), size=st.integers(1, 10))
-def test_neither_order_nor_batches_nor_copies_change_the_report(
+def test_the_report_does_not_depend_on_order_batches_or_duplicates(
     database: Database, events: list[DomainEvent], randomness: random.Random, size: int
 ) -> None:
-    again = [*events, *events[::3]]
-    randomness.shuffle(again)
-    batches = [again[start : start + size] for start in range(0, len(again), size)]
+    with_duplicates = [*events, *events[::3]]
+    randomness.shuffle(with_duplicates)
+    starts = range(0, len(with_duplicates), size)
+    batches = [with_duplicates[start : start + size] for start in starts]
 
-    straight = report_in_batches(database, [events])
+    expected = report_in_batches(database, [events])
     shuffled = report_in_batches(database, batches)
 
-    assert shuffled == straight
-    assert straight["events"] == Counter(event.type for event in events)
-    placings = [event for event in events if isinstance(event, OrderPlaced)]
-    assert straight["orders_placed"] == len(placings)
-    assert straight["units"] == sum((Counter(event.items) for event in placings), Counter())
+    assert shuffled == expected
+    assert expected["events"] == Counter(event.type for event in events)
+    orders = [event for event in events if isinstance(event, OrderPlaced)]
+    assert expected["orders_placed"] == len(orders)
+    assert expected["units"] == sum((Counter(event.items) for event in orders), Counter())

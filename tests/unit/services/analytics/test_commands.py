@@ -24,7 +24,7 @@ def run(*args: str) -> Result:
     return result
 
 
-def let_one_order_happen(home: Path) -> None:
+def ship_one_order(home: Path) -> None:
     stage = Stage(home, [analytics])
     stage.publish(
         OrderPlaced(
@@ -42,27 +42,27 @@ def let_one_order_happen(home: Path) -> None:
     stage.close()
 
 
-def test_the_report_has_its_fixed_shape_as_json(home: Path) -> None:
-    let_one_order_happen(home)
+def test_the_report_is_printed_as_json(home: Path) -> None:
+    ship_one_order(home)
 
-    found = json.loads(run("report", "--json").stdout)
+    report = json.loads(run("report", "--json").stdout)
 
-    day, took = found.pop("days"), found.pop("placed_to_shipped")
-    assert found == {
+    days, shipping_time = report.pop("days"), report.pop("placed_to_shipped")
+    assert report == {
         "orders_placed": 1,
         "orders_cancelled": 0,
         "revenue": "99.98",
         "units": {"product-1": 2},
         "events": {"order.placed.v1": 1, "order.shipped.v1": 1, "payment.received.v1": 1},
     }
-    assert day[0]["revenue"] == "99.98"
-    assert len(day[0]["day"]) == len("2026-01-01")
-    assert took["orders"] == 1
-    assert isinstance(took["average_seconds"], float)
+    assert days[0]["revenue"] == "99.98"
+    assert len(days[0]["day"]) == len("2026-01-01")
+    assert shipping_time["orders"] == 1
+    assert isinstance(shipping_time["average_seconds"], float)
 
 
-def test_people_get_tables(home: Path) -> None:
-    let_one_order_happen(home)
+def test_without_json_the_report_is_tables(home: Path) -> None:
+    ship_one_order(home)
 
     printed = run("report").stdout
 
@@ -71,7 +71,7 @@ def test_people_get_tables(home: Path) -> None:
     assert "order.shipped.v1" in printed
 
 
-def test_before_anything_happened_the_report_says_so(home: Path) -> None:
+def test_an_empty_report_says_so(home: Path) -> None:
     assert home.exists()
-    assert run("report").stdout == "Nothing has happened yet.\n"
+    assert run("report").stdout == "No events yet.\n"
     assert json.loads(run("report", "--json").stdout)["revenue"] == "0.00"

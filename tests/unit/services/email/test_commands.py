@@ -27,7 +27,7 @@ def run(*args: str) -> Result:
 
 
 def confirm(home: Path, *order_ids: str) -> None:
-    stage = Stage(home, [email], gateway={"email": Mailer.opened(Settings(home=home))})
+    stage = Stage(home, [email], gateway={"email": Mailer.from_settings(Settings(home=home))})
     for order_id in order_ids:
         stage.publish(
             OrderPlaced(
@@ -43,18 +43,18 @@ def confirm(home: Path, *order_ids: str) -> None:
     stage.close()
 
 
-def test_what_was_sent_is_listed_as_json_in_its_fixed_shape(home: Path) -> None:
+def test_sent_emails_are_listed_as_json(home: Path) -> None:
     confirm(home, "ORD-1", "ORD-2")
 
-    found = json.loads(run("sent", "--json").stdout)
+    listed = json.loads(run("sent", "--json").stdout)
 
-    assert [each["order_id"] for each in found] == ["ORD-1", "ORD-2"]
-    assert list(found[0]) == ["order_id", "kind", "to", "subject", "sent_at"]
-    assert found[0]["sent_at"].endswith("Z")
-    assert found[0]["to"] == "jane@example.com"
+    assert [each["order_id"] for each in listed] == ["ORD-1", "ORD-2"]
+    assert list(listed[0]) == ["order_id", "kind", "to", "subject", "sent_at"]
+    assert listed[0]["sent_at"].endswith("Z")
+    assert listed[0]["to"] == "jane@example.com"
 
 
-def test_a_listing_can_be_of_one_order_or_of_the_last_few(home: Path) -> None:
+def test_a_listing_can_be_limited_to_one_order_or_to_the_latest(home: Path) -> None:
     confirm(home, "ORD-1", "ORD-2", "ORD-3")
 
     one = json.loads(run("sent", "--order", "ORD-2", "--json").stdout)
@@ -64,13 +64,13 @@ def test_a_listing_can_be_of_one_order_or_of_the_last_few(home: Path) -> None:
     assert [each["order_id"] for each in last] == ["ORD-2", "ORD-3"]
 
 
-def test_people_get_a_table(home: Path) -> None:
+def test_without_json_the_listing_is_a_table(home: Path) -> None:
     confirm(home, "ORD-1")
 
     assert "Your order ORD-1 is confirmed" in run("sent").stdout
 
 
-def test_before_the_first_mail_the_command_says_so(home: Path) -> None:
+def test_an_empty_listing_says_so(home: Path) -> None:
     assert home.exists()
-    assert run("sent").stdout == "No mail has been sent yet.\n"
+    assert run("sent").stdout == "No email has been sent yet.\n"
     assert json.loads(run("sent", "--json").stdout) == []

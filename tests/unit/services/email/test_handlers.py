@@ -1,13 +1,13 @@
 from collections.abc import Iterator
 from decimal import Decimal
 from email.headerregistry import Address
-from email.message import Message
 from pathlib import Path
 
 import pytest
 
+from services.email.errors import MailRefused, MailRefusedForNow
 from services.email.mailer import Mailer
-from services.email.refusals import MailRefused, MailRefusedForNow
+from services.email.mails import Mail
 from services.email.service import email
 from shared.events import DomainEvent, OrderCancelled, OrderPlaced, OrderShipped
 from shared.messaging.ports.consumer import Outcome
@@ -18,36 +18,36 @@ from shared.testing import Stage
 CUSTOMER = "jane.canary@example.com"
 
 
-class Outbasket:
-    """A way for mails that keeps them, and refuses as often as it is told to."""
+class RecordingTransport:
+    """Keeps the emails; raises the errors in `failures` first, one for each email."""
 
     def __init__(self) -> None:
-        self.mails: list[Message] = []
-        self.troubles: list[Exception] = []
+        self.mails: list[Mail] = []
+        self.failures: list[Exception] = []
 
-    def send(self, message: Message) -> None:
-        if self.troubles:
-            raise self.troubles.pop(0)
-        self.mails.append(message)
+    def send(self, mail: Mail) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
+        self.mails.append(mail)
 
     def probe(self) -> None:
-        """It is always there."""
+        """Always available."""
 
     def close(self) -> None:
-        """It holds nothing open."""
+        """Nothing to close."""
 
     def ids(self) -> list[str]:
-        return [str(each["Message-ID"]) for each in self.mails]
+        return [str(mail.message["Message-ID"]) for mail in self.mails]
 
 
 @pytest.fixture
-def outbasket() -> Outbasket:
-    return Outbasket()
+def transport() -> RecordingTransport:
+    return RecordingTransport()
 
 
 @pytest.fixture
-def stage(tmp_path: Path, outbasket: Outbasket) -> Iterator[Stage]:
-    mailer = Mailer(outbasket, sender=Address("Past Tense", "orders", "shop.example"))
+def stage(tmp_path: Path, transport: RecordingTransport) -> Iterator[Stage]:
+    mailer = Mailer(transport, sender=Address("Past Tense", "orders", "shop.example"))
     stage = Stage(tmp_path, [email], gateway={"email": mailer})
     yield stage
     stage.close()
@@ -82,36 +82,36 @@ def play(stage: Stage, *events: DomainEvent) -> list[DeliveryResult]:
     return stage.play()
 
 
-def play_to_the_end(stage: Stage) -> list[DeliveryResult]:
-    """Turn the clock past every delay until nothing is delivered any more."""
-    reacted = stage.play()
+def play_until_settled(stage: Stage) -> list[DeliveryResult]:
+    """Advance the clock past every retry delay until nothing is delivered any more."""
+    results = stage.play()
     stage.clock.now += email.retry.max_delay + 1
     while more := stage.play():
-        reacted += more
+        results += more
         stage.clock.now += email.retry.max_delay + 1
-    return reacted
+    return results
 
 
-def test_an_order_is_confirmed_to_who_placed_it(stage: Stage, outbasket: Outbasket) -> None:
+def test_an_order_is_confirmed_to_its_customer(stage: Stage, transport: RecordingTransport) -> None:
     play(stage, placed())
 
-    (mail,) = outbasket.mails
-    assert mail["To"] == CUSTOMER
-    assert mail["Subject"] == "Your order ORD-123 is confirmed"
+    (mail,) = transport.mails
+    assert mail.message["To"] == CUSTOMER
+    assert mail.message["Subject"] == "Your order ORD-123 is confirmed"
 
 
-def test_shipping_and_cancellation_go_to_who_placed_the_order(
-    stage: Stage, outbasket: Outbasket
+def test_shipping_and_cancellation_emails_go_to_the_order_s_customer(
+    stage: Stage, transport: RecordingTransport
 ) -> None:
     play(stage, placed(), placed("ORD-124", "other@example.com"))
 
     play(stage, shipped(), cancelled("ORD-124"))
 
-    assert [mail["To"] for mail in outbasket.mails[2:]] == [CUSTOMER, "other@example.com"]
+    assert [mail.message["To"] for mail in transport.mails[2:]] == [CUSTOMER, "other@example.com"]
     assert kinds(stage) == ["confirmation", "confirmation", "shipping", "cancellation"]
 
 
-def test_a_sent_mail_is_recorded_with_its_facts(stage: Stage) -> None:
+def test_a_sent_email_is_recorded(stage: Stage) -> None:
     play(stage, placed())
 
     with stage.store("email") as store:
@@ -126,114 +126,115 @@ def test_a_sent_mail_is_recorded_with_its_facts(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("early", [shipped(), cancelled()], ids=["shipped", "cancelled"])
-def test_what_comes_before_its_order_waits_for_it(
-    stage: Stage, outbasket: Outbasket, early: DomainEvent
+def test_an_event_that_arrives_before_its_order_is_retried(
+    stage: Stage, transport: RecordingTransport, early: DomainEvent
 ) -> None:
     (first,) = play(stage, early)
     assert (type(first.error).__name__, first.outcome) == ("NotKnownYet", Outcome.RETRY)
 
     play(stage, placed())
-    play_to_the_end(stage)
+    play_until_settled(stage)
 
-    assert len(outbasket.mails) == 2
-    assert {mail["To"] for mail in outbasket.mails} == {CUSTOMER}
+    assert len(transport.mails) == 2
+    assert {mail.message["To"] for mail in transport.mails} == {CUSTOMER}
 
 
-def test_an_order_that_never_comes_kills_the_message_with_that_reason(
-    stage: Stage, outbasket: Outbasket
+def test_an_event_whose_order_never_arrives_is_dead_after_the_last_attempt(
+    stage: Stage, transport: RecordingTransport
 ) -> None:
     stage.publish(shipped())
 
-    reacted = play_to_the_end(stage)
+    *earlier, last = play_until_settled(stage)
 
-    assert len(reacted) == 31
-    assert {type(each.error).__name__ for each in reacted[:-1]} == {"NotKnownYet"}
-    assert type(reacted[-1].error).__name__ == "CustomerUnknown"
-    assert reacted[-1].outcome is Outcome.DEAD
-    assert not outbasket.mails
+    assert len(earlier) == 30
+    assert {type(each.error).__name__ for each in earlier} == {"NotKnownYet"}
+    assert type(last.error).__name__ == "CustomerUnknown"
+    assert last.outcome is Outcome.DEAD
+    assert not transport.mails
 
 
-def test_a_confirmation_is_sent_also_after_the_cancellation_has_come(
-    stage: Stage,
-) -> None:
+def test_a_confirmation_is_sent_even_after_the_cancellation(stage: Stage) -> None:
     play(stage, cancelled())
 
     play(stage, placed())
-    play_to_the_end(stage)
+    play_until_settled(stage)
 
     assert sorted(kinds(stage)) == ["cancellation", "confirmation"]
 
 
-def test_a_mail_that_was_refused_for_now_is_sent_once_and_recorded_once(
-    stage: Stage, outbasket: Outbasket
+def test_an_email_that_was_refused_temporarily_is_sent_and_recorded_once(
+    stage: Stage, transport: RecordingTransport
 ) -> None:
-    outbasket.troubles = [MailRefusedForNow(), MailRefusedForNow()]
+    transport.failures = [MailRefusedForNow(), MailRefusedForNow()]
     stage.publish(placed())
 
-    reacted = play_to_the_end(stage)
+    results = play_until_settled(stage)
 
-    assert [each.outcome for each in reacted] == [Outcome.RETRY, Outcome.RETRY, Outcome.DONE]
-    assert len(outbasket.mails) == 1
+    assert [each.outcome for each in results] == [Outcome.RETRY, Outcome.RETRY, Outcome.DONE]
+    assert len(transport.mails) == 1
     assert kinds(stage) == ["confirmation"]
 
 
-def test_a_refused_mail_leaves_no_record_of_having_been_sent(
-    stage: Stage, outbasket: Outbasket
+def test_a_refused_email_is_not_recorded_as_sent(
+    stage: Stage, transport: RecordingTransport
 ) -> None:
-    outbasket.troubles = [MailRefused()]
+    transport.failures = [MailRefused()]
 
-    (reacted,) = play(stage, placed())
+    (result,) = play(stage, placed())
 
-    assert reacted.outcome is Outcome.DEAD
+    assert result.outcome is Outcome.DEAD
     assert kinds(stage) == []
 
 
-def test_a_second_copy_of_a_mail_has_the_same_message_id_and_one_record(
-    stage: Stage, outbasket: Outbasket
+def test_a_second_copy_of_an_email_has_the_same_message_id_and_one_record(
+    stage: Stage, transport: RecordingTransport
 ) -> None:
     event = placed()
     play(stage, event)
-    # As when the process dies between the mail and the commit: the inbox knows nothing of it.
+    # The process died after it sent the email and before the commit: the inbox has no row.
     with stage.databases["email"].begin() as connection:
         connection.execute(tables.inbox.delete())
 
     play(stage, event)
 
-    assert outbasket.ids() == [f"<{event.event_id}.confirmation@shop.example>"] * 2
+    assert transport.ids() == [f"<{event.event_id}.confirmation@shop.example>"] * 2
     assert kinds(stage) == ["confirmation"]
 
 
-def test_who_watches_the_log_reads_what_was_mailed(stage: Stage) -> None:
-    reacted = play(stage, placed("A"), placed("B")) + play(stage, shipped("A"), cancelled("B"))
+def test_a_note_names_the_email_that_was_sent(stage: Stage) -> None:
+    play(stage, placed("A"), placed("B"))
+    results = play(stage, shipped("A"), cancelled("B"))
 
-    assert [each.notes for each in reacted[2:]] == [
-        ("shipping notice mailed",),
-        ("cancellation notice mailed",),
+    assert [each.notes for each in results] == [
+        ("shipping email sent",),
+        ("cancellation email sent",),
     ]
 
 
-def test_a_copy_of_an_event_sends_nothing(stage: Stage, outbasket: Outbasket) -> None:
+def test_a_duplicate_event_sends_nothing(stage: Stage, transport: RecordingTransport) -> None:
     event = placed()
 
     play(stage, event, event)
 
-    assert len(outbasket.mails) == 1
+    assert len(transport.mails) == 1
 
 
-def test_neither_deeds_nor_failures_hold_an_address(stage: Stage, outbasket: Outbasket) -> None:
-    outbasket.troubles = [MailRefusedForNow(), ValueError(f"who is {CUSTOMER}?")]
+def test_neither_notes_nor_failures_hold_an_address(
+    stage: Stage, transport: RecordingTransport
+) -> None:
+    transport.failures = [MailRefusedForNow(), ValueError(f"who is {CUSTOMER}?")]
     stage.publish(placed(), shipped("ORD-9"))
 
-    reacted = play_to_the_end(stage)
+    results = play_until_settled(stage)
 
     with stage.databases["email"].read() as connection:
-        kept = connection.execute(tables.failures.select()).all()
-    assert len(kept) >= 3
-    assert "canary" not in repr(kept)
-    assert "canary" not in repr([each.notes for each in reacted])
+        failures = connection.execute(tables.failures.select()).all()
+    assert len(failures) >= 3
+    assert "canary" not in repr(failures)
+    assert "canary" not in repr([each.notes for each in results])
 
 
-def test_the_last_mails_are_listed_oldest_first(stage: Stage) -> None:
+def test_the_latest_emails_are_listed_oldest_first(stage: Stage) -> None:
     play(stage, placed("ORD-1"), placed("ORD-2"), placed("ORD-3"), shipped("ORD-1"))
 
     with stage.store("email") as store:

@@ -8,31 +8,38 @@ import pytest
 
 from services.email.maildir import Maildir
 from services.email.mailer import Mailer
-from services.email.smtp import Server
+from services.email.mails import Mail
+from services.email.smtp_url import SmtpUrl
 from shared.errors import DependencyUnavailable, InvalidInput
 from shared.runtime.settings import Settings
 
 
-def mail(message_id: str = "<1.confirmation@shop.example>") -> EmailMessage:
+def mail(message_id: str = "<1.confirmation@shop.example>") -> Mail:
     message = EmailMessage()
     message["Message-ID"] = message_id
     message["To"] = "jane@example.com"
     message.set_content("Thank you")
-    return message
+    return Mail(
+        order_id="ORD-1",
+        kind="confirmation",
+        sender="orders@shop.example",
+        to="jane@example.com",
+        message=message,
+    )
 
 
-def test_without_a_mail_server_a_mail_is_a_file_that_mail_readers_open(tmp_path: Path) -> None:
-    mailer = Mailer.opened(Settings(home=tmp_path / "var"))
+def test_without_a_mail_server_an_email_is_a_file_that_mail_clients_open(tmp_path: Path) -> None:
+    mailer = Mailer.from_settings(Settings(home=tmp_path / "var"))
     mailer.probe()
 
     mailer.send(mail())
 
-    (read,) = mailbox.Maildir(tmp_path / "var" / "mail", create=False)
-    assert read["To"] == "jane@example.com"
+    (stored,) = mailbox.Maildir(tmp_path / "var" / "mail", create=False)
+    assert stored["To"] == "jane@example.com"
     assert list((tmp_path / "var" / "mail" / "tmp").iterdir()) == []
 
 
-def test_the_folder_s_mails_are_for_its_owner_only(tmp_path: Path) -> None:
+def test_only_the_folder_s_owner_can_read_its_emails(tmp_path: Path) -> None:
     Maildir(tmp_path).send(mail())
 
     (file,) = (tmp_path / "new").iterdir()
@@ -40,7 +47,7 @@ def test_the_folder_s_mails_are_for_its_owner_only(tmp_path: Path) -> None:
     assert "jane" not in file.name
 
 
-def test_a_second_copy_of_a_mail_leaves_one_file(tmp_path: Path) -> None:
+def test_a_second_copy_of_an_email_adds_no_file(tmp_path: Path) -> None:
     maildir = Maildir(tmp_path)
 
     maildir.send(mail())
@@ -50,7 +57,7 @@ def test_a_second_copy_of_a_mail_leaves_one_file(tmp_path: Path) -> None:
     assert len(mailbox.Maildir(tmp_path, create=False)) == 2
 
 
-def test_a_copy_of_a_mail_that_was_read_already_does_not_come_back(tmp_path: Path) -> None:
+def test_a_copy_of_an_email_that_was_read_is_not_stored_again(tmp_path: Path) -> None:
     maildir = Maildir(tmp_path)
     maildir.send(mail())
     (unread,) = (tmp_path / "new").iterdir()
@@ -61,9 +68,9 @@ def test_a_copy_of_a_mail_that_was_read_already_does_not_come_back(tmp_path: Pat
     assert list((tmp_path / "new").iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_written_is_the_environment_s_failure(tmp_path: Path) -> None:
-    (tmp_path / "mail").write_text("a file, where the folder should be")
-    mailer = Mailer.opened(Settings(home=tmp_path))
+def test_a_folder_that_cannot_be_written_is_an_unavailable_dependency(tmp_path: Path) -> None:
+    (tmp_path / "mail").write_text("not a folder")
+    mailer = Mailer.from_settings(Settings(home=tmp_path))
 
     with pytest.raises(DependencyUnavailable, match="cannot be written"):
         mailer.probe()
@@ -82,7 +89,7 @@ def test_a_folder_that_cannot_be_written_is_the_environment_s_failure(tmp_path: 
     ],
     ids=["plain", "default port", "with a login", "tls", "IPv6"],
 )
-def test_a_url_says_where_the_mail_server_is(  # noqa: PLR0913, PLR0917 - a table's columns
+def test_a_url_is_parsed_into_address_and_login(  # noqa: PLR0913, PLR0917 - a table's columns
     url: str,
     host: str,
     port: int,
@@ -90,7 +97,7 @@ def test_a_url_says_where_the_mail_server_is(  # noqa: PLR0913, PLR0917 - a tabl
     password: str,
     is_tls: bool,  # noqa: FBT001 - a table's column
 ) -> None:
-    assert Server.of(url) == Server(
+    assert SmtpUrl.parse(url) == SmtpUrl(
         host=host, port=port, user=user, password=password, is_tls=is_tls
     )
 
@@ -112,17 +119,17 @@ def test_a_url_says_where_the_mail_server_is(  # noqa: PLR0913, PLR0917 - a tabl
         "smtp://[::1",
     ],
 )
-def test_another_url_is_refused_with_a_sentence_that_repeats_none_of_it(
+def test_an_invalid_url_is_refused_by_a_message_that_repeats_none_of_it(
     url: str, tmp_path: Path
 ) -> None:
     with pytest.raises(InvalidInput, match=r"^SHOP_SMTP_URL should be smtp://HOST:PORT") as refused:
-        Mailer.opened(Settings(home=tmp_path, smtp_url=url))
+        Mailer.from_settings(Settings(home=tmp_path, smtp_url=url))
 
     assert "secret" not in str(refused.value)
 
 
-def test_a_password_is_not_shown_with_its_server() -> None:
-    assert "hush" not in repr(Server.of("smtp://user:hush@host"))
+def test_the_representation_of_a_url_does_not_show_the_password() -> None:
+    assert "hush" not in repr(SmtpUrl.parse("smtp://user:hush@host"))
 
 
 @pytest.mark.parametrize(
@@ -135,15 +142,13 @@ def test_a_password_is_not_shown_with_its_server() -> None:
     ],
     ids=["plain", "named", "quoted", "umlauts"],
 )
-def test_mails_come_from_the_sender_that_the_settings_name(
-    mail_from: str, sender: Address, tmp_path: Path
-) -> None:
-    assert Mailer.opened(Settings(home=tmp_path, mail_from=mail_from)).sender == sender
+def test_the_settings_name_the_sender(mail_from: str, sender: Address, tmp_path: Path) -> None:
+    assert Mailer.from_settings(Settings(home=tmp_path, mail_from=mail_from)).sender == sender
 
 
 @pytest.mark.parametrize(
     "mail_from", ["", "orders", "orders@", "a@b.example\r\nBcc: c@d.example", "A\nB <a@b.example>"]
 )
-def test_a_sender_that_is_no_address_is_refused(mail_from: str, tmp_path: Path) -> None:
+def test_a_sender_that_is_not_an_address_is_refused(mail_from: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="SHOP_MAIL_FROM"):
-        Mailer.opened(Settings(home=tmp_path, mail_from=mail_from))
+        Mailer.from_settings(Settings(home=tmp_path, mail_from=mail_from))

@@ -7,16 +7,16 @@ from html.parser import HTMLParser
 
 import pytest
 
+from services.email.errors import MailRefused
 from services.email.mails import Mail, cancellation, confirmation, shipping_notice
-from services.email.refusals import MailRefused
 from shared.events import OrderCancelled, OrderPlaced, OrderShipped
 
 SENDER = Address("Past Tense", "orders", "shop.example")
 VOID = {"meta", "br"}
 
 
-class Balance(HTMLParser):
-    """Whether every tag that is opened is closed, in its place."""
+class TagChecker(HTMLParser):
+    """Checks that every tag that is opened is closed, in the right order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ def cancelled(refunded: str, reason: str = "3 product-3 are missing") -> Mail:
 
 
 def parts(mail: Mail) -> tuple[EmailMessage, str, str]:
-    """The mail as who receives it reads it: headers, text, HTML."""
+    """The email as its recipient reads it: headers, text, HTML."""
     received = message_from_bytes(mail.message.as_bytes(), policy=default)
     text, html = received.get_body(("plain",)), received.get_body(("html",))
     assert isinstance(text, EmailMessage)
@@ -59,7 +59,7 @@ def parts(mail: Mail) -> tuple[EmailMessage, str, str]:
     return received, text.get_content(), html.get_content()
 
 
-def test_a_confirmation_says_what_was_ordered_for_how_much_and_where_it_goes() -> None:
+def test_a_confirmation_shows_products_total_and_shipping_address() -> None:
     _, text, html = parts(confirmation(placed(), sender=SENDER))
 
     for body in (text, html):
@@ -70,7 +70,7 @@ def test_a_confirmation_says_what_was_ordered_for_how_much_and_where_it_goes() -
     assert "2 × product-1" in text
 
 
-def test_a_shipping_notice_says_with_whom_and_under_which_number() -> None:
+def test_a_shipping_notice_shows_carrier_and_tracking_number() -> None:
     event = OrderShipped(order_id="ORD-1", tracking_number="PT-77", carrier="Swift Post")
 
     _, text, html = parts(shipping_notice(event, to="jane@example.com", sender=SENDER))
@@ -81,19 +81,19 @@ def test_a_shipping_notice_says_with_whom_and_under_which_number() -> None:
 
 
 @pytest.mark.parametrize(
-    ("refunded", "said"),
-    [("49.99", "49.99 EUR"), ("0.00", "Nothing had been paid")],
+    ("refunded", "sentence"),
+    [("49.99", "We refund 49.99 EUR"), ("0.00", "there is nothing to refund")],
     ids=["paid", "unpaid"],
 )
-def test_a_cancellation_says_why_and_what_is_given_back(refunded: str, said: str) -> None:
+def test_a_cancellation_shows_reason_and_refund(refunded: str, sentence: str) -> None:
     _, text, html = parts(cancelled(refunded))
 
     for body in (text, html):
         assert "3 product-3 are missing" in body
-        assert said in " ".join(body.replace("<strong>", "").replace("</strong>", "").split())
+        assert sentence in " ".join(body.replace("<strong>", "").replace("</strong>", "").split())
 
 
-def test_the_headers_tell_who_when_and_that_a_program_wrote_it() -> None:
+def test_the_headers_hold_sender_recipient_date_and_that_it_is_automatic() -> None:
     event = placed()
 
     received, _, _ = parts(confirmation(event, sender=SENDER))
@@ -105,12 +105,12 @@ def test_the_headers_tell_who_when_and_that_a_program_wrote_it() -> None:
     assert received["Date"].datetime.tzinfo is not None
 
 
-def test_what_a_customer_wrote_cannot_become_html() -> None:
-    wild = "1 <script>alert(1)</script> & Sons"
+def test_text_from_a_customer_is_escaped_in_html() -> None:
+    markup = "1 <script>alert(1)</script> & Sons"
 
-    _, text, html = parts(confirmation(placed(shipping_address=wild), sender=SENDER))
+    _, text, html = parts(confirmation(placed(shipping_address=markup), sender=SENDER))
 
-    assert wild in text
+    assert markup in text
     assert "<script>" not in html
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; Sons" in html
 
@@ -129,13 +129,13 @@ def test_what_a_customer_wrote_cannot_become_html() -> None:
     ],
     ids=["confirmation", "shipping", "refunded", "cancelled"],
 )
-def test_html_closes_what_it_opens_and_lines_fit_any_server(mail: Mail) -> None:
+def test_html_tags_are_closed_and_every_server_accepts_the_lines(mail: Mail) -> None:
     _, _, html = parts(mail)
 
-    balance = Balance()
-    balance.feed(html)
-    balance.close()
-    assert balance.open == []
+    checker = TagChecker()
+    checker.feed(html)
+    checker.close()
+    assert checker.open == []
     raw = mail.message.as_bytes()
     assert max(len(line) for line in raw.split(b"\r\n")) <= 998
     assert raw.isascii()
@@ -150,7 +150,7 @@ def test_html_closes_what_it_opens_and_lines_fit_any_server(mail: Mail) -> None:
     ],
     ids=["punctuation", "odd dots", "longest"],
 )
-def test_every_address_that_the_contract_takes_arrives_as_it_is(to: str) -> None:
+def test_an_address_that_the_contract_allows_is_not_changed(to: str) -> None:
     received, _, _ = parts(
         confirmation(placed(customer_email=to, order_id="X" * 64), sender=SENDER)
     )
@@ -160,7 +160,7 @@ def test_every_address_that_the_contract_takes_arrives_as_it_is(to: str) -> None
     assert received["Subject"] == f"Your order {'X' * 64} is confirmed"
 
 
-def test_an_address_that_would_be_decoded_into_another_is_refused_without_naming_it() -> None:
+def test_an_address_with_an_encoded_word_is_refused_by_a_message_without_it() -> None:
     event = OrderShipped(order_id="ORD-1", tracking_number="PT-77", carrier="Swift Post")
 
     with pytest.raises(MailRefused) as refused:
@@ -169,7 +169,7 @@ def test_an_address_that_would_be_decoded_into_another_is_refused_without_naming
     assert "canary" not in str(refused.value)
 
 
-def test_a_sender_s_name_may_hold_any_letter() -> None:
+def test_a_sender_s_name_can_hold_any_letter() -> None:
     sender = Address("Grüße, 東京", "orders", "shop.example")
 
     received, _, _ = parts(confirmation(placed(), sender=sender))
@@ -178,10 +178,10 @@ def test_a_sender_s_name_may_hold_any_letter() -> None:
     assert received["From"].addresses[0].addr_spec == "orders@shop.example"
 
 
-def test_a_sender_without_a_name_can_write() -> None:
+def test_a_sender_needs_no_name() -> None:
     sender = Address("", "orders", "shop.example")
 
     received, _, html = parts(confirmation(placed(), sender=sender))
 
     assert received["From"] == "orders@shop.example"
-    assert ">You get this mail" in html
+    assert ">You get this email" in html

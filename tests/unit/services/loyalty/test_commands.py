@@ -20,20 +20,20 @@ def awards(tmp_path: Path) -> None:
     stage.close()
 
 
-def test_the_balance_is_what_was_awarded_and_not_taken_back(shop: Shop) -> None:
-    said = shop("loyalty", "balance", CUSTOMER, "--json")
+def test_the_balance_excludes_points_that_were_taken_back(shop: Shop) -> None:
+    result = shop("loyalty", "balance", CUSTOMER, "--json")
 
-    assert said.json == {"customer_email": CUSTOMER, "points": 99}
+    assert result.json == {"customer_email": CUSTOMER, "points": 99}
 
 
 def test_a_customer_who_never_ordered_has_no_points(shop: Shop) -> None:
-    said = shop("loyalty", "balance", "joe@example.com", "--json")
+    result = shop("loyalty", "balance", "joe@example.com", "--json")
 
-    assert said.json == {"customer_email": "joe@example.com", "points": 0}
+    assert result.json == {"customer_email": "joe@example.com", "points": 0}
     assert shop("loyalty", "ledger", "joe@example.com").out == "No points yet.\n"
 
 
-def test_the_ledger_tells_how_the_points_came_and_went(shop: Shop) -> None:
+def test_the_ledger_lists_awards_and_takebacks(shop: Shop) -> None:
     entries = shop("loyalty", "ledger", CUSTOMER, "--json").json
 
     assert entries[0] == {
@@ -51,9 +51,11 @@ def test_the_ledger_tells_how_the_points_came_and_went(shop: Shop) -> None:
 
 @pytest.mark.parametrize("command", ["balance", "ledger"])
 @pytest.mark.parametrize("email", ["", "jane", "jane@", "Jane <jane@example.com>", "a@b.de\nX: y"])
-def test_what_is_no_mail_address_is_refused(shop: Shop, command: str, email: str) -> None:
-    said = shop("loyalty", command, email, "--json")
+def test_an_invalid_email_address_is_refused(shop: Shop, command: str, email: str) -> None:
+    result = shop("loyalty", command, email, "--json")
 
-    assert said.code == 2
-    assert said.out == ""
-    assert said.err == ("shop: EMAIL should be one plain mail address, such as jane@example.com\n")
+    assert result.code == 2
+    assert result.out == ""
+    assert result.err == (
+        "shop: EMAIL should be one plain email address, such as jane@example.com\n"
+    )

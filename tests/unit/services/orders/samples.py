@@ -1,4 +1,4 @@
-"""Orders to try things with."""
+"""Orders and events for the tests of the order service."""
 
 from collections.abc import Sequence
 
@@ -41,15 +41,15 @@ def cancel(database: Database, order_id: str = "ORD-123", reason: str = "too lat
         return cancel_order(Cancellation(order_id=order_id, reason=reason), work)
 
 
-def found(database: Database, order_id: str = "ORD-123") -> Order:
+def find_order(database: Database, order_id: str = "ORD-123") -> Order:
     with database.read() as connection:
         order = orders.store(connection, database).find(order_id)
     assert order is not None
     return order
 
 
-def react_at_once(database: Database, events: Sequence[DomainEvent]) -> list[DeliveryResult]:
-    """All in one batch, as under heavy load; a stage takes one at a time."""
+def react_in_one_batch(database: Database, events: Sequence[DomainEvent]) -> list[DeliveryResult]:
+    """Handle all events in one batch, as under heavy load; a Stage handles one at a time."""
     deliveries = [
         Delivery(
             queue="orders",
@@ -67,7 +67,7 @@ def react_at_once(database: Database, events: Sequence[DomainEvent]) -> list[Del
 
 
 def shipments_and_shortages(number_of_orders: int) -> list[DomainEvent]:
-    """Of `ORD-0` and so on, every fifth runs short, told twice; the others ship and reserve."""
+    """Two events about each of `ORD-0`, `ORD-1`, …: every fifth runs short, the others ship."""
     events: list[DomainEvent] = []
     for number in range(number_of_orders):
         order_id = f"ORD-{number}"

@@ -10,16 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
-from services.orders.asking import items_of
 from services.orders.commands import app
-from services.orders.order import OrderRefuses
+from services.orders.option_parsing import parse_items
+from services.orders.order import OrderConflict
 from services.orders.service import orders
 from shared.errors import CommitOutcomeUnknown, InvalidInput, OperationFailed, ShopError
 from shared.storage.database import Database
 from tests.unit.services.orders import samples
 
 PLACE = ("place", "--email", "customer@example.com", "--address", "123 Main St, Springfield")
-CLASSIC = (*PLACE, "--id", "ORD-123", "--item", "product-1=2", "--item", "product-2=1")
+EXAMPLE = (*PLACE, "--id", "ORD-123", "--item", "product-1=2", "--item", "product-2=1")
 
 
 @pytest.fixture(autouse=True)
@@ -33,13 +33,13 @@ def shop(*arguments: str) -> Result:
     return CliRunner().invoke(app, arguments)
 
 
-def answered(*arguments: str) -> Any:
+def json_of(*arguments: str) -> Any:
     result = shop(*arguments, "--json")
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
 
 
-def refused(*arguments: str) -> ShopError:
+def error_of(*arguments: str) -> ShopError:
     result = shop(*arguments)
     assert isinstance(result.exception, ShopError), result.output
     assert result.stdout == ""
@@ -47,8 +47,8 @@ def refused(*arguments: str) -> ShopError:
     return result.exception
 
 
-def test_a_placed_order_is_answered_as_promised() -> None:
-    order = answered(*CLASSIC)
+def test_a_placed_order_is_printed_as_json() -> None:
+    order = json_of(*EXAMPLE)
 
     assert (
         order.items()
@@ -64,31 +64,31 @@ def test_a_placed_order_is_answered_as_promised() -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", order["placed_at"])
 
 
-def test_a_person_is_told_what_was_placed_and_what_to_do_next() -> None:
-    said = shop(*CLASSIC).stdout
+def test_without_json_the_order_and_the_next_commands_are_printed() -> None:
+    output = shop(*EXAMPLE).stdout
 
-    assert "ORD-123: 2 × product-1, 1 × product-2, 99.99 EUR, placed." in said
-    assert "shop orders pay ORD-123 --amount 99.99" in said
-    assert "shop orders show ORD-123" in said
+    assert "ORD-123: 2 × product-1, 1 × product-2, 99.99 EUR, placed." in output
+    assert "shop orders pay ORD-123 --amount 99.99" in output
+    assert "shop orders show ORD-123" in output
 
 
-def test_an_id_is_drawn_when_none_is_given() -> None:
-    first, second = (answered(*PLACE, "--item", "product-1=1") for _ in range(2))
+def test_an_order_without_an_id_gets_a_random_one() -> None:
+    first, second = (json_of(*PLACE, "--item", "product-1=1") for _ in range(2))
 
     assert first["order_id"] != second["order_id"]
 
 
-def test_placing_again_answers_the_same_order() -> None:
-    first = answered(*CLASSIC)
+def test_placing_the_same_order_again_returns_it() -> None:
+    first = json_of(*EXAMPLE)
 
-    assert answered(*CLASSIC) == first
-    assert "ORD-123 had been placed before: " in shop(*CLASSIC).stdout
+    assert json_of(*EXAMPLE) == first
+    assert "ORD-123 already exists: " in shop(*EXAMPLE).stdout
 
 
-def test_placing_other_content_under_the_same_id_could_not_be_done() -> None:
-    answered(*CLASSIC)
+def test_placing_other_content_with_the_same_id_is_a_conflict() -> None:
+    json_of(*EXAMPLE)
 
-    assert isinstance(refused(*CLASSIC, "--item", "product-3=1"), OrderRefuses)
+    assert isinstance(error_of(*EXAMPLE, "--item", "product-3=1"), OrderConflict)
 
 
 @pytest.mark.parametrize(
@@ -119,12 +119,12 @@ def test_placing_other_content_under_the_same_id_could_not_be_done() -> None:
         pytest.param(["product-1=1", "product-9=1"], id="not sold"),
     ],
 )
-def test_what_cannot_be_ordered_is_refused_and_nothing_is_written(items: list[str]) -> None:
-    typed = [word for item in items for word in ("--item", item)]
+def test_invalid_items_are_refused_and_nothing_is_stored(items: list[str]) -> None:
+    options = [word for item in items for word in ("--item", item)]
 
-    assert isinstance(refused(*PLACE, *typed), InvalidInput)
+    assert isinstance(error_of(*PLACE, *options), InvalidInput)
 
-    assert answered("list") == []
+    assert json_of("list") == []
 
 
 @pytest.mark.parametrize(
@@ -142,28 +142,30 @@ def test_what_cannot_be_ordered_is_refused_and_nothing_is_written(items: list[st
         ("--id", "", "the order's id should be 1 to 64"),
     ],
 )
-def test_a_wrong_option_is_named_in_one_sentence(option: str, value: str, sentence: str) -> None:
-    error = refused(*CLASSIC, option, value)
+def test_the_error_names_the_invalid_option_in_one_sentence(
+    option: str, value: str, sentence: str
+) -> None:
+    error = error_of(*EXAMPLE, option, value)
 
     assert isinstance(error, InvalidInput)
     assert str(error).startswith(sentence)
     assert not value.strip() or value not in str(error)
-    assert answered("list") == []
+    assert json_of("list") == []
 
 
-def test_an_order_is_paid_and_shown_with_what_has_happened() -> None:
-    answered(*CLASSIC)
+def test_a_paid_order_is_shown_as_paid() -> None:
+    json_of(*EXAMPLE)
 
-    paid = answered("pay", "ORD-123", "--amount", "99.99", "--method", "voucher")
+    paid = json_of("pay", "ORD-123", "--amount", "99.99", "--method", "voucher")
 
     assert (paid["status"], paid["payment_method"]) == ("paid", "voucher")
-    assert answered("show", "ORD-123") == paid
+    assert json_of("show", "ORD-123") == paid
     assert "paid at" in shop("show", "ORD-123").stdout
 
 
-def test_a_person_is_told_that_an_order_is_paid_or_cancelled() -> None:
-    answered(*CLASSIC)
-    answered(*PLACE, "--item", "product-3=1", "--id", "ORD-124")
+def test_paying_and_cancelling_print_a_sentence() -> None:
+    json_of(*EXAMPLE)
+    json_of(*PLACE, "--item", "product-3=1", "--id", "ORD-124")
 
     assert shop("pay", "ORD-123", "--amount", "99.99").stdout == (
         "ORD-123 is paid: 99.99 EUR by card.\n"
@@ -174,13 +176,13 @@ def test_a_person_is_told_that_an_order_is_paid_or_cancelled() -> None:
 @pytest.mark.parametrize(
     "amount", ["99.999", "-99.99", "NaN", "inf", "x", "", "1e20", "1E+99999", "99.98"]
 )
-def test_a_wrong_amount_is_refused(amount: str) -> None:
-    answered(*CLASSIC)
+def test_an_invalid_amount_is_refused(amount: str) -> None:
+    json_of(*EXAMPLE)
 
-    error = refused("pay", "ORD-123", "--amount", amount)
+    error = error_of("pay", "ORD-123", "--amount", amount)
 
     assert isinstance(error, InvalidInput)
-    assert answered("show", "ORD-123")["status"] == "placed"
+    assert json_of("show", "ORD-123")["status"] == "placed"
 
 
 @pytest.mark.parametrize(
@@ -192,8 +194,8 @@ def test_a_wrong_amount_is_refused(amount: str) -> None:
     ],
     ids=lambda arguments: arguments[0],
 )
-def test_an_unknown_order_is_wrong_input(arguments: tuple[str, ...]) -> None:
-    error = refused(*arguments)
+def test_an_unknown_order_is_invalid_input(arguments: tuple[str, ...]) -> None:
+    error = error_of(*arguments)
 
     assert isinstance(error, InvalidInput)
     assert "there is no order ORD-9" in str(error)
@@ -211,8 +213,8 @@ def test_an_unknown_order_is_wrong_input(arguments: tuple[str, ...]) -> None:
     ],
     ids=" ".join,
 )
-def test_other_wrong_input_is_refused(arguments: tuple[str, ...]) -> None:
-    assert isinstance(refused(*arguments), InvalidInput)
+def test_other_invalid_input_is_refused(arguments: tuple[str, ...]) -> None:
+    assert isinstance(error_of(*arguments), InvalidInput)
 
 
 @pytest.mark.parametrize(
@@ -230,36 +232,36 @@ def test_a_number_out_of_range_is_a_usage_error(arguments: tuple[str, ...]) -> N
     assert shop(*arguments).exit_code == 2
 
 
-def test_what_the_state_refuses_could_not_be_done() -> None:
-    answered(*CLASSIC)
-    answered("pay", "ORD-123", "--amount", "99.99")
+def test_paying_or_cancelling_a_paid_order_fails() -> None:
+    json_of(*EXAMPLE)
+    json_of("pay", "ORD-123", "--amount", "99.99")
 
     for arguments in (
         ("pay", "ORD-123", "--amount", "99.99"),
         ("cancel", "ORD-123", "--reason", "x"),
     ):
-        assert isinstance(refused(*arguments), OperationFailed)
+        assert isinstance(error_of(*arguments), OperationFailed)
 
 
-def test_the_newest_order_is_listed_first_and_a_status_selects() -> None:
+def test_orders_are_listed_newest_first_and_can_be_filtered_by_status() -> None:
     for order_id in ("ORD-1", "ORD-2", "ORD-3"):
-        answered(*PLACE, "--item", "product-3=1", "--id", order_id)
-    cancelled = answered("cancel", "ORD-2", "--reason", "changed my mind")
+        json_of(*PLACE, "--item", "product-3=1", "--id", order_id)
+    cancelled = json_of("cancel", "ORD-2", "--reason", "changed my mind")
 
     assert cancelled["refunded_amount"] == "0.00"
-    assert [each["order_id"] for each in answered("list")] == ["ORD-3", "ORD-2", "ORD-1"]
-    assert answered("list", "--status", "cancelled") == [cancelled]
-    assert len(answered("list", "--limit", "1")) == 1
+    assert [each["order_id"] for each in json_of("list")] == ["ORD-3", "ORD-2", "ORD-1"]
+    assert json_of("list", "--status", "cancelled") == [cancelled]
+    assert len(json_of("list", "--limit", "1")) == 1
     assert "1 × product-3" in shop("list").stdout
 
 
 def test_an_empty_listing_says_so() -> None:
-    assert "No order yet" in shop("list").stdout
-    assert "No such order" in shop("list", "--status", "paid").stdout
+    assert "No orders yet" in shop("list").stdout
+    assert "No order is paid." in shop("list", "--status", "paid").stdout
 
 
 def test_the_price_list_is_shown() -> None:
-    assert answered("products")[0] == {
+    assert json_of("products")[0] == {
         "sku": "product-1",
         "name": "Desk lamp",
         "unit_price": "49.99",
@@ -268,15 +270,15 @@ def test_the_price_list_is_shown() -> None:
     assert "24.50" in shop("products").stdout
 
 
-def test_a_simulation_says_how_many_and_how_fast() -> None:
-    tally = answered("simulate", "--count", "20", "--rate", "0", "--seed", "7")
+def test_a_simulation_prints_how_many_and_how_fast() -> None:
+    result = json_of("simulate", "--count", "20", "--rate", "0", "--seed", "7")
 
-    listed = answered("list")
-    assert tally["placed"] == len(listed) == 20
+    listed = json_of("list")
+    assert result["placed"] == len(listed) == 20
     for status in ("paid", "cancelled"):
-        assert tally[status] == sum(each["status"] == status for each in listed)
-    assert (tally["seed"], tally["refused"]) == (7, 0)
-    assert tally["orders_per_second"] > 0
+        assert result[status] == sum(each["status"] == status for each in listed)
+    assert (result["seed"], result["refused"]) == (7, 0)
+    assert result["orders_per_second"] > 0
     assert re.search(
         r"5 placed, \d paid, \d cancelled, in [\d.]+ s: [\d.]+ orders per second",
         shop("simulate", "--count", "5", "--rate", "0").stdout,
@@ -286,17 +288,17 @@ def test_a_simulation_says_how_many_and_how_fast() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        pytest.param(CLASSIC, "whether ORD-123 is placed is not known", id="place"),
-        pytest.param(("pay", "ORD-124", "--amount", "99.99"), "whether ORD-124 is paid", id="pay"),
+        pytest.param(EXAMPLE, "whether ORD-123 was placed", id="place"),
+        pytest.param(("pay", "ORD-124", "--amount", "99.99"), "whether ORD-124 was paid", id="pay"),
         pytest.param(
-            ("cancel", "ORD-124", "--reason", "x"), "whether ORD-124 is cancelled", id="cancel"
+            ("cancel", "ORD-124", "--reason", "x"), "whether ORD-124 was cancelled", id="cancel"
         ),
     ],
 )
-def test_an_unknown_outcome_is_said_so_and_how_to_find_out(
+def test_an_unknown_outcome_says_how_to_find_out(
     home: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], sentence: str
 ) -> None:
-    answered("products")
+    json_of("products")
     database = Database(f"sqlite:///{home / 'orders.db'}")
     samples.place(database, order_id="ORD-124")
     database.close()
@@ -308,14 +310,14 @@ def test_an_unknown_outcome_is_said_so_and_how_to_find_out(
 
     monkeypatch.setattr(orders.store, "flush", lose_the_connection)
 
-    error = refused(*arguments)
+    error = error_of(*arguments)
 
     assert isinstance(error, OperationFailed)
     assert sentence in str(error)
-    assert f"look with shop orders show {sentence.split()[1]}" in str(error)
+    assert f"see shop orders show {sentence.split()[1]}" in str(error)
 
 
-def test_help_is_there_for_every_command() -> None:
+def test_every_command_has_help() -> None:
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
     assert set(commands) == {"place", "pay", "cancel", "show", "list", "products", "simulate"}
@@ -325,8 +327,8 @@ def test_help_is_there_for_every_command() -> None:
 
 @settings(deadline=None)
 @given(lines=st.lists(st.text(max_size=12), max_size=3))
-def test_whatever_is_typed_as_items_is_understood_or_wrong_input(lines: list[str]) -> None:
+def test_any_text_as_items_is_parsed_or_invalid_input(lines: list[str]) -> None:
     with suppress(InvalidInput):
-        items = items_of(lines)
+        items = parse_items(lines)
 
         assert all(1 <= quantity <= 10_000 for quantity in items.values())

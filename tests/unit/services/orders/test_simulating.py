@@ -18,14 +18,14 @@ from tests.unit.services.orders.samples import cancel
 
 def contents(database: Database) -> list[tuple[object, ...]]:
     with database.read() as connection:
-        found = orders.store(connection, database).latest(limit=1000)
+        latest = orders.store(connection, database).latest(limit=1000)
     return [
         (each.customer_email, each.shipping_address, dict(each.items), each.status)
-        for each in reversed(found)
+        for each in reversed(latest)
     ]
 
 
-def test_the_same_seed_asks_for_the_same_again(stage: Stage, database: Database) -> None:
+def test_the_same_seed_places_the_same_orders(stage: Stage, database: Database) -> None:
     for _ in range(2):
         Simulation(database=database, rate=0, seed=5).run(15)
 
@@ -35,17 +35,17 @@ def test_the_same_seed_asks_for_the_same_again(stage: Stage, database: Database)
     stage.play()
 
 
-def test_most_are_paid_and_some_cancelled_and_the_tally_is_true(database: Database) -> None:
+def test_most_orders_are_paid_and_some_cancelled_as_the_result_says(database: Database) -> None:
     with recording() as published:
-        tally = Simulation(database=database, rate=0, seed=1).run(100)
+        result = Simulation(database=database, rate=0, seed=1).run(100)
 
     topics = [event.topic for event in published]
-    assert tally.placed == topics.count("order.placed") == 100
-    assert tally.paid == topics.count("payment.received")
-    assert tally.cancelled == topics.count("order.cancelled")
-    assert 70 <= tally.paid <= 90
-    assert 3 <= tally.cancelled <= 20
-    assert tally.refused == 0
+    assert result.placed == topics.count("order.placed") == 100
+    assert result.paid == topics.count("payment.received")
+    assert result.cancelled == topics.count("order.cancelled")
+    assert 70 <= result.paid <= 90
+    assert 3 <= result.cancelled <= 20
+    assert result.refused == 0
 
 
 def test_a_payment_that_comes_too_late_is_counted(
@@ -58,24 +58,24 @@ def test_a_payment_that_comes_too_late_is_counted(
     pay = Simulation._pay
     monkeypatch.setattr(Simulation, "_pay", too_late)
 
-    tally = Simulation(database=database, rate=0, seed=1).run(10)
+    result = Simulation(database=database, rate=0, seed=1).run(10)
 
-    assert tally.paid == 0
-    assert tally.refused > 0
-    assert tally.refused + tally.cancelled <= tally.placed == 10
+    assert result.paid == 0
+    assert result.refused > 0
+    assert result.refused + result.cancelled <= result.placed == 10
 
 
 def test_a_rate_is_not_exceeded(database: Database) -> None:
-    tally = Simulation(database=database, rate=50, seed=1).run(10)
+    result = Simulation(database=database, rate=50, seed=1).run(10)
 
-    assert tally.seconds >= 9 / 50
-    assert tally.rate <= 10 / (9 / 50)
+    assert result.seconds >= 9 / 50
+    assert result.rate <= 10 / (9 / 50)
 
 
-def test_it_stops_when_it_is_asked_even_while_it_waits(database: Database) -> None:
+def test_it_stops_while_it_waits(database: Database) -> None:
     placed: list[int] = []
 
-    tally = Simulation(
+    result = Simulation(
         database=database,
         rate=0.01,
         seed=1,
@@ -83,16 +83,16 @@ def test_it_stops_when_it_is_asked_even_while_it_waits(database: Database) -> No
         is_stopped=lambda: bool(placed),
     ).run(10)
 
-    assert tally.placed == 1
+    assert result.placed == 1
 
 
-def test_random_orders_can_be_placed_whatever_is_sold() -> None:
-    mix = random.Random(1)  # noqa: S311 - any will do
+def test_one_product_is_enough_for_random_orders() -> None:
+    rng = random.Random(1)  # noqa: S311 - not used for security
 
-    assert all(random_order(mix, ["only-one"]).items for _ in range(50))
+    assert all(random_order(rng, ["only-one"]).items for _ in range(50))
 
 
-def test_an_interrupted_simulation_says_what_it_did(tmp_path: Path) -> None:
+def test_an_interrupted_simulation_prints_its_result(tmp_path: Path) -> None:
     program = "from services.orders.commands import app; app()"
     process = subprocess.Popen(
         [sys.executable, "-c", program, "simulate", "--count=10000", "--rate=40", "--json"],
@@ -104,7 +104,7 @@ def test_an_interrupted_simulation_says_what_it_did(tmp_path: Path) -> None:
     try:
         for attempt in Retrying(stop=stop_after_delay(30), wait=wait_fixed(0.05)):
             with attempt:
-                assert placed_in(tmp_path) >= 3
+                assert count_orders(tmp_path) >= 3
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
     finally:
@@ -112,10 +112,10 @@ def test_an_interrupted_simulation_says_what_it_did(tmp_path: Path) -> None:
 
     assert process.returncode == 130
     assert "Traceback" not in err
-    assert json.loads(out)["placed"] == placed_in(tmp_path)
+    assert json.loads(out)["placed"] == count_orders(tmp_path)
 
 
-def placed_in(home: Path) -> int:
+def count_orders(home: Path) -> int:
     if not (home / "orders.db").exists():
         return 0
     database = Database(f"sqlite:///{home / 'orders.db'}")

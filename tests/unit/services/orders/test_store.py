@@ -8,7 +8,7 @@ from services.orders.service import orders
 from shared.events import OrderShipped, StockReserved
 from shared.storage.database import Database
 from shared.testing import Stage
-from tests.unit.services.orders.samples import cancel, found, pay, place
+from tests.unit.services.orders.samples import cancel, find_order, pay, place
 
 
 @pytest.fixture
@@ -66,10 +66,10 @@ def test_a_saved_order_is_written_at_the_end(database: Database) -> None:
         work.store.save(order)
         assert work.store.locked("ORD-123") is order
 
-    assert found(database) == order
+    assert find_order(database) == order
 
 
 def test_times_are_read_in_utc(database: Database) -> None:
     place(database)
 
-    assert found(database).placed_at.utcoffset() == timedelta(0)
+    assert find_order(database).placed_at.utcoffset() == timedelta(0)

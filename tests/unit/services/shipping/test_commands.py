@@ -41,13 +41,13 @@ def test_shipments_are_listed_newest_first(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("status", "order_id"), [("open", "ORD-3"), ("void", "ORD-2"), ("shipped", "ORD-1")]
 )
-def test_a_listing_can_be_of_one_status(shop: Shop, status: str, order_id: str) -> None:
+def test_shipments_can_be_filtered_by_status(shop: Shop, status: str, order_id: str) -> None:
     listed = shop("shipping", "list", "--status", status, "--json").json
 
     assert [each["order_id"] for each in listed] == [order_id]
 
 
-def test_a_listing_can_be_of_the_newest_few(shop: Shop) -> None:
+def test_the_number_of_shipments_can_be_limited(shop: Shop) -> None:
     listed = shop("shipping", "list", "--limit", "2", "--json").json
 
     assert [each["order_id"] for each in listed] == ["ORD-3", "ORD-2"]
@@ -61,8 +61,8 @@ def test_a_listing_shows_no_address(shop: Shop) -> None:
 @pytest.mark.parametrize(
     "options", [("--status", "lost"), ("--limit", "0"), ("--limit", "-1"), ("--limit", "all")]
 )
-def test_a_wrong_option_is_refused(shop: Shop, options: tuple[str, str]) -> None:
-    said = shop("shipping", "list", *options)
+def test_an_invalid_option_is_refused(shop: Shop, options: tuple[str, str]) -> None:
+    result = shop("shipping", "list", *options)
 
-    assert said.code == 2
-    assert said.err.startswith(f"shop: Invalid value for '{options[0]}'")
+    assert result.code == 2
+    assert result.err.startswith(f"shop: Invalid value for '{options[0]}'")

@@ -48,19 +48,19 @@ def status(stage: Stage) -> str:
     list(permutations([placed(), paid(), reserved()])),
     ids=lambda events: ", ".join(event.topic for event in events),
 )
-def test_an_order_is_shipped_once_whichever_fact_comes_last(
+def test_an_order_is_shipped_once_in_any_order_of_arrival(
     stage: Stage, events: tuple[DomainEvent, ...], *, concurrency: bool
 ) -> None:
-    (told,) = play(stage, events, as_batch=concurrency)
+    (event,) = play(stage, events, as_batch=concurrency)
 
-    assert isinstance(told, OrderShipped)
-    assert told.order_id == "ORD-1"
-    assert (told.carrier, told.tracking_number) == hand_over("ORD-1")
-    assert told.causation_id == events[-1].event_id
-    found = shipment(stage)
-    assert (found["carrier"], found["tracking_number"]) == hand_over("ORD-1")
-    assert found["shipped_at"] == told.occurred_at
-    assert found["address"] == ADDRESS
+    assert isinstance(event, OrderShipped)
+    assert event.order_id == "ORD-1"
+    assert (event.carrier, event.tracking_number) == hand_over("ORD-1")
+    assert event.causation_id == events[-1].event_id
+    stored = shipment(stage)
+    assert (stored["carrier"], stored["tracking_number"]) == hand_over("ORD-1")
+    assert stored["shipped_at"] == event.occurred_at
+    assert stored["address"] == ADDRESS
 
 
 @pytest.mark.parametrize(
@@ -68,28 +68,28 @@ def test_an_order_is_shipped_once_whichever_fact_comes_last(
     [(placed(), paid()), (placed(), reserved()), (paid(), reserved())],
     ids=["not reserved", "not paid", "not placed"],
 )
-def test_an_order_that_lacks_something_is_not_shipped(
+def test_an_order_is_not_shipped_until_it_is_placed_paid_and_reserved(
     stage: Stage, events: tuple[DomainEvent, ...]
 ) -> None:
     assert play(stage, events, as_batch=True) == []
     assert status(stage) == "open"
 
 
-def test_a_cancelled_order_is_never_shipped_and_its_address_forgotten(stage: Stage) -> None:
-    told = play(stage, [placed(), paid(), cancelled(), reserved()], as_batch=False)
+def test_a_cancelled_order_is_not_shipped_and_its_address_is_deleted(stage: Stage) -> None:
+    published = play(stage, [placed(), paid(), cancelled(), reserved()], as_batch=False)
 
-    assert told == []
+    assert published == []
     assert status(stage) == "void"
     assert shipment(stage)["address"] is None
 
 
-def test_the_address_of_an_order_that_was_cancelled_first_is_not_kept(stage: Stage) -> None:
+def test_the_address_is_not_stored_if_the_cancellation_arrives_first(stage: Stage) -> None:
     play(stage, [cancelled(), placed()], as_batch=False)
 
     assert shipment(stage)["address"] is None
 
 
-def test_what_was_shipped_stays_shipped(stage: Stage) -> None:
+def test_a_shipped_order_stays_shipped(stage: Stage) -> None:
     play(stage, [placed(), paid(), reserved()], as_batch=True)
 
     play(stage, [cancelled(), paid()], as_batch=True)
@@ -98,35 +98,35 @@ def test_what_was_shipped_stays_shipped(stage: Stage) -> None:
     assert shipment(stage)["tracking_number"] == hand_over("ORD-1").tracking_number
 
 
-def test_what_was_done_is_said_without_the_address(stage: Stage) -> None:
+def test_the_notes_hold_no_address(stage: Stage) -> None:
     stage.publish(placed(), paid(), reserved(), cancelled("ORD-2"), placed("ORD-2"))
 
     notes = [note for each in stage.play() for note in each.notes]
 
     assert notes == [
         "shipment opened",
-        "payment noted",
-        "reservation noted",
+        "payment recorded",
+        "reservation recorded",
         f"shipped as {hand_over('ORD-1').tracking_number}",
         "shipment voided",
-        "nothing to ship: the order is cancelled already",
+        "nothing to ship: the order is already cancelled",
     ]
 
 
 @settings(max_examples=80, deadline=None)
 @given(arrival=arrivals())
-def test_any_arrival_of_a_history_ends_in_the_same_shipment(
+def test_the_shipment_does_not_depend_on_the_order_of_arrival(
     shared_stage: Stage, arrival: Arrival
 ) -> None:
     order_id = a_new_order()
     facts = arrival.facts(order_id)
 
-    told = arrival.play(shared_stage, facts)
+    published = arrival.play(shared_stage, facts)
 
     is_void = "cancelled" in arrival.kinds
     ships = {"placed", "paid", "reserved"} <= set(arrival.kinds)
     parcel = hand_over(order_id) if ships else (None, None)
-    assert [type(each) for each in told] == [OrderShipped] * ships
+    assert [type(each) for each in published] == [OrderShipped] * ships
     assert shipment(shared_stage, order_id) == {
         "order_id": order_id,
         "address": None if is_void else ADDRESS,
@@ -136,5 +136,5 @@ def test_any_arrival_of_a_history_ends_in_the_same_shipment(
         "voided_at": facts["cancelled"].occurred_at if is_void else None,
         "carrier": parcel[0],
         "tracking_number": parcel[1],
-        "shipped_at": told[0].occurred_at if ships else None,
+        "shipped_at": published[0].occurred_at if ships else None,
     }

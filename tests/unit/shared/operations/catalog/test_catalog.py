@@ -35,7 +35,7 @@ def test_an_entry_has_the_publishers_and_what_each_subscriber_does() -> None:
     assert entry.reactions.keys() >= {"orders", "analytics"}
     assert "email" not in entry.reactions
     assert entry.reactions["orders"] == (
-        "Cancel an order that cannot be had, giving back what was paid.",
+        "Cancel the order because stock ran short, and refund what was paid.",
     )
 
 

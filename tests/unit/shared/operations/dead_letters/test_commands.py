@@ -3,13 +3,13 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from email.message import Message as Mail
 from pathlib import Path
 
 import pytest
 
+from services.email.errors import MailRefused
 from services.email.mailer import Mailer
-from services.email.refusals import MailRefused
+from services.email.mails import Mail
 from shared.events import uuid7
 from shared.messaging.ports.publisher import Message
 from shared.runtime.settings import Settings
@@ -24,15 +24,15 @@ class RefusingMailer(Mailer):
 
     refuses = True
 
-    def send(self, message: Mail) -> None:
+    def send(self, mail: Mail) -> None:
         if self.refuses:
             raise MailRefused("the mail server answered 550")
-        super().send(message)
+        super().send(mail)
 
 
 @pytest.fixture
 def mailer(tmp_path: Path) -> RefusingMailer:
-    return RefusingMailer.opened(Settings(home=tmp_path))
+    return RefusingMailer.from_settings(Settings(home=tmp_path))
 
 
 @pytest.fixture

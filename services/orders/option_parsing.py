@@ -1,0 +1,83 @@
+"""Parses and validates the options of `shop orders …`."""
+
+import re
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from services.orders.order import STATUSES
+from shared.errors import InvalidInput
+from shared.events.fields import OrderId, first_error
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class OrderReference(BaseModel):
+    """The id of an existing order."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    order_id: OrderId
+
+
+_OPTION_OF_FIELD = {
+    "order_id": "the order's id",
+    "customer_email": "--email",
+    "shipping_address": "--address",
+    "items": "--item",
+    "amount": "--amount",
+    "payment_method": "--method",
+    "reason": "--reason",
+}
+_ITEM = re.compile(r"([A-Za-z0-9._-]{1,64})=([0-9]{1,5})")
+_FIELD_NAME = re.compile(r"[a-z_]*")
+
+
+def parse_options(model: type[M], **values: Any) -> M:  # noqa: ANN401 - not validated yet
+    """Build a model from option values; an option that is None was not given.
+
+    Raises:
+        InvalidInput: an option is invalid; the sentence names it.
+    """
+    try:
+        return model(**{name: value for name, value in values.items() if value is not None})
+    except ValidationError as error:
+        sentence = first_error(error, model)
+    # Raised outside the `except` block: the ValidationError holds what the user typed.
+    raise InvalidInput(
+        _FIELD_NAME.sub(lambda match: _OPTION_OF_FIELD.get(match[0], match[0]), sentence, count=1)
+    )
+
+
+def parse_items(items: Sequence[str]) -> dict[str, int]:
+    """Quantities by product, from the values of `--item SKU=N`.
+
+    Raises:
+        InvalidInput: a value is malformed, a product occurs twice, or there is no value.
+    """
+    quantities: dict[str, int] = {}
+    for position, item in enumerate(items, start=1):
+        match = _ITEM.fullmatch(item)
+        if not match or not 1 <= int(match[2]) <= 10_000:
+            raise InvalidInput(
+                "--item should be SKU=N with N from 1 to 10000, such as product-1=2"
+                + (f"; number {position} is not" if len(items) > 1 else "")
+            )
+        if match[1] in quantities:
+            raise InvalidInput(f"--item names {match[1]} twice: give its whole quantity once")
+        quantities[match[1]] = int(match[2])
+    if not 1 <= len(quantities) <= 100:
+        raise InvalidInput("an order has 1 to 100 products: give each as --item SKU=N")
+    return quantities
+
+
+def parse_status(status: str | None) -> str | None:
+    """The value of `--status`; None if it was not given.
+
+    Raises:
+        InvalidInput: there is no such status.
+    """
+    if status is not None and status not in STATUSES:
+        raise InvalidInput(f"--status should be one of {', '.join(STATUSES)}")
+    return status

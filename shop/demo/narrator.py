@@ -1,0 +1,49 @@
+"""Prints what happens in the demo."""
+
+import threading
+
+from rich.console import Console
+from rich.text import Text
+
+from shared.messaging.ports.consumer import Outcome
+from shared.runtime.reactor import DeliveryResult
+from shop.demo.checks import STYLES
+
+
+class Narrator:
+    """Prints each step of the demo and one line for each delivery. Thread-safe."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._lock = threading.Lock()
+
+    def headline(self, sentence: str) -> None:
+        """Print what a person does."""
+        self._print(Text(f"\n{sentence}", "bold"))
+
+    def output(self, line: str) -> None:
+        """Print a line of a command's output."""
+        self._print(Text(f"  {line}"))
+
+    def on_delivery(self, service: str, result: DeliveryResult) -> None:
+        """Print what a service did with a delivery; analytics, which counts all, is left out."""
+        if service == "analytics" or result.event is None or result.duplicate:
+            return
+        line = Text("  ")
+        line.append(f"{service:<10}", STYLES.get(service, "white"))
+        line.append(f"{result.event.topic:<17}", "dim")
+        attempt = result.delivery.attempt
+        if result.error is not None:
+            state = "dead letter" if result.outcome is Outcome.DEAD else f"attempt {attempt}"
+            line.append(f"✗ {result.error} ({state})", "red")
+        else:
+            line.append(", ".join(result.notes) or "handled")
+            if attempt > 1:
+                line.append(f" (attempt {attempt})", "bold green")
+        for event_type in result.published:
+            line.append(f"  → {event_type.rpartition('.v')[0]}", "bold")
+        self._print(line)
+
+    def _print(self, line: Text) -> None:
+        with self._lock:
+            self._console.print(line)
