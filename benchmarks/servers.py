@@ -13,7 +13,6 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
 from typing import cast
 from urllib.parse import quote
 
@@ -73,7 +72,6 @@ class Servers:
         self._amqp = amqp
         self._admin_url = admin_url
         self._postgres = postgres
-        self._numbers = count(1)
 
     def wait(self) -> None:
         """Until both take work."""
@@ -92,26 +90,26 @@ class Servers:
     @contextmanager
     def place(self, *names: str) -> Iterator[Place]:
         """A virtual host where every queue is a quorum queue, and an empty database for each."""
-        number = next(self._numbers)
-        vhost = f"bench-{number}"
+        tag = secrets.token_hex(4)
+        vhost = f"bench-{tag}"
         management = Management(self._admin_url)
         management.put("vhosts", vhost, content={"default_queue_type": "quorum"})
         try:
-            databases = {name: self._database(f"{name}_{number}") for name in names}
+            databases = {name: self._database(f"{name}_{tag}") for name in names}
             amqp_url = f"{self._amqp}/{quote(vhost, safe='')}"
             yield Place(
                 amqp_url,
                 {
                     "SHOP_BROKER_URL": amqp_url,
                     "SHOP_BROKER_ADMIN_URL": self._admin_url,
-                    "SHOP_DATABASE_URL": f"{self._postgres}/{{service}}_{number}",
+                    "SHOP_DATABASE_URL": f"{self._postgres}/{{service}}_{tag}",
                 },
                 databases,
             )
         finally:
             management.delete("vhosts", vhost)
             for name in names:
-                self._drop(f"{name}_{number}")
+                self._drop(f"{name}_{tag}")
 
     @contextmanager
     def shop(self, *services: str) -> Iterator[Place]:

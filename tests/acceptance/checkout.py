@@ -12,7 +12,16 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 PARTS = (
-    *("services", "shared", "deploy", "docs", "tests", "pyproject.toml", "docker-compose.yml"),
+    *(
+        "services",
+        "shared",
+        "shop",
+        "deploy",
+        "docs",
+        "tests",
+        "pyproject.toml",
+        "docker-compose.yml",
+    ),
     *("Dockerfile", ".dockerignore", "requirements.txt"),
 )
 

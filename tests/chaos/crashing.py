@@ -12,7 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from email import message_from_bytes
+from email.parser import BytesHeaderParser
 from itertools import count
 from pathlib import Path
 from typing import TextIO, cast
@@ -166,7 +166,7 @@ class Player:
 
 
 def _message_id(path: Path) -> str:
-    return str(message_from_bytes(path.read_bytes())["Message-ID"])
+    return str(BytesHeaderParser().parsebytes(path.read_bytes())["Message-ID"])
 
 
 def prepare() -> None:
@@ -233,6 +233,7 @@ def main(names: Sequence[str]) -> int:
     # Loaded once, here, so that no fork has to.
     for adapter in ("embedded", "rabbitmq"):
         importlib.import_module(f"shared.messaging.{adapter}")
+    registry.all_services()
     _, code = forked(lambda _: prepare())
     before = step = None
     killed = code == 0

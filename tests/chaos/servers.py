@@ -11,6 +11,7 @@ from docker.models.containers import Container
 
 from shared.errors import BrokerUnavailable
 from shared.messaging.rabbitmq.management import Management
+from tests.containers import IDLE_SCHEDULERS_SLEEP, run_label
 from tests.support.waiting import eventually
 
 PASSWORD = "hush"  # noqa: S105 - of servers that live for minutes on this machine alone
@@ -62,7 +63,10 @@ def rabbitmq() -> Iterator[Server]:
         "RABBITMQ_DEFAULT_USER": "chaos",
         "RABBITMQ_DEFAULT_PASS": PASSWORD,
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": " ".join(
-            f"-rabbit {name} {value}" for name, value in arguments.items()
+            [
+                IDLE_SCHEDULERS_SLEEP,
+                *(f"-rabbit {name} {value}" for name, value in arguments.items()),
+            ]
         ),
     }
     with _running("rabbitmq:4.3-management", environment, (5672, 15672)) as server:
@@ -73,8 +77,9 @@ def rabbitmq() -> Iterator[Server]:
 @contextlib.contextmanager
 def postgres() -> Iterator[Server]:
     """A database server."""
-    environment = {"POSTGRES_PASSWORD": PASSWORD}
-    command = ["postgres", "-c", "max_connections=200"]
+    environment = {"POSTGRES_PASSWORD": PASSWORD, "POSTGRES_INITDB_ARGS": "--no-sync"}
+    # A killed server loses nothing that the machine's memory still has.
+    command = ["postgres", "-c", "max_connections=200", "-c", "fsync=off"]
     with _running("postgres:18", environment, (5432,), command) as server:
         eventually(lambda: database_answers(server), within=BOOT_SECONDS)
         yield server
@@ -124,7 +129,7 @@ def _running(
         detach=True,
         environment=dict(environment),
         ports={f"{port}/tcp": ("127.0.0.1", gateway) for port, gateway in chosen.items()},
-        labels={"past-tense": "chaos"},
+        labels=run_label(),
     )
     try:
         yield Server(container, chosen)

@@ -21,7 +21,7 @@ from tests.support.waiting import eventually
 SHORT_RETRIES = {
     f"SHOP_{name.upper()}_RETRY_{what}": str(seconds)
     for name in registry.names()
-    for what, seconds in (("STEP", 0.02), ("LONGEST", 0.1))
+    for what, seconds in (("DELAY", 0.02), ("MAX_DELAY", 0.1))
 }
 
 PLACING = ["orders places: begin", "orders places: commit", "orders places: committed"]
