@@ -13,7 +13,7 @@ GROUPS = {
     "tests/integration/test_rabbitmq_permissions.py": "users",
     # `shared.storage.roles.grant` twice at once on the shared database server would conflict.
     "tests/integration/test_access.py": "roles",
-    "tests/chaos/test_crash_points.py::test_killed_at_each_step": "roles",
+    "tests/chaos/test_crash_points.py::test_the_shop_on_servers": "roles",
     # Servers and processes enough to keep a machine busy.
     "tests/chaos/test_chaos.py": "chaos",
     "tests/chaos/test_restarts.py": "chaos",

@@ -1,4 +1,4 @@
-"""A broker and a database server that are there to be killed: containers on ports that stay."""
+"""A broker and a database server that tests may kill: containers with fixed ports."""
 
 import contextlib
 import socket
@@ -14,13 +14,13 @@ from shared.messaging.rabbitmq.management import Management
 from tests.containers import IDLE_SCHEDULERS_SLEEP, run_label
 from tests.support.waiting import eventually
 
-PASSWORD = "hush"  # noqa: S105 - of servers that live for minutes on this machine alone
+PASSWORD = "hush"  # noqa: S105 - of servers that exist for minutes on this machine
 BOOT_SECONDS = 90.0
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A container, and where it answers."""
+    """A container, and its host port by container port."""
 
     container: Container
     ports: Mapping[int, int]
@@ -34,10 +34,10 @@ class Server:
     def restart(self) -> None:
         self.container.restart(timeout=20)
 
-    def freeze(self) -> None:
+    def pause_container(self) -> None:
         self.container.pause()
 
-    def thaw(self) -> None:
+    def resume_container(self) -> None:
         self.container.unpause()
 
     def run(self, *command: str) -> str:
@@ -49,9 +49,9 @@ class Server:
 
 @contextlib.contextmanager
 def rabbitmq() -> Iterator[Server]:
-    """A broker with figures fresh to half a second, which soon tries again what found no queue.
+    """A broker with statistics every half second, which retries dead-lettering after 3 seconds.
 
-    A dead letter without a dead queue is published again after 3 minutes by default:
+    By default it retries a dead letter without a dead queue after 3 minutes:
     https://www.rabbitmq.com/docs/quorum-queues#dead-lettering
     """
     arguments = {
@@ -78,7 +78,7 @@ def rabbitmq() -> Iterator[Server]:
 def postgres() -> Iterator[Server]:
     """A database server."""
     environment = {"POSTGRES_PASSWORD": PASSWORD, "POSTGRES_INITDB_ARGS": "--no-sync"}
-    # A killed server loses nothing that the machine's memory still has.
+    # A killed process loses nothing that is in the operating system's cache.
     command = ["postgres", "-c", "max_connections=200", "-c", "fsync=off"]
     with _running("postgres:18", environment, (5432,), command) as server:
         eventually(lambda: database_answers(server), within=BOOT_SECONDS)
@@ -109,7 +109,7 @@ def amqp_url(port: int) -> str:
 
 
 def database_url(server: Server, database: str = "postgres") -> str:
-    """The administrator's."""
+    """The administrator's URL."""
     return f"postgresql://postgres:{PASSWORD}@127.0.0.1:{server.ports[5432]}/{database}"
 
 
@@ -120,7 +120,7 @@ def _running(
     ports: Sequence[int],
     command: Sequence[str] = (),
 ) -> Iterator[Server]:
-    """A container; its ports are chosen here, since those that Docker draws change at a restart."""
+    """A running container; ports are chosen here, since Docker's change at a restart."""
     client = docker.from_env()
     chosen = {port: free_port() for port in ports}
     container = client.containers.run(
@@ -128,7 +128,7 @@ def _running(
         list(command),
         detach=True,
         environment=dict(environment),
-        ports={f"{port}/tcp": ("127.0.0.1", gateway) for port, gateway in chosen.items()},
+        ports={f"{port}/tcp": ("127.0.0.1", host_port) for port, host_port in chosen.items()},
         labels=run_label(),
     )
     try:
