@@ -11,7 +11,7 @@ SEED ?= 1
 SECONDS ?= 600
 ARGS ?=
 ONLY ?=
-# More than there are cores: many tests wait for servers.
+# Processes that run tests: more than cores, since many tests wait for servers.
 WORKERS ?= 4
 PEERS := .venv-peers
 
@@ -24,13 +24,13 @@ help: ## Say what there is
 demo: $(READY) ## Play the whole story in one process, in seconds
 	@$(IN)/shop demo
 
-test: $(READY) ## Run the tests; those with containers need Docker. ARGS="-k email" runs some
+test: $(READY) ## Run all tests; those with containers need Docker. ARGS="-k email" runs some
 	@$(IN)/pytest --numprocesses $(WORKERS) $(ARGS)
 
-test-fast: $(READY) ## Run what needs no Docker: unit tests, and the contract tests on the embedded broker
+test-fast: $(READY) ## Run the unit tests, and the contract tests on the embedded broker; no Docker
 	@$(IN)/pytest --numprocesses auto -m "not docker" tests/unit tests/contract $(ARGS)
 
-chaos: $(READY) ## Break it for ten minutes, and check the laws. SEED="1 2 3" SECONDS=60 ARGS=--renew
+chaos: $(READY) ## Inject faults for ten minutes, and check the invariants. SEED="1 2 3" SECONDS=60 ARGS=--renew
 	@$(IN)/python -m tests.chaos $(addprefix --seed ,$(SEED)) --seconds $(SECONDS) $(ARGS)
 
 lint: $(READY) ## Check formatting, lint, types and contracts

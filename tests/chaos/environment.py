@@ -27,7 +27,7 @@ from shop import registry
 from tests.chaos import broker_contents, invariants, servers
 from tests.chaos.mail_server import RecordingMailServer
 from tests.chaos.proxies import Proxies, TcpProxy
-from tests.chaos.servers import PASSWORD, Server
+from tests.chaos.servers import PASSWORD, ServerContainer
 from tests.chaos.state import BrokerContents, RunContext, SystemState, read_state
 from tests.chaos.supervisor import SupervisedProcess, Supervisor
 from tests.support.waiting import eventually
@@ -75,8 +75,8 @@ class ChaosEnvironment:
 
     home: Path
     seed: int
-    broker: Server
-    postgres: Server
+    broker: ServerContainer
+    postgres: ServerContainer
     mail_server: RecordingMailServer
     proxies: Proxies = field(default_factory=Proxies)
     proxy_of: dict[str, dict[str, TcpProxy]] = field(default_factory=dict)

@@ -19,7 +19,7 @@ BOOT_SECONDS = 90.0
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class ServerContainer:
     """A container, and its host port by container port."""
 
     container: Container
@@ -48,7 +48,7 @@ class Server:
 
 
 @contextlib.contextmanager
-def rabbitmq() -> Iterator[Server]:
+def rabbitmq() -> Iterator[ServerContainer]:
     """A broker with statistics every half second, which retries dead-lettering after 3 seconds.
 
     By default it retries a dead letter without a dead queue after 3 minutes:
@@ -75,7 +75,7 @@ def rabbitmq() -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def postgres() -> Iterator[Server]:
+def postgres() -> Iterator[ServerContainer]:
     """A database server."""
     environment = {"POSTGRES_PASSWORD": PASSWORD, "POSTGRES_INITDB_ARGS": "--no-sync"}
     # A killed process loses nothing that is in the operating system's cache.
@@ -85,14 +85,14 @@ def postgres() -> Iterator[Server]:
         yield server
 
 
-def broker_answers(server: Server) -> bool:
+def broker_answers(server: ServerContainer) -> bool:
     try:
         return Management(admin_url(server)).get("overview") is not None
     except BrokerUnavailable:
         return False
 
 
-def database_answers(server: Server) -> bool:
+def database_answers(server: ServerContainer) -> bool:
     try:
         with psycopg.connect(database_url(server), connect_timeout=2):
             return True
@@ -100,7 +100,7 @@ def database_answers(server: Server) -> bool:
         return False
 
 
-def admin_url(server: Server) -> str:
+def admin_url(server: ServerContainer) -> str:
     return f"http://chaos:{PASSWORD}@127.0.0.1:{server.ports[15672]}"
 
 
@@ -108,7 +108,7 @@ def amqp_url(port: int) -> str:
     return f"amqp://chaos:{PASSWORD}@127.0.0.1:{port}/%2F"
 
 
-def database_url(server: Server, database: str = "postgres") -> str:
+def database_url(server: ServerContainer, database: str = "postgres") -> str:
     """The administrator's URL."""
     return f"postgresql://postgres:{PASSWORD}@127.0.0.1:{server.ports[5432]}/{database}"
 
@@ -119,7 +119,7 @@ def _running(
     environment: Mapping[str, str],
     ports: Sequence[int],
     command: Sequence[str] = (),
-) -> Iterator[Server]:
+) -> Iterator[ServerContainer]:
     """A running container; ports are chosen here, since Docker's change at a restart."""
     client = docker.from_env()
     chosen = {port: free_port() for port in ports}
@@ -132,7 +132,7 @@ def _running(
         labels=run_label(),
     )
     try:
-        yield Server(container, chosen)
+        yield ServerContainer(container, chosen)
     finally:
         container.remove(force=True, v=True)
         client.close()

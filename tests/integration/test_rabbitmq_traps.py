@@ -35,7 +35,7 @@ def broker(rabbitmq_vhost: Vhost) -> Iterator[RabbitBroker]:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[servers.Server]:
+def server() -> Iterator[servers.ServerContainer]:
     """A broker that may be killed."""
     need_docker()
     with servers.rabbitmq() as server:
@@ -43,7 +43,7 @@ def server() -> Iterator[servers.Server]:
 
 
 @pytest.fixture
-def mortal(server: servers.Server) -> Iterator[RabbitBroker]:
+def mortal(server: servers.ServerContainer) -> Iterator[RabbitBroker]:
     url = servers.amqp_url(server.ports[5672])
     broker = RabbitBroker(url, admin_url=servers.admin_url(server))
     assert broker.set_up(topology(Retry(delay=DELAY, max_delay=DELAY))) == []
@@ -71,7 +71,7 @@ def test_without_its_policy_a_queue_still_keeps_its_dead_letters(
 
 @pytest.mark.docker
 def test_what_is_delayed_stays_so_when_the_broker_is_killed(
-    server: servers.Server, mortal: RabbitBroker
+    server: servers.ServerContainer, mortal: RabbitBroker
 ) -> None:
     send(mortal, message := order_placed())
     consumer = mortal.consumer("email", prefetch=1)
@@ -91,7 +91,7 @@ def test_what_is_delayed_stays_so_when_the_broker_is_killed(
 
 @pytest.mark.docker
 def test_a_dead_letter_without_its_queue_waits_until_that_is_made_again(
-    server: servers.Server, mortal: RabbitBroker
+    server: servers.ServerContainer, mortal: RabbitBroker
 ) -> None:
     management = Management(servers.admin_url(server))
     management.delete("queues", "/", "email.dead")
@@ -164,7 +164,7 @@ def test_a_dead_letter_outlives_those_who_die_of_looking(broker: RabbitBroker) -
 
 @pytest.mark.docker
 def test_a_memory_alarm_is_told_to_who_publishes_and_stops_no_consumer(
-    server: servers.Server, mortal: RabbitBroker, monkeypatch: pytest.MonkeyPatch
+    server: servers.ServerContainer, mortal: RabbitBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publisher, "_PATIENCE", 0.5)
     send(mortal, order_placed(), order_placed())
@@ -184,7 +184,7 @@ def test_a_memory_alarm_is_told_to_who_publishes_and_stops_no_consumer(
 
 @pytest.mark.docker
 def test_what_only_this_broker_finds_too_large_is_set_aside_alone(
-    server: servers.Server, mortal: RabbitBroker
+    server: servers.ServerContainer, mortal: RabbitBroker
 ) -> None:
     """It closes the channel, and with it the window of all that is unconfirmed."""
     batch = [order_placed() for _ in range(9)]
@@ -208,6 +208,6 @@ def _patiently(consumer: Consumer) -> list[Delivery]:
     return taken
 
 
-def _delayed(server: servers.Server) -> int:
+def _delayed(server: servers.ServerContainer) -> int:
     found = Management(servers.admin_url(server)).get("queues", "/", "email") or {}
     return int(found.get("messages_delayed", 0))
