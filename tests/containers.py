@@ -1,7 +1,7 @@
-"""The servers that tests run against, in containers: one of each for a whole run.
+"""The servers that tests use, in containers: one of each for a whole run.
 
-The workers of a run (pytest-xdist) share them: the first that needs a server starts it. What a
-test gets is its own: a virtual host of the broker, a database of the server.
+The workers of a run (pytest-xdist) share them: the first that needs a server starts it. Each test
+gets its own virtual host of the broker and its own database of the server.
 """
 
 import json
@@ -50,7 +50,7 @@ IDLE_SCHEDULERS_SLEEP = "+sbwt none +sbwtdcpu none +sbwtdio none"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RabbitServer:
-    """A broker for the whole run: where it is, and its administrator."""
+    """The address of the shared broker, and its administrator's login."""
 
     host: str
     port: int
@@ -59,34 +59,34 @@ class RabbitServer:
     password: str
 
     def amqp_url(self, vhost: str = "/") -> str:
-        """Where the administrator reaches a virtual host."""
-        return f"amqp://{self._who}@{self.host}:{self.port}/{quote(vhost, safe='')}"
+        """The administrator's URL of a virtual host."""
+        return f"amqp://{self._login}@{self.host}:{self.port}/{quote(vhost, safe='')}"
 
     @property
     def admin_url(self) -> str:
-        """The management API."""
-        return f"http://{self._who}@{self.host}:{self.admin_port}"
+        """The URL of the management API."""
+        return f"http://{self._login}@{self.host}:{self.admin_port}"
 
     @property
-    def _who(self) -> str:
+    def _login(self) -> str:
         return f"{self.user}:{quote(self.password, safe='')}"
 
 
 class Vhost(NamedTuple):
-    """A virtual host that one test has for itself; both URLs are the administrator's."""
+    """A test's own virtual host; both URLs are the administrator's."""
 
     amqp_url: str
     admin_url: str
     name: str
 
     def as_user(self, user: str, password: str) -> str:
-        """The AMQP URL for somebody else."""
+        """The AMQP URL for another user."""
         server = self.amqp_url.rpartition("@")[2]
         return f"amqp://{user}:{quote(password, safe='')}@{server}"
 
 
 def need_docker() -> None:
-    """Skip the test where no engine answers; fail it where one must."""
+    """Skip the test if there is no Docker engine; with CI=true fail it."""
     if _docker_answers():
         return
     if os.environ.get("CI") == "true":
@@ -96,7 +96,7 @@ def need_docker() -> None:
 
 @pytest.fixture(scope="session")
 def rabbitmq_server() -> RabbitServer:
-    """One broker for all tests; ask for `rabbitmq_vhost` unless a test needs the server itself."""
+    """The shared broker; use `rabbitmq_vhost` unless a test needs the server itself."""
     need_docker()
     return RabbitServer(**_shared("rabbitmq", _start_rabbitmq))
 
@@ -113,7 +113,7 @@ def rabbitmq_vhost(rabbitmq_server: RabbitServer) -> Iterator[Vhost]:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> str:
-    """One database server for all tests: the URL, for psycopg, of its administrator."""
+    """The administrator's URL, for psycopg, of the shared database server."""
     need_docker()
     return str(_shared("postgres", _start_postgres)["url"])
 
@@ -140,13 +140,15 @@ def end_run() -> None:
     label = f"{LABEL}={os.environ[RUN_FOLDER]}"
     if _docker_answers():
         with closing(docker.from_env()) as client:
-            for each in client.containers.list(all=True, filters={"label": label}):
+            for each in client.containers.list(
+                all=True, filters={"label": label}, ignore_removed=True
+            ):
                 each.remove(force=True, v=True)
     shutil.rmtree(os.environ.pop(RUN_FOLDER))
 
 
 def run_label() -> dict[str, str]:
-    """The label of a container that `end_run` is to remove, should nobody else."""
+    """The label of containers that `end_run` removes if their test has not."""
     return {LABEL: os.environ.get(RUN_FOLDER, "")}
 
 
@@ -161,7 +163,7 @@ def _shared(name: str, start: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def _start_rabbitmq() -> dict[str, Any]:
-    # A password that breaks whoever forgets to quote it in a URL.
+    # A password that must be quoted in a URL.
     password = f"a/b@c:{secrets.token_hex(8)}%"
     container = RabbitMqContainer("rabbitmq:4.3-management", username="admin", password=password)
     container.with_exposed_ports(5672, 15672)
@@ -180,8 +182,7 @@ def _start_rabbitmq() -> dict[str, Any]:
 
 
 def _start_postgres() -> dict[str, Any]:
-    # What is lost when the server is killed matters to no test that shares it.
-    # The moments of commits are for the benchmarks.
+    # No test needs the data after a crash. The benchmarks read the times of commits.
     unsafe_but_fast = "postgres -c fsync=off -c max_connections=200 -c track_commit_timestamp=on"
     container = PostgresContainer("postgres:18", driver=None).with_command(unsafe_but_fast)
     container.with_env("POSTGRES_INITDB_ARGS", "--no-sync")
