@@ -11,21 +11,26 @@ SEED ?= 1
 SECONDS ?= 600
 ARGS ?=
 ONLY ?=
+# Processes that run tests: more than cores, since many tests wait for servers.
+WORKERS ?= 4
 PEERS := .venv-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos lint contracts docs bench setup up down logs order
+.PHONY: help demo test test-fast chaos lint contracts docs bench setup up down logs order
 
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## Play the whole story in one process, in seconds
 	@$(IN)/shop demo
 
-test: $(READY) ## Run the tests; those with containers need Docker. ARGS="-k email" runs some
-	@$(IN)/pytest $(ARGS)
+test: $(READY) ## Run all tests; those with containers need Docker. ARGS="-k email" runs some
+	@$(IN)/pytest --numprocesses $(WORKERS) $(ARGS)
 
-chaos: $(READY) ## Break it for ten minutes, and check the laws. SEED="1 2 3" SECONDS=60 ARGS=--renew
+test-fast: $(READY) ## Run the unit tests, and the contract tests on the embedded broker; no Docker
+	@$(IN)/pytest --numprocesses auto -m "not docker" tests/unit tests/contract $(ARGS)
+
+chaos: $(READY) ## Inject faults for ten minutes, and check the invariants. SEED="1 2 3" SECONDS=60 ARGS=--renew
 	@$(IN)/python -m tests.chaos $(addprefix --seed ,$(SEED)) --seconds $(SECONDS) $(ARGS)
 
 lint: $(READY) ## Check formatting, lint, types and contracts

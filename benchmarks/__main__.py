@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measures, and writes down what it measured; `make bench` starts it."""
+"""`python -m benchmarks`: runs benchmarks and writes their results; `make bench` starts it."""
 
 import argparse
 import importlib
@@ -11,8 +11,8 @@ from pathlib import Path
 from types import FrameType
 
 from benchmarks import report
-from benchmarks.comparing import Bench, WentWrong
-from benchmarks.figures import RESULTS
+from benchmarks.comparison import Bench, MeasurementFailed
+from benchmarks.result import RESULTS
 from benchmarks.servers import NoDocker, running
 from shared.errors import ShopError
 
@@ -27,32 +27,37 @@ NAMES = (
     "embedded",
     "scale",
 )
-"""Each is a module here with `measure(bench, servers)`."""
+"""Modules of this package, each with a function `measure(bench, servers)`."""
 
 INTERRUPTED = 130
 
-_AGAIN_AFTER = 0.5
+_RAISE_AGAIN_SECONDS = 0.5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what was asked for.
+    """Run the requested benchmarks.
 
     Returns:
         The exit code: 2 for wrong input, 1 for what could not be done, 130 when interrupted.
     """
-    wanted = _parser().parse_args(arguments)
-    unknown = [name for name in wanted.only if name not in NAMES]
+    arguments_given = _parser().parse_args(arguments)
+    unknown = [name for name in arguments_given.only if name not in NAMES]
     if unknown:
         return _fail(f"there is no benchmark {unknown[0]!r}; there are {', '.join(NAMES)}", 2)
-    if not wanted.scale > 0 or wanted.rounds < 1:
+    if not arguments_given.scale > 0 or arguments_given.rounds < 1:
         return _fail("SCALE should be above 0 and ROUNDS at least 1", 2)
-    bench = Bench(rounds=wanted.rounds, scale=wanted.scale, results=wanted.results, say=_sayer())
+    bench = Bench(
+        rounds=arguments_given.rounds,
+        scale=arguments_given.scale,
+        results=arguments_given.results,
+        progress=_progress(),
+    )
     try:
         with _interruptible():
-            return _measure(bench, wanted.only or NAMES)
+            return _measure(bench, arguments_given.only or NAMES)
     except KeyboardInterrupt:
         return _fail(
-            "interrupted; what was measured is kept, and nothing is left running", INTERRUPTED
+            "interrupted; the results so far are kept, and nothing is left running", INTERRUPTED
         )
     except NoDocker as error:
         return _fail(str(error), 1)
@@ -60,48 +65,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _measure(bench: Bench, names: Sequence[str]) -> int:
     failed = 0
-    bench.say("starting RabbitMQ and PostgreSQL")
+    bench.progress("starting RabbitMQ and PostgreSQL")
     with running() as servers:
         machine = report.machine(servers.versions())
-        bench.say(report.sentence(machine))
+        bench.progress(report.sentence(machine))
         try:
             for name in names:
                 try:
                     importlib.import_module(f"benchmarks.{name}").measure(bench, servers)
-                except (WentWrong, ShopError) as error:
+                except (MeasurementFailed, ShopError) as error:
                     failed = _fail(f"{name}: {error}", 1)
         finally:
-            if bench.kept:
+            if bench.finished:
                 report.write(bench.results, machine)
-                bench.say(f"written to {bench.results}")
-    if bench.kept:
-        sys.stdout.write("\n" + report.table(bench.kept))
+                bench.progress(f"written to {bench.results}")
+    if bench.finished:
+        sys.stdout.write("\n" + report.table(bench.finished))
     return failed
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("only", nargs="*", help=f"one of {', '.join(NAMES)}; all by default")
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each (3)")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of each (3)")
     parser.add_argument(
-        "--scale", type=float, default=1.0, help="of all sizes; 1 is what the targets speak of"
+        "--scale", type=float, default=1.0, help="factor of all sizes; the targets apply to 1"
     )
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the results")
     return parser
 
 
-def _sayer() -> "Progress":
+def _progress() -> "Progress":
     return Progress(time.monotonic())
 
 
 class Progress:
-    """Says how far it is, on standard error, so that the table alone is on standard output."""
+    """Prints progress to standard error; standard output gets only the table."""
 
     def __init__(self, began: float) -> None:
         self._began = began
 
     def __call__(self, sentence: str) -> None:
-        """Say it, with the seconds since the start."""
+        """Print a line with the seconds since the start."""
         passed = time.monotonic() - self._began
         sys.stderr.write(f"{passed:6.0f} s  {sentence}\n")
         sys.stderr.flush()
@@ -109,15 +114,15 @@ class Progress:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """End in good order at the first SIGINT or SIGTERM; a second must not spoil the cleaning."""
+    """Raise KeyboardInterrupt at the first SIGINT or SIGTERM, and ignore more during clean-up."""
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
         if _is_ending(sys.exception()):
             return
         if number != signal.SIGALRM:
-            sys.stderr.write("\nending: stopping what runs and removing the containers\n")
-        # Raised while Python lets go of an object, it is printed and forgotten: then once more.
-        signal.setitimer(signal.ITIMER_REAL, _AGAIN_AFTER)
+            sys.stderr.write("\nstopping all processes and removing the containers\n")
+        # An exception raised in an object's __del__ is printed and lost: then raise again.
+        signal.setitimer(signal.ITIMER_REAL, _RAISE_AGAIN_SECONDS)
         raise KeyboardInterrupt
 
     numbers = signal.SIGINT, signal.SIGTERM, signal.SIGALRM
@@ -131,7 +136,7 @@ def _interruptible() -> Iterator[None]:
 
 
 def _is_ending(handled: BaseException | None) -> bool:
-    """Whether an interruption is being handled, be it that something went wrong meanwhile."""
+    """Whether KeyboardInterrupt is being handled, or an error that followed it."""
     while handled is not None and not isinstance(handled, KeyboardInterrupt):
         handled = handled.__context__
     return handled is not None

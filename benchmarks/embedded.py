@@ -1,7 +1,7 @@
-"""The whole shop embedded, in one process: no server, SQLite files, durable.
+"""The speed of the embedded shop: one process, durable SQLite files, no server.
 
-First all six services, from placing each order to the last reaction to it, a customer's mails in a
-Maildir; then analytics alone, on a backlog of events.
+First all six services, from placing each order to the last reaction to it, with mails in a Maildir;
+then analytics with a backlog of events.
 """
 
 import io
@@ -16,10 +16,17 @@ from functools import partial
 
 from sqlalchemy import func, select
 
-from benchmarks.children import answer, clean_environment, wait_for
-from benchmarks.comparing import Bench, Comparison, Contestant, Role, WentWrong, rate_between
-from benchmarks.figures import Target
-from benchmarks.sample import Orders
+from benchmarks.comparison import (
+    Bench,
+    Comparison,
+    Contestant,
+    MeasurementFailed,
+    Role,
+    rate_between,
+)
+from benchmarks.processes import clean_environment, json_output, wait_for
+from benchmarks.result import Target
+from benchmarks.sample_orders import Orders
 from benchmarks.servers import Servers
 from services.inventory.tables import products
 from services.orders.paying import Payment, pay_order
@@ -40,14 +47,14 @@ from shop import registry
 
 ORDERS = 2_000
 EVENTS = 20_000
-_PATIENCE = 300.0
+_TIMEOUT = 300.0
 
 ALL = Target("≥ 150/s", lambda result: result.ours.median >= 150)
 ANALYTICS = Target("≥ 1,000/s", lambda result: result.ours.median >= 1_000)
 
 
 def measure(bench: Bench, servers: Servers) -> None:
-    """Measure both, each time in a new process and an empty shop."""
+    """Measure both, each in a new process with an empty shop."""
     del servers
     for name, what, unit, number, target in (
         ("embedded", "all", "orders/s", bench.size(ORDERS, least=10), ALL),
@@ -58,15 +65,15 @@ def measure(bench: Bench, servers: Servers) -> None:
 
 
 def in_a_process(what: str, number: int) -> float:
-    """Events or orders a second, measured in a new process with a folder of its own."""
+    """Measure events or orders per second in a new process with a folder of its own."""
     with tempfile.TemporaryDirectory() as home:
         command = [sys.executable, "-m", "benchmarks.embedded", what, str(number)]
-        said = answer(command, clean_environment(SHOP_HOME=home), seconds=_PATIENCE)
-        return float(said["rate"])
+        output = json_output(command, clean_environment(SHOP_HOME=home), seconds=_TIMEOUT)
+        return float(output["rate"])
 
 
 def main(what: str, number: int) -> None:
-    """Do it, here and now, in the shop that SHOP_HOME says."""
+    """Measure in this process, with the shop in SHOP_HOME; print the rate."""
     services = registry.all_services()
     set_up_embedded(services, settings_for())
     with fewer_collections():  # as `shop up` does
@@ -75,13 +82,13 @@ def main(what: str, number: int) -> None:
 
 
 def all_six(services: Sequence[AnyService], number: int) -> float:
-    """Orders a second, each placed, paid, shipped and fully reacted to."""
+    """Measure orders per second, each placed, paid, shipped and fully handled."""
     _stock()
     left = Counter({name: each * number for name, each in _REACTIONS.items()})
 
     def count(service: str, reacted: DeliveryResult) -> None:
         is_new = reacted.outcome is Outcome.DONE and not reacted.duplicate
-        left[service] -= is_new  # each by its own thread
+        left[service] -= is_new  # each service has one thread
 
     group = ServiceGroup(services, log_to(io.StringIO(), settings_for()), listeners=[count])
     began = time.monotonic()
@@ -91,7 +98,7 @@ def all_six(services: Sequence[AnyService], number: int) -> float:
             _buy(database, f"ORD-{each}")
     try:
         done = partial(_is_none_left, left)
-        wait_for(done, seconds=_PATIENCE, what="all reactions", every=0.01)
+        wait_for(done, seconds=_TIMEOUT, what="all reactions", every=0.01)
         took = time.monotonic() - began
     finally:
         group.stop(20)
@@ -109,7 +116,7 @@ def _stock() -> None:
 
 
 def _buy(database: Database, order_id: str) -> None:
-    """Place and pay, two transactions, as a customer does."""
+    """Place and pay an order in two transactions, as a customer does."""
     new = NewOrder(
         order_id=order_id,
         customer_email="customer@example.com",
@@ -131,21 +138,23 @@ _REACTIONS = {
     "loyalty": 1,  # placed
     "analytics": 4,  # placed, paid, reserved, shipped
 }
-"""To an order that is placed, paid and shipped."""
+"""The number of each service's reactions to an order that is placed, paid and shipped."""
 
 
 def _verify(number: int) -> None:
-    """Each order must be shipped, its three pieces put aside, and every event handled, once."""
+    """Check that each order is shipped, its three items reserved, and every event handled once."""
     with closing(_database("orders")) as database, database.read() as connection:
         shipped = connection.execute(select(func.count(orders.c.shipped_at))).scalar_one()
     with closing(_database("inventory")) as database, database.read() as connection:
         reserved = connection.execute(select(func.sum(products.c.reserved))).scalar_one()
     if (shipped, reserved) != (number, 3 * number):
-        raise WentWrong(f"{shipped} of {number} shipped, {reserved} pieces put aside")
+        raise MeasurementFailed(f"{shipped} of {number} shipped, {reserved} items reserved")
     for name, each in _REACTIONS.items():
         with closing(_database(name)) as database:
             if (handled := _handled(database)) != each * number:
-                raise WentWrong(f"{name} handled {handled} events instead of {each * number}")
+                raise MeasurementFailed(
+                    f"{name} handled {handled} events instead of {each * number}"
+                )
 
 
 def _handled(database: Database) -> int:
@@ -154,7 +163,7 @@ def _handled(database: Database) -> int:
 
 
 def analytics_alone(number: int) -> float:
-    """Events a second that analytics counts."""
+    """Measure events per second that analytics counts."""
     events = Orders(number)
     with closing(broker_at(settings_for().broker_url_of("benchmark"))) as broker:
         publisher = broker.publisher()
@@ -164,13 +173,17 @@ def analytics_alone(number: int) -> float:
                 [events.message(each, only_to="analytics") for each in some]
             )
             if any(refused):
-                raise WentWrong("the broker refused some")
+                raise MeasurementFailed("the broker refused some")
     analytics = registry.service("analytics")
     group = ServiceGroup([analytics], log_to(io.StringIO(), settings_for()))
     group.start()
     try:
         with closing(_database("analytics")) as database:
-            wait_for(lambda: _handled(database) >= number, seconds=_PATIENCE, what="all")
+            wait_for(
+                lambda: _handled(database) >= number,
+                seconds=_TIMEOUT,
+                what="all events are handled",
+            )
     finally:
         group.stop(20)
     with closing(_database("analytics")) as database, database.read() as connection:

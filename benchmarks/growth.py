@@ -1,6 +1,7 @@
-"""Whether we slow down with what there is already: `react` and `relay` with much and with little.
+"""How much existing data slows down `react` and `relay`.
 
-Three pairs, each measured in turn; the figure is the speed with much divided by that with little.
+Three pairs of runs, with much and with little data; each figure is the first speed divided by the
+second.
 """
 
 from functools import partial
@@ -9,17 +10,17 @@ from statistics import median
 import psycopg
 
 from benchmarks import react, relay
-from benchmarks.comparing import Bench, Comparison, Contestant, Figure, HistoryEvent, Role
-from benchmarks.figures import Result, Target
-from benchmarks.sample import Orders
+from benchmarks.comparison import Bench, Comparison, Contestant, Figure, Measurement, Role
+from benchmarks.result import Result, Target
+from benchmarks.sample_orders import Orders
 from benchmarks.servers import Servers
 
 ROWS = 5_000_000
 MANY, FEW = 500_000, 5_000
 ORDERS = 30_000
-"""For a pair whose backlog does not matter."""
+"""The backlog where its size is not what is measured."""
 TURNS = 3
-"""With a small backlog, which is done in seconds."""
+"""How often the small backlog is measured, since each takes only seconds."""
 ROUNDS = 1
 
 PAIRS = ("inbox", "backlog", "outbox")
@@ -35,7 +36,7 @@ _HANDLED = """
         'OLD-' || number, 'handled', now() - interval '4 years', now() - interval '4 years'
     FROM generate_series(1, %s) AS number
 """
-"""With ids older than those to come, as in life: a UUIDv7 sorts by time."""
+"""With older ids than new events have, as in production: UUIDv7 values sort by time."""
 
 _SENT = """
     INSERT INTO outbox (
@@ -49,7 +50,7 @@ _SENT = """
         FROM generate_series(1, %s) AS number
     )
 """
-"""Not old enough to be pruned, and as large as events are."""
+"""Too recent to be pruned, and as large as real events."""
 
 
 def measure(bench: Bench, servers: Servers) -> None:
@@ -74,33 +75,33 @@ def measure(bench: Bench, servers: Servers) -> None:
     )
 
 
-def full_inbox(servers: Servers, orders: Orders, *, rows: int) -> HistoryEvent:
-    """Inventory with so many rows in its inbox, against an empty one."""
-    much = react.ours(servers, orders, before=partial(_fill, _HANDLED, rows))
-    return _pair("inbox", much, react.ours(servers, orders), unit="orders/s")
+def full_inbox(servers: Servers, orders: Orders, *, rows: int) -> Measurement:
+    """Compare inventory with so many inbox rows with an empty inbox."""
+    much = react.measure_ours(servers, orders, before=partial(_fill, _HANDLED, rows))
+    return _pair("inbox", much, react.measure_ours(servers, orders), unit="orders/s")
 
 
-def long_backlog(bench: Bench, servers: Servers) -> HistoryEvent:
-    """Inventory with a long backlog, against a short one."""
+def long_backlog(bench: Bench, servers: Servers) -> Measurement:
+    """Compare inventory with a long backlog with a short one."""
     few = Orders(bench.size(FEW, least=50))
-    much = react.ours(servers, Orders(bench.size(MANY, least=500)))
-    little = median(react.ours(servers, few) for _ in range(bench.size(TURNS)))
+    much = react.measure_ours(servers, Orders(bench.size(MANY, least=500)))
+    little = median(react.measure_ours(servers, few) for _ in range(bench.size(TURNS)))
     return _pair("backlog", much, little, unit="orders/s")
 
 
-def full_outbox(servers: Servers, events: Orders, *, rows: int) -> HistoryEvent:
-    """The relay of orders with so many sent rows, against none."""
-    much = relay.ours(servers, events, before=partial(_fill, _SENT, rows))
-    return _pair("outbox", much, relay.ours(servers, events), unit="events/s")
+def full_outbox(servers: Servers, events: Orders, *, rows: int) -> Measurement:
+    """Compare the relay with so many sent outbox rows with none."""
+    much = relay.measure_ours(servers, events, before=partial(_fill, _SENT, rows))
+    return _pair("outbox", much, relay.measure_ours(servers, events), unit="events/s")
 
 
-def _pair(name: str, much: float, little: float, *, unit: str) -> HistoryEvent:
-    besides = {f"{name}, much": Figure(much, unit), f"{name}, little": Figure(little, unit)}
-    return HistoryEvent(much / little, besides)
+def _pair(name: str, much: float, little: float, *, unit: str) -> Measurement:
+    figures = {f"{name}, much": Figure(much, unit), f"{name}, little": Figure(little, unit)}
+    return Measurement(much / little, figures)
 
 
 def _fill(insert: str, rows: int, url: str) -> None:
-    """Write so many rows, and let the server come to rest."""
+    """Insert so many rows, and let the server finish its maintenance."""
     table = insert.split()[2]
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(insert.encode(), [rows])

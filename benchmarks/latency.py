@@ -1,31 +1,31 @@
-"""How long until everybody has reacted to an order, while the whole shop serves 50 a second.
+"""The latency of an order's reactions while the whole shop serves 50 orders per second.
 
-From the commit of OrderPlaced's outbox row to the latest `handled_at` of its five reactions; and,
-beside it, to the commit of the last of them, which is when its effects can be seen.
+Measured from the commit of OrderPlaced's outbox row to the latest `handled_at` of its five
+reactions, and to the commit of the last of them, when its effects are visible.
 """
 
 from collections.abc import Sequence
 from functools import partial
 
-from benchmarks import whole
-from benchmarks.comparing import (
+from benchmarks import whole_shop
+from benchmarks.comparison import (
     Bench,
     Comparison,
     Contestant,
     Figure,
-    HistoryEvent,
+    Measurement,
+    MeasurementFailed,
     Role,
-    WentWrong,
 )
-from benchmarks.figures import Result, Target
+from benchmarks.result import Result, Target
 from benchmarks.servers import Servers
 
 RATE = 50.0
 SECONDS = 60
-LEFT_OUT = 5.0
-"""Seconds at the start: connections are made, and consumers take one message at a time."""
+WARM_UP = 5.0
+"""Seconds at the start that do not count: services connect, and consumers start slowly."""
 ROUNDS = 2
-_PATIENCE = 60.0
+_TIMEOUT = 60.0
 
 
 def _is_met(result: Result) -> bool:
@@ -37,7 +37,7 @@ TARGET = Target("p50 ≤ 30 ms, p99 ≤ 150 ms", _is_met)
 
 
 def measure(bench: Bench, servers: Servers) -> None:
-    """Measure half of the orders' latency, and all but a hundredth's."""
+    """Measure the latency's median and 99th percentile."""
     seconds = bench.size(SECONDS, least=3)
     ours = Contestant("p50", Role.OURS, partial(of_the_shop, servers, rate=RATE, seconds=seconds))
     bench.compare(
@@ -52,19 +52,21 @@ def measure(bench: Bench, servers: Servers) -> None:
     )
 
 
-def of_the_shop(servers: Servers, *, rate: float, seconds: float) -> HistoryEvent:
-    """The latency of one shop, in milliseconds."""
-    with whole.at_work(servers) as shop:
-        shop.serve(rate=rate, seconds=seconds)
-        if not shop.finish(seconds=_PATIENCE):
-            raise WentWrong(f"{_PATIENCE:.0f} s after the last order not all has been reacted to")
+def of_the_shop(servers: Servers, *, rate: float, seconds: float) -> Measurement:
+    """Measure the latency of one shop, in milliseconds."""
+    with whole_shop.running_shop(servers) as shop:
+        shop.place_orders(rate=rate, seconds=seconds)
+        if not shop.wait_until_handled(seconds=_TIMEOUT):
+            raise MeasurementFailed(
+                f"{_TIMEOUT:.0f} s after the last order not all has been reacted to"
+            )
         shop.verify()
-        stories = shop.stories()
-    first = min(each.placed for each in stories) + min(LEFT_OUT, seconds / 4)
-    counted = [each for each in stories if each.placed >= first]
-    heard = [1000 * (max(each.heard) - each.placed) for each in counted]
-    committed = [1000 * (max(each.committed) - each.placed) for each in counted]
-    return HistoryEvent(
+        traces = shop.traces()
+    first = min(each.placed_at for each in traces) + min(WARM_UP, seconds / 4)
+    counted = [each for each in traces if each.placed_at >= first]
+    heard = [1000 * (max(each.placed_handled_at) - each.placed_at) for each in counted]
+    committed = [1000 * (max(each.placed_committed_at) - each.placed_at) for each in counted]
+    return Measurement(
         percentile(heard, 50),
         {
             "p99": Figure(percentile(heard, 99), "ms"),
@@ -75,6 +77,6 @@ def of_the_shop(servers: Servers, *, rate: float, seconds: float) -> HistoryEven
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """What so many percent of the values do not exceed."""
+    """The value that `share` percent of the values do not exceed."""
     ordered = sorted(values)
     return ordered[max(0, -int(-len(ordered) * share // 100) - 1)]

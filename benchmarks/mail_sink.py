@@ -1,6 +1,6 @@
-"""`python -m benchmarks.mail_sink PORT`: a mail server that takes every mail and keeps none.
+"""`python -m benchmarks.mail_sink PORT`: a mail server that accepts every mail and discards it.
 
-It speaks as much SMTP as a client needs and no more, so that it is the shop that is measured.
+It implements only the SMTP commands that a client needs, so that it costs little.
 Source: https://www.rfc-editor.org/rfc/rfc5321#section-4.5.1
 """
 
@@ -9,7 +9,7 @@ import signal
 import sys
 
 _BYE = b"221 Bye\r\n"
-_ANSWERS = {
+_RESPONSES = {
     b"EHLO": b"250 sink\r\n",
     b"HELO": b"250 sink\r\n",
     b"MAIL": b"250 OK\r\n",
@@ -22,50 +22,50 @@ _ANSWERS = {
 _END = b"\r\n.\r\n"
 
 
-class Conversation(asyncio.Protocol):
-    """With one client."""
+class SmtpSession(asyncio.Protocol):
+    """The SMTP session of one client."""
 
     def __init__(self) -> None:
-        self._heard = b""
-        self._takes_mail = False
+        self._received = b""
+        self._receives_mail = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Greet."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what a server gets
+        """Send the greeting."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - true for a server's protocols
         self._transport = transport
         transport.write(b"220 sink\r\n")
 
     def data_received(self, data: bytes) -> None:
-        """Answer each command, and each mail once its end has come."""
-        self._heard += data
+        """Respond to each command, and to each mail once it is complete."""
+        self._received += data
         while True:
-            said, end, rest = self._heard.partition(_END if self._takes_mail else b"\r\n")
+            output, end, rest = self._received.partition(_END if self._receives_mail else b"\r\n")
             if not end:
                 return
-            self._heard = rest
-            answer = self._answer(said)
-            self._transport.write(answer)
-            if answer == _BYE:
+            self._received = rest
+            response = self._response(output)
+            self._transport.write(response)
+            if response == _BYE:
                 self._transport.close()
 
-    def _answer(self, said: bytes) -> bytes:
-        if self._takes_mail:
-            self._takes_mail = False
+    def _response(self, output: bytes) -> bytes:
+        if self._receives_mail:
+            self._receives_mail = False
             return b"250 OK\r\n"
-        command = said[:4].upper()
-        self._takes_mail = command == b"DATA"
-        return _ANSWERS.get(command, b"502 Not known here\r\n")
+        command = output[:4].upper()
+        self._receives_mail = command == b"DATA"
+        return _RESPONSES.get(command, b"502 Not known here\r\n")
 
 
 async def main(port: int) -> None:
-    """Take mails until asked to end."""
+    """Accept mails until SIGTERM or SIGINT."""
     loop = asyncio.get_running_loop()
-    asked = asyncio.Event()
+    stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked.set)
-    server = await loop.create_server(Conversation, "127.0.0.1", port)
+        loop.add_signal_handler(number, stopping.set)
+    server = await loop.create_server(SmtpSession, "127.0.0.1", port)
     async with server:
-        await asked.wait()
+        await stopping.wait()
 
 
 if __name__ == "__main__":

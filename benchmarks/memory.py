@@ -1,4 +1,4 @@
-"""The memory of a consumer: at rest, and how much it grows while it works off a backlog.
+"""The memory of a consumer when idle, and its growth while it handles a backlog.
 
 Both are the resident memory of the inventory service's process, as Linux counts it.
 """
@@ -10,26 +10,32 @@ from pathlib import Path
 
 import psycopg
 
-from benchmarks.children import Child, clean_environment, shop, started, wait_for
-from benchmarks.comparing import Bench, Comparison, Contestant, NotThere, Role
-from benchmarks.figures import Target
-from benchmarks.filling import fill_ours
+from benchmarks.backlog import publish_backlog
+from benchmarks.comparison import Bench, Comparison, Contestant, Role, Unavailable
+from benchmarks.processes import (
+    ChildProcess,
+    clean_environment,
+    running_process,
+    shop_command,
+    wait_for,
+)
 from benchmarks.react import handled_in, stock
-from benchmarks.sample import Orders
-from benchmarks.servers import Place, Servers
+from benchmarks.result import Target
+from benchmarks.sample_orders import Orders
+from benchmarks.servers import Servers, Workspace
 from shared.messaging.connect import broker_at
 
 BACKLOG = 500_000
-AT_MOST = 60.0
-"""Seconds under the backlog; memory that grows without end shows long before."""
-_PATIENCE = 60.0
+MAX_SECONDS = 60.0
+"""Seconds under the backlog, enough to see memory that grows without limit."""
+_TIMEOUT = 60.0
 
 REST = Target("≤ 80 MB", lambda result: result.ours.median <= 80)
 GROWTH = Target("≤ 40 MB", lambda result: result.ours.median <= 40)
 
 
 def measure(bench: Bench, servers: Servers) -> None:
-    """Measure at rest, then under a backlog."""
+    """Measure an idle consumer, then one with a backlog."""
     orders = Orders(bench.size(BACKLOG, least=200))
     for name, target, contestant, rounds in (
         ("memory", REST, partial(at_rest, servers), None),
@@ -48,53 +54,53 @@ def measure(bench: Bench, servers: Servers) -> None:
 
 
 def at_rest(servers: Servers) -> float:
-    """Megabytes of a consumer that has nothing to do."""
-    with servers.shop("inventory") as place:
-        command = shop("run", "inventory")
-        with started(command, clean_environment(**place.environment)) as (child, check):
-            _until_consuming(place, check)
+    """Megabytes of an idle consumer."""
+    with servers.shop("inventory") as workspace:
+        command = shop_command("run", "inventory")
+        with running_process(command, clean_environment(**workspace.environment)) as (child, check):
+            _until_consuming(workspace, check)
             return _megabytes(child, "VmRSS")
 
 
 def growth(servers: Servers, orders: Orders) -> float:
-    """Megabytes that it grows at most, over its rest, while it handles what waits."""
-    with servers.shop("inventory") as place:
-        url = place.databases["inventory"]
+    """Megabytes that its memory grows at most while it handles the backlog."""
+    with servers.shop("inventory") as workspace:
+        url = workspace.databases["inventory"]
         stock(url, orders)
-        command = shop("run", "inventory")
+        command = shop_command("run", "inventory")
         with (
-            started(command, clean_environment(**place.environment)) as (child, check),
+            running_process(command, clean_environment(**workspace.environment)) as (child, check),
             psycopg.connect(url, autocommit=True) as connection,
         ):
-            _until_consuming(place, check)
+            _until_consuming(workspace, check)
             rest = _megabytes(child, "VmRSS")
-            fill_ours(place.amqp_url, orders, "inventory")
+            publish_backlog(workspace.amqp_url, orders, "inventory")
 
             def enough() -> bool:
                 done, seconds = handled_in(connection)
-                return done >= orders.number or seconds > AT_MOST
+                return done >= orders.number or seconds > MAX_SECONDS
 
-            wait_for(enough, seconds=2 * AT_MOST + _PATIENCE, what="the backlog", check=check)
+            wait_for(enough, seconds=2 * MAX_SECONDS + _TIMEOUT, what="the backlog", check=check)
             return max(0.0, _megabytes(child, "VmHWM") - rest)
 
 
-def _until_consuming(place: Place, check: Callable[[], None]) -> None:
+def _until_consuming(workspace: Workspace, check: Callable[[], None]) -> None:
     def is_consuming() -> bool:
-        broker = broker_at(place.amqp_url)
+        broker = broker_at(workspace.amqp_url)
         try:
             return broker.depth("inventory").consumers > 0
         finally:
             broker.close()
 
-    wait_for(is_consuming, seconds=_PATIENCE, what="it consumes", check=check, every=0.5)
+    wait_for(is_consuming, seconds=_TIMEOUT, what="the service consumes", check=check, every=0.5)
 
 
-def _megabytes(child: Child, field: str) -> float:
-    """What Linux says of a process: VmRSS is now, VmHWM the most there ever was."""
+def _megabytes(child: ChildProcess, field: str) -> float:
+    """A process's memory in megabytes: VmRSS is the current value, VmHWM the maximum."""
     status = Path(f"/proc/{child.pid}/status")
     if not status.exists():
-        raise NotThere("memory is read from /proc, which this system does not have")
+        raise Unavailable("memory is read from /proc, which this system does not have")
     found = re.search(rf"{field}:\s+(\d+) kB", status.read_text())
     if found is None:
-        raise NotThere(f"/proc says no {field}")
+        raise Unavailable(f"/proc says no {field}")
     return int(found[1]) * 1024 / 1e6

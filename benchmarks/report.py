@@ -1,4 +1,4 @@
-"""What was measured, for a person: a Markdown table and a picture, in docs/performance.md too."""
+"""Renders the results as a Markdown table and a chart, also into docs/performance.md."""
 
 import os
 import platform
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks.figures import Measured, Missing, Result, Spread, read
+from benchmarks.result import Measured, NotMeasured, Result, Spread, read
 
 ORDER = (
     "relay",
@@ -22,25 +22,24 @@ ORDER = (
     "scale",
 )
 _PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
-_PLACE = re.compile(r"(<!-- figures -->\n).*?(<!-- /figures -->)", re.DOTALL)
+_MARKERS = re.compile(r"(<!-- figures -->\n).*?(<!-- /figures -->)", re.DOTALL)
 _LIBRARIES = ("pika", "psycopg", "SQLAlchemy", "pydantic")
 
 
 def write(folder: Path, machine: Mapping[str, str], page: Path = _PAGE) -> None:
-    """Write table and picture of all results that there are, also into the page."""
-    results = kept(folder)
+    """Write the table and the chart of all results, also into the page."""
+    results = read_results(folder)
     if not results:
         return
-    told = f"{table(results)}\n{sentence(machine)}\n"
-    (folder / "table.md").write_text(told)
+    text = f"{table(results)}\n{sentence(machine)}\n"
+    (folder / "table.md").write_text(text)
     (folder / "figures.svg").write_text(picture(results))
     if page.exists() and folder.resolve().is_relative_to(page.parent.parent.resolve()):
-        text = page.read_text()
-        page.write_text(_PLACE.sub(lambda found: f"{found[1]}{told}{found[2]}", text))
+        page.write_text(_MARKERS.sub(lambda found: f"{found[1]}{text}{found[2]}", page.read_text()))
 
 
-def kept(folder: Path) -> list[Result]:
-    """All results, in the order of the table."""
+def read_results(folder: Path) -> list[Result]:
+    """Read all results, in the order of the table."""
     found = [read(path) for path in folder.glob("*.json")]
     return sorted(found, key=lambda each: (_rank(each.name), each.name))
 
@@ -51,7 +50,7 @@ def _rank(name: str) -> int:
 
 
 def machine(versions: Mapping[str, str]) -> dict[str, str]:
-    """This machine and what runs on it."""
+    """Describe this machine and its software."""
     libraries = {}
     for name in _LIBRARIES:
         try:
@@ -74,12 +73,12 @@ def _memory() -> str:
 
 
 def sentence(machine: Mapping[str, str]) -> str:
-    """Where it was measured."""
+    """The machine's description as a sentence."""
     return "; ".join(f"{name} {value}" for name, value in machine.items()) + "."
 
 
 def table(results: Sequence[Result]) -> str:
-    """All results as Markdown."""
+    """Render all results as a Markdown table."""
     lines = [
         "| figure | ours (min – max) | peers | limit | × best peer | × limit | target | met |",
         "|---|---|---|---|---|---|---|---|",
@@ -94,9 +93,9 @@ def table(results: Sequence[Result]) -> str:
 
 
 def _ours(result: Result) -> str:
-    """The figure; and under it those that belong to it, by name."""
-    besides = [f"{name} {each.median:,g} {each.unit}" for name, each in result.figures.items()]
-    return "<br>".join([_spread(result.ours), *besides])
+    """The figure, and below it the related figures by name."""
+    figures = [f"{name} {each.median:,g} {each.unit}" for name, each in result.figures.items()]
+    return "<br>".join([_spread(result.ours), *figures])
 
 
 def _spread(value: Spread) -> str:
@@ -109,7 +108,7 @@ def _others(others: Mapping[str, Measured]) -> str:
 
 
 def _other(value: Measured) -> str:
-    if isinstance(value, Missing):
+    if isinstance(value, NotMeasured):
         return f"({value.missing})".replace("|", "/")
     return f"{value.median:,g} ({value.min:,g} – {value.max:,g})"
 
@@ -123,7 +122,7 @@ _COLOURS = {"ours": "#2f6f4f", "peer": "#9aa5b1", "limit": "#c8963e"}
 
 
 def picture(results: Sequence[Result]) -> str:
-    """All results as bars, each figure to a scale of its own; a line shows the spread."""
+    """Render all results as SVG bars, each figure with its own scale; lines show the spread."""
     parts: list[str] = []
     top = 10
     for each in results:

@@ -1,14 +1,14 @@
-"""Two processes of one service against one, on the backlog of `react`.
+"""The speed of two processes of one service compared with one, with the backlog of `react`.
 
-With 1,000 products they rarely meet; with 2 each wants what the other holds, always.
+With 1,000 products they rarely lock the same rows; with 2 products they always do.
 """
 
 from functools import partial
 
 from benchmarks import react
-from benchmarks.comparing import Bench, Comparison, Contestant, Figure, HistoryEvent, Role
-from benchmarks.figures import Result, Target
-from benchmarks.sample import PRODUCTS, Orders
+from benchmarks.comparison import Bench, Comparison, Contestant, Figure, Measurement, Role
+from benchmarks.result import Result, Target
+from benchmarks.sample_orders import PRODUCTS, Orders
 from benchmarks.servers import Servers
 
 BACKLOG = 30_000
@@ -35,7 +35,9 @@ def measure(bench: Bench, servers: Servers) -> None:
             unit="×",
             target=TARGET,
             contestants=[
-                Contestant(name, Role.OURS, partial(two, servers, Orders(number, products), name))
+                Contestant(
+                    name, Role.OURS, partial(two_processes, servers, Orders(number, products), name)
+                )
                 for name, products in ((MANY_PRODUCTS, PRODUCTS), (FEW_PRODUCTS, FEW))
             ],
             rounds=ROUNDS,
@@ -43,12 +45,12 @@ def measure(bench: Bench, servers: Servers) -> None:
     )
 
 
-def two(servers: Servers, orders: Orders, name: str) -> HistoryEvent:
-    """Two against one; each must have done each order's effect once."""
-    one = react.ours(servers, orders)
-    both = react.ours(servers, orders, processes=2)
-    besides = {
+def two_processes(servers: Servers, orders: Orders, name: str) -> Measurement:
+    """Compare two processes with one; both must apply each order's effect once."""
+    one = react.measure_ours(servers, orders)
+    both = react.measure_ours(servers, orders, processes=2)
+    figures = {
         f"{name}, one process": Figure(one, "orders/s"),
         f"{name}, two processes": Figure(both, "orders/s"),
     }
-    return HistoryEvent(both / one, besides)
+    return Measurement(both / one, figures)

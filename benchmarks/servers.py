@@ -1,9 +1,9 @@
-"""The broker and the database server of one run: containers of its own, removed at its end.
+"""The broker and the database server of one run, in containers that are removed at its end.
 
-Each measurement gets a virtual host and databases of its own. Both servers are as they come, so
-durable: `fsync` and `synchronous_commit` are on. PostgreSQL keeps the moments of commits besides,
-which `latency` asks for. They are reached at their own addresses, as composed services reach them,
-or, where the engine's network is not this machine's, at published ports on loopback.
+Each measurement gets its own virtual host and databases. Both servers have their default, durable
+configuration: `fsync` and `synchronous_commit` are on. PostgreSQL also records the times of
+commits, for `latency`. The servers are reached at the addresses of their containers or, where this
+machine has no route to these, at published ports on the loopback address.
 """
 
 import os
@@ -13,7 +13,6 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
 from typing import cast
 from urllib.parse import quote
 
@@ -39,20 +38,20 @@ KEEPING_COMMIT_TIMES = ("postgres", "-c", "track_commit_timestamp=on")
 LABEL = "past-tense.benchmark"
 
 _START = 120
-"""Seconds until a server that does not answer is given up."""
+"""Seconds until a server must respond."""
 
 
 class NoDocker(Exception):
-    """The servers cannot be had; the message is a sentence."""
+    """The servers cannot be started; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A virtual host and databases that one measurement has for itself.
+class Workspace:
+    """A measurement's own virtual host and databases.
 
     Attributes:
-        environment: the SHOP_ variables that lead a service there.
-        databases: the URL for psycopg, by service; or by any name that was asked for.
+        environment: the SHOP_ variables with which a service uses them.
+        databases: URLs for psycopg, by service or by the requested name.
     """
 
     amqp_url: str
@@ -73,14 +72,13 @@ class Servers:
         self._amqp = amqp
         self._admin_url = admin_url
         self._postgres = postgres
-        self._numbers = count(1)
 
     def wait(self) -> None:
-        """Until both take work."""
+        """Wait until both servers are ready."""
         _answering(self._admin_url, f"{self._amqp}/%2F", f"{self._postgres}/postgres")
 
     def versions(self) -> dict[str, str]:
-        """What they are."""
+        """The versions of both servers."""
         overview = Management(self._admin_url).get("overview")
         with psycopg.connect(f"{self._postgres}/postgres") as connection:
             row = connection.execute("SHOW server_version").fetchone()
@@ -90,40 +88,40 @@ class Servers:
         }
 
     @contextmanager
-    def place(self, *names: str) -> Iterator[Place]:
-        """A virtual host where every queue is a quorum queue, and an empty database for each."""
-        number = next(self._numbers)
-        vhost = f"bench-{number}"
+    def workspace(self, *names: str) -> Iterator[Workspace]:
+        """A virtual host whose queues are quorum queues, and an empty database for each name."""
+        tag = secrets.token_hex(4)
+        vhost = f"bench-{tag}"
         management = Management(self._admin_url)
         management.put("vhosts", vhost, content={"default_queue_type": "quorum"})
         try:
-            databases = {name: self._database(f"{name}_{number}") for name in names}
+            databases = {name: self._database(f"{name}_{tag}") for name in names}
             amqp_url = f"{self._amqp}/{quote(vhost, safe='')}"
-            yield Place(
+            yield Workspace(
                 amqp_url,
                 {
                     "SHOP_BROKER_URL": amqp_url,
                     "SHOP_BROKER_ADMIN_URL": self._admin_url,
-                    "SHOP_DATABASE_URL": f"{self._postgres}/{{service}}_{number}",
+                    "SHOP_DATABASE_URL": f"{self._postgres}/{{service}}_{tag}",
                 },
                 databases,
             )
         finally:
             management.delete("vhosts", vhost)
             for name in names:
-                self._drop(f"{name}_{number}")
+                self._drop(f"{name}_{tag}")
 
     @contextmanager
-    def shop(self, *services: str) -> Iterator[Place]:
-        """The same, with the whole topology, and the tables of these services."""
-        with self.place(*services) as place:
+    def shop(self, *services: str) -> Iterator[Workspace]:
+        """The same with the whole topology and the tables of these services."""
+        with self.workspace(*services) as workspace:
             values = {
                 name.removeprefix("SHOP_").lower(): value
-                for name, value in place.environment.items()
+                for name, value in workspace.environment.items()
             }
             with settings_override(**values):
                 _set_up(services)
-            yield place
+            yield workspace
 
     def _database(self, name: str) -> str:
         with psycopg.connect(f"{self._postgres}/postgres", autocommit=True) as connection:
@@ -153,7 +151,7 @@ def _set_up(services: Sequence[str]) -> None:
 
 @contextmanager
 def running() -> Iterator[Servers]:
-    """Start both; remove them at the end, whatever happens.
+    """Start both servers; remove them at the end.
 
     Raises:
         NoDocker: there is no engine, or it has no such image and cannot get it.
@@ -194,16 +192,16 @@ def _servers(rabbitmq: Container, postgres: Container, *, password: str) -> Serv
 
 
 def _reached(container: Container, port: int) -> str:
-    """Where a server is reached: a published port would have a proxy copy every byte."""
+    """The address of a server, without the proxy of published ports if possible."""
     networks = container.attrs["NetworkSettings"]["Networks"].values()
     for address in (each["IPAddress"] for each in networks if each["IPAddress"]):
-        if _has_a_way_to(address):
+        if _has_route_to(address):
             return f"{address}:{port}"
     return f"127.0.0.1:{_port(container, port)}"
 
 
-def _has_a_way_to(address: str) -> bool:
-    """Whether a machine answers there, be it by refusing."""
+def _has_route_to(address: str) -> bool:
+    """Whether a machine responds there, even by refusing the connection."""
     try:
         socket.create_connection((address, 9), timeout=1).close()
     except ConnectionRefusedError:
@@ -225,7 +223,7 @@ def _have(client: docker.DockerClient, image: str) -> None:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Let a signal wait: between asking for a container and having it, nobody would remove it."""
+    """Delay signals while a container is created, or it might not be removed."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
@@ -246,7 +244,7 @@ def _start(
             list(command) or None,
             detach=True,
             environment=dict(environment),
-            # A port of the engine's choice; the types know only chosen ones.
+            # Docker chooses the port; the type stubs allow only explicit ones.
             ports=dict.fromkeys(
                 (f"{port}/tcp" for port in ports), cast("int", ("127.0.0.1", None))
             ),
@@ -259,11 +257,11 @@ def _start(
 
 
 def _remove_orphans(client: docker.DockerClient) -> None:
-    """Remove what a run left that was killed without a chance to clean up."""
+    """Remove the containers of runs that were killed before they could."""
     for container in client.containers.list(
         all=True, filters={"label": LABEL}, ignore_removed=True
     ):
-        if not os.path.exists(f"/proc/{container.labels[LABEL]}"):  # noqa: PTH110 - no file
+        if not os.path.exists(f"/proc/{container.labels[LABEL]}"):  # noqa: PTH110 - not a file
             container.remove(force=True, v=True)
 
 

@@ -1,7 +1,6 @@
-"""How long a command takes from a cold start, against Python importing two libraries it needs.
+"""The duration of a command, compared with Python importing two libraries that it needs.
 
-Each is a new process. The shop is embedded and has been set up before, as it is for each command
-but the first.
+Each run is a new process. The shop is embedded, and set up before the measurement.
 """
 
 import subprocess
@@ -12,28 +11,28 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from statistics import median
 
-from benchmarks.children import ROOT, clean_environment, shop
-from benchmarks.comparing import Bench, Comparison, Contestant, Role, WentWrong
-from benchmarks.figures import Target
+from benchmarks.comparison import Bench, Comparison, Contestant, MeasurementFailed, Role
+from benchmarks.processes import ROOT, clean_environment, shop_command
+from benchmarks.result import Target
 from benchmarks.servers import Servers
 
 REFERENCE = (sys.executable, "-c", "import pydantic, sqlalchemy")
 ORDER = ("--email", "c@example.com", "--address", "123 Main St", "--item", "product-1=1")
-_PATIENCE = 60
+_TIMEOUT = 60
 _TIMES = 5
-"""In each turn; the median counts, since one start meets whatever else the machine does."""
+"""Starts in each round; their median counts, since single starts vary."""
 
 HELP = Target("≤ 1.0 × the imports", lambda result: (result.ratio_to_limit or 9) <= 1)
 PLACE = Target("≤ 2.0 × the imports", lambda result: (result.ratio_to_limit or 9) <= 2)
 
 
 def measure(bench: Bench, servers: Servers) -> None:
-    """Measure both commands, each in turn with the imports."""
+    """Measure both commands, each compared with the imports."""
     del servers
     times = bench.size(_TIMES)
     with tempfile.TemporaryDirectory() as home:
         environment = clean_environment(SHOP_HOME=home)
-        place = shop("orders", "place", *ORDER)
+        place = shop_command("orders", "place", *ORDER)
         _run(place, environment)
         imports = Contestant(
             "import pydantic, sqlalchemy",
@@ -41,7 +40,7 @@ def measure(bench: Bench, servers: Servers) -> None:
             partial(seconds, REFERENCE, environment, times=times),
         )
         for name, command, target in (
-            ("startup", shop("--help"), HELP),
+            ("startup", shop_command("--help"), HELP),
             ("startup-place", place, PLACE),
         ):
             ours = Contestant(
@@ -61,7 +60,7 @@ def measure(bench: Bench, servers: Servers) -> None:
 
 
 def seconds(command: Sequence[str], environment: Mapping[str, str], *, times: int) -> float:
-    """The median of so many starts."""
+    """The median duration of so many starts."""
     return median(_run(command, environment) for _ in range(times))
 
 
@@ -69,11 +68,11 @@ def _run(command: Sequence[str], environment: Mapping[str, str]) -> float:
     began = time.monotonic()
     try:
         done = subprocess.run(
-            command, env=environment, cwd=ROOT, capture_output=True, timeout=_PATIENCE, check=False
+            command, env=environment, cwd=ROOT, capture_output=True, timeout=_TIMEOUT, check=False
         )
     except subprocess.TimeoutExpired:
-        raise WentWrong(f"{command[0]} had not finished after {_PATIENCE} s") from None
+        raise MeasurementFailed(f"{command[0]} had not finished after {_TIMEOUT} s") from None
     took = time.monotonic() - began
     if done.returncode:
-        raise WentWrong(f"{' '.join(command[:3])} failed: {done.stderr.decode()[-200:]}")
+        raise MeasurementFailed(f"{' '.join(command[:3])} failed: {done.stderr.decode()[-200:]}")
     return took

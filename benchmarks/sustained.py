@@ -1,8 +1,8 @@
-"""How many orders a second the whole shop takes for two minutes without falling behind.
+"""The highest rate of orders that the whole shop sustains for two minutes.
 
-Each is placed, paid, shipped, its two mails sent, and all 13 reactions done. A rate holds when as
-many are finished as come, and hardly more are under way at the end than at the start: in queues,
-in outboxes, or being handled.
+An order is finished when it is paid and shipped, its two mails are sent, and all 13 reactions are
+done. A rate is sustained if orders are finished as fast as they are placed, and hardly more are
+unfinished at the end than at the start.
 """
 
 from bisect import bisect_right
@@ -11,28 +11,28 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import mean
 
-from benchmarks import whole
-from benchmarks.comparing import (
+from benchmarks import whole_shop
+from benchmarks.comparison import (
     Bench,
     Comparison,
     Contestant,
     Figure,
-    HistoryEvent,
+    Measurement,
+    MeasurementFailed,
     Role,
-    WentWrong,
 )
-from benchmarks.figures import Result, Target
 from benchmarks.latency import percentile
+from benchmarks.result import Result, Target
 from benchmarks.servers import Servers
 
 RATES = (150.0, 125.0, 100.0)
-"""Orders a second, tried in this order until one holds."""
+"""Orders per second, tried in this order until one is sustained."""
 SECONDS = 120
 TRIAL = 30
-"""Seconds that a rate is tried first: one that is far too high shows at once."""
-LEFT_OUT = 10.0
-"""Seconds at the start, as in `latency`, and until all are at work."""
-_PATIENCE = 30.0
+"""Seconds that a rate is tried first, which is enough to rule out one that is far too high."""
+WARM_UP = 10.0
+"""Seconds at the start that do not count, as in `latency`."""
+_TIMEOUT = 30.0
 
 
 def _is_met(result: Result) -> bool:
@@ -44,13 +44,13 @@ TARGET = Target("≥ 100/s (reach for 150), queues not growing", _is_met)
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
-    """How it went at one rate, but for its start.
+class LoadResult:
+    """The results at one rate, without the start.
 
     Attributes:
-        finished: orders fully reacted to, each second.
-        growth: how many more were under way in the last fifth than in the first.
-        took: seconds until each was fully reacted to, of those that were.
+        finished: orders finished per second.
+        growth: how many more orders were unfinished in the last fifth than in the first.
+        took: seconds until each finished order was finished.
     """
 
     finished: float
@@ -58,34 +58,36 @@ class Course:
     took: Sequence[float]
 
     @classmethod
-    def of(cls, stories: Sequence[whole.Story], *, left_out: float) -> "Course":
-        """Worked out from what became of each order."""
-        placed = sorted(each.placed for each in stories)
-        done = [each for each in stories if each.is_finished]
-        ends = sorted(max(each.handled) for each in done)
-        first, last = placed[0] + left_out, placed[-1]
+    def of(cls, traces: Sequence[whole_shop.OrderTrace], *, warm_up: float) -> "LoadResult":
+        """Calculate the results from the times of the orders."""
+        placed = sorted(each.placed_at for each in traces)
+        done = [each for each in traces if each.is_finished]
+        ends = sorted(max(each.handled_at) for each in done)
+        first, last = placed[0] + warm_up, placed[-1]
         seconds = last - first
         if seconds <= 0:
-            raise WentWrong(f"{len(stories)} orders are too few to measure")
+            raise MeasurementFailed(f"{len(traces)} orders are too few to measure")
 
-        def under_way(share: float) -> int:
+        def unfinished(share: float) -> int:
             moment = first + share * seconds
             return bisect_right(placed, moment) - bisect_right(ends, moment)
 
         return cls(
             finished=(bisect_right(ends, last) - bisect_right(ends, first)) / seconds,
-            growth=mean(under_way(0.8 + each / 100) for each in range(21))
-            - mean(under_way(each / 100) for each in range(21)),
-            took=[max(each.handled) - each.placed for each in done if each.placed >= first],
+            growth=mean(unfinished(0.8 + each / 100) for each in range(21))
+            - mean(unfinished(each / 100) for each in range(21)),
+            took=[
+                max(each.handled_at) - each.placed_at for each in done if each.placed_at >= first
+            ],
         )
 
     def holds(self, rate: float) -> bool:
-        """Whether it keeps up: a hundredth, or the orders of one second, may be chance."""
+        """Whether the rate was sustained; 1 %, or the orders of one second, may be chance."""
         return self.finished >= 0.99 * rate and self.growth <= rate
 
 
 def measure(bench: Bench, servers: Servers) -> None:
-    """Measure the highest of the rates that holds."""
+    """Measure the highest of the rates that is sustained."""
     lengths = sorted({bench.size(each, least=4) for each in (TRIAL, SECONDS)})
     work = partial(highest_held, bench, servers, lengths=lengths)
     bench.compare(
@@ -99,39 +101,41 @@ def measure(bench: Bench, servers: Servers) -> None:
     )
 
 
-def highest_held(bench: Bench, servers: Servers, *, lengths: Sequence[float]) -> HistoryEvent:
-    """One rate after the other, each in a new shop; the lowest for the whole time in any case."""
+def highest_held(bench: Bench, servers: Servers, *, lengths: Sequence[float]) -> Measurement:
+    """Try the rates, each with a new shop; the lowest is always tried for the full time."""
     tried = {}
     for rate in RATES:
         for seconds in lengths:
-            course, all_done = at_rate(servers, rate=rate, seconds=seconds)
-            holds = all_done and course.holds(rate)
-            bench.say(
-                f"sustained: of {rate:g} orders/s for {seconds:g} s {course.finished:.1f} fully "
-                f"reacted to, {course.growth:+.0f} under way: "
+            load_result, all_done = at_rate(servers, rate=rate, seconds=seconds)
+            holds = all_done and load_result.holds(rate)
+            bench.progress(
+                f"sustained: of {rate:g} orders/s for {seconds:g} s {load_result.finished:.1f} "
+                f"finished, {load_result.growth:+.0f} unfinished: "
                 f"{'holds' if holds else 'does not hold'}"
             )
             if not holds and rate != RATES[-1]:
                 break
-        tried[f"of {rate:g}/s"] = Figure(course.finished, "orders/s")
+        tried[f"of {rate:g}/s"] = Figure(load_result.finished, "orders/s")
         if holds:
             break
-    besides = tried | {
+    figures = tried | {
         "rate that held": Figure(rate if holds else 0.0, "orders/s"),
-        "growth": Figure(course.growth, "orders"),
+        "growth": Figure(load_result.growth, "orders"),
     }
     for share in (50, 99):
-        if course.took:
-            besides[f"p{share} to the last reaction"] = Figure(percentile(course.took, share), "s")
-    return HistoryEvent(course.finished, besides)
+        if load_result.took:
+            figures[f"p{share} to the last reaction"] = Figure(
+                percentile(load_result.took, share), "s"
+            )
+    return Measurement(load_result.finished, figures)
 
 
-def at_rate(servers: Servers, *, rate: float, seconds: float) -> tuple[Course, bool]:
-    """How one shop fares; and whether it finished all soon after the last order came."""
-    with whole.at_work(servers) as shop:
-        shop.serve(rate=rate, seconds=seconds)
-        all_done = shop.finish(seconds=_PATIENCE)
+def at_rate(servers: Servers, *, rate: float, seconds: float) -> tuple[LoadResult, bool]:
+    """Measure one shop; return its results, and whether it finished all orders in time."""
+    with whole_shop.running_shop(servers) as shop:
+        shop.place_orders(rate=rate, seconds=seconds)
+        all_done = shop.wait_until_handled(seconds=_TIMEOUT)
         if all_done:
             shop.verify()
-        course = Course.of(shop.stories(), left_out=min(LEFT_OUT, seconds / 4))
-    return course, all_done
+        load_result = LoadResult.of(shop.traces(), warm_up=min(WARM_UP, seconds / 4))
+    return load_result, all_done

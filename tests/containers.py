@@ -1,13 +1,19 @@
-"""The servers that tests run against, in containers: one of each for a whole run.
+"""The servers that tests use, in containers: one of each for a whole run.
 
-What a test gets is its own: a virtual host of the broker, a database of the server.
+The workers of a run (pytest-xdist) share them: the first that needs a server starts it. Each test
+gets its own virtual host of the broker and its own database of the server.
 """
 
+import json
 import os
 import secrets
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -15,10 +21,12 @@ import docker
 import psycopg
 import pytest
 from docker.errors import DockerException
+from filelock import FileLock
 from psycopg import sql
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 from testcontainers.community.postgres import PostgresContainer
 from testcontainers.community.rabbitmq import RabbitMqContainer
+from testcontainers.core.config import testcontainers_config
 
 from shared.errors import BrokerUnavailable
 from shared.messaging.rabbitmq.management import Management
@@ -26,10 +34,23 @@ from shared.messaging.rabbitmq.management import Management
 NO_DOCKER = "needs a Docker engine, and none answers"
 CONTAINER_FIXTURES = frozenset({"rabbitmq_server", "postgres_server"})
 
+RUN_FOLDER = "PAST_TENSE_TEST_RUN"
+"""Environment variable: the folder that the workers of one run share."""
+
+LABEL = "past-tense.test-run"
+"""Label of all containers of a run; its value is the run's folder."""
+
+# Ryuk, the container that removes what a process leaves behind, would remove a shared server as
+# soon as the worker that started it ends. `end_run` removes them instead.
+testcontainers_config.ryuk_disabled = True
+
+IDLE_SCHEDULERS_SLEEP = "+sbwt none +sbwtdcpu none +sbwtdio none"
+"""For the Erlang machine: https://www.rabbitmq.com/docs/runtime#busy-waiting."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RabbitServer:
-    """A broker for the whole run: where it is, and its administrator."""
+    """The address of the shared broker, and its administrator's login."""
 
     host: str
     port: int
@@ -38,34 +59,34 @@ class RabbitServer:
     password: str
 
     def amqp_url(self, vhost: str = "/") -> str:
-        """Where the administrator reaches a virtual host."""
-        return f"amqp://{self._who}@{self.host}:{self.port}/{quote(vhost, safe='')}"
+        """The administrator's URL of a virtual host."""
+        return f"amqp://{self._login}@{self.host}:{self.port}/{quote(vhost, safe='')}"
 
     @property
     def admin_url(self) -> str:
-        """The management API."""
-        return f"http://{self._who}@{self.host}:{self.admin_port}"
+        """The URL of the management API."""
+        return f"http://{self._login}@{self.host}:{self.admin_port}"
 
     @property
-    def _who(self) -> str:
+    def _login(self) -> str:
         return f"{self.user}:{quote(self.password, safe='')}"
 
 
 class Vhost(NamedTuple):
-    """A virtual host that one test has for itself; both URLs are the administrator's."""
+    """A test's own virtual host; both URLs are the administrator's."""
 
     amqp_url: str
     admin_url: str
     name: str
 
     def as_user(self, user: str, password: str) -> str:
-        """The AMQP URL for somebody else."""
+        """The AMQP URL for another user."""
         server = self.amqp_url.rpartition("@")[2]
         return f"amqp://{user}:{quote(password, safe='')}@{server}"
 
 
 def need_docker() -> None:
-    """Skip the test where no engine answers; fail it where one must."""
+    """Skip the test if there is no Docker engine; with CI=true fail it."""
     if _docker_answers():
         return
     if os.environ.get("CI") == "true":
@@ -74,22 +95,10 @@ def need_docker() -> None:
 
 
 @pytest.fixture(scope="session")
-def rabbitmq_server() -> Iterator[RabbitServer]:
-    """One broker for all tests; ask for `rabbitmq_vhost` unless a test needs the server itself."""
+def rabbitmq_server() -> RabbitServer:
+    """The shared broker; use `rabbitmq_vhost` unless a test needs the server itself."""
     need_docker()
-    # A password that breaks whoever forgets to quote it in a URL.
-    password = f"a/b@c:{secrets.token_hex(8)}%"
-    container = RabbitMqContainer("rabbitmq:4.3-management", username="admin", password=password)
-    with container.with_exposed_ports(5672, 15672) as running:
-        server = RabbitServer(
-            host=running.get_container_host_ip(),
-            port=running.get_exposed_port(5672),
-            admin_port=running.get_exposed_port(15672),
-            user="admin",
-            password=password,
-        )
-        _wait_for_the_management_api(server.admin_url)
-        yield server
+    return RabbitServer(**_shared("rabbitmq", _start_rabbitmq))
 
 
 @pytest.fixture
@@ -103,14 +112,10 @@ def rabbitmq_vhost(rabbitmq_server: RabbitServer) -> Iterator[Vhost]:
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    """One database server for all tests: the URL, for psycopg, of its administrator."""
+def postgres_server() -> str:
+    """The administrator's URL, for psycopg, of the shared database server."""
     need_docker()
-    # What is lost when the server is killed matters to no test that shares it.
-    # The moments of commits are for the benchmarks.
-    unsafe_but_fast = "postgres -c fsync=off -c max_connections=200 -c track_commit_timestamp=on"
-    with PostgresContainer("postgres:18", driver=None).with_command(unsafe_but_fast) as running:
-        yield running.get_connection_url()
+    return str(_shared("postgres", _start_postgres)["url"])
 
 
 @pytest.fixture
@@ -123,6 +128,68 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
     yield f"{server}/{name}"
     with psycopg.connect(postgres_server, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def begin_run() -> None:
+    """Make the folder that the workers of this run share."""
+    os.environ[RUN_FOLDER] = tempfile.mkdtemp(prefix="past-tense-tests-")
+
+
+def end_run() -> None:
+    """Remove the containers of this run that are left, and its folder."""
+    label = f"{LABEL}={os.environ[RUN_FOLDER]}"
+    if _docker_answers():
+        with closing(docker.from_env()) as client:
+            for each in client.containers.list(
+                all=True, filters={"label": label}, ignore_removed=True
+            ):
+                each.remove(force=True, v=True)
+    shutil.rmtree(os.environ.pop(RUN_FOLDER))
+
+
+def run_label() -> dict[str, str]:
+    """The label of containers that `end_run` removes if their test has not."""
+    return {LABEL: os.environ.get(RUN_FOLDER, "")}
+
+
+def _shared(name: str, start: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What `start` returned to the first worker of this run that asked for that server."""
+    address = Path(os.environ[RUN_FOLDER], f"{name}.json")
+    with FileLock(address.with_suffix(".lock")):
+        if not address.exists():
+            address.write_text(json.dumps(start()))
+        found: dict[str, Any] = json.loads(address.read_text())
+    return found
+
+
+def _start_rabbitmq() -> dict[str, Any]:
+    # A password that must be quoted in a URL.
+    password = f"a/b@c:{secrets.token_hex(8)}%"
+    container = RabbitMqContainer("rabbitmq:4.3-management", username="admin", password=password)
+    container.with_exposed_ports(5672, 15672)
+    container.with_env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", IDLE_SCHEDULERS_SLEEP)
+    container.with_kwargs(labels=run_label()).start()
+    server = RabbitServer(
+        host=container.get_container_host_ip(),
+        port=container.get_exposed_port(5672),
+        admin_port=container.get_exposed_port(15672),
+        user="admin",
+        password=password,
+    )
+    container.get_docker_client().client.close()
+    _wait_for_the_management_api(server.admin_url)
+    return asdict(server)
+
+
+def _start_postgres() -> dict[str, Any]:
+    # No test needs the data after a crash. The benchmarks read the times of commits.
+    unsafe_but_fast = "postgres -c fsync=off -c max_connections=200 -c track_commit_timestamp=on"
+    container = PostgresContainer("postgres:18", driver=None).with_command(unsafe_but_fast)
+    container.with_env("POSTGRES_INITDB_ARGS", "--no-sync")
+    container.with_kwargs(labels=run_label()).start()
+    url = container.get_connection_url()
+    container.get_docker_client().client.close()
+    return {"url": url}
 
 
 def _docker_answers() -> bool:

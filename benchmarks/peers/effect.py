@@ -1,6 +1,6 @@
-"""The effect of one order, exactly once: inbox row and stock of its products, one transaction.
+"""Applies an order exactly once: inbox row and stock of its products in one transaction.
 
-Products are taken in the order of their names, so that threads do not deadlock.
+Products are updated in the order of their names, so that threads do not deadlock.
 """
 
 import json
@@ -16,7 +16,7 @@ RESERVE = """
 
 
 def apply(connection: psycopg.Connection[Any], body: bytes | str) -> None:
-    """Do it, unless it has been done before; committed when this returns."""
+    """Apply an order unless it was applied before; committed when this returns."""
     event = json.loads(body)
     with connection.transaction():
         if connection.execute(ENTER, (event["id"],)).rowcount == 0:

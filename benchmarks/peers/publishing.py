@@ -1,4 +1,4 @@
-"""What all that publish have in common: where to, what, and how fast it was."""
+"""What all publishers share: the exchange, the bodies, and the time measurement."""
 
 import json
 import os
@@ -11,21 +11,21 @@ KEY = "order.placed"
 
 
 def bodies() -> list[bytes]:
-    """The bodies to be published."""
+    """The bodies to publish."""
     return Path(os.environ["BENCH_BODIES"]).read_bytes().splitlines()
 
 
-class Clock:
-    """Stops once a publisher has had its seconds, so that a slow one does a part."""
+class Timer:
+    """Limits the time of a publisher, so that a slow one publishes only a part."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
         self._seconds = float(os.environ["BENCH_SECONDS"])
 
-    def is_up(self) -> bool:
-        """Whether it has had them."""
+    def is_over(self) -> bool:
+        """Whether the time is over."""
         return time.monotonic() - self._began > self._seconds
 
-    def say(self, number: int) -> None:
-        """How many were confirmed, in how many seconds."""
+    def print_result(self, number: int) -> None:
+        """Print how many were confirmed, and in how many seconds."""
         print(json.dumps({"number": number, "seconds": time.monotonic() - self._began}))

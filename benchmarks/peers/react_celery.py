@@ -31,7 +31,7 @@ local = threading.local()
 
 @app.task(name="reserve_stock")
 def reserve_stock(body: str) -> None:
-    """The effect of one order, exactly once; acknowledged when this returns."""
+    """Apply one order exactly once; acknowledged when this returns."""
     if not hasattr(local, "database"):
         local.database = psycopg.connect(os.environ["BENCH_DATABASE_URL"], autocommit=True)
     apply(local.database, body)

@@ -1,4 +1,4 @@
-"""Dramatiq with its default of eight threads, on quorum queues, which the vhost makes of its own.
+"""Dramatiq with its default of eight threads, on quorum queues, the virtual host's default type.
 
 Source: https://dramatiq.io/guide.html, https://www.rabbitmq.com/docs/vhosts#default-queue-type
 """
@@ -17,7 +17,7 @@ local = threading.local()
 
 @dramatiq.actor(queue_name=os.environ["BENCH_QUEUE"], actor_name="reserve_stock")
 def reserve_stock(body: str) -> None:
-    """The effect of one order, exactly once; acknowledged when this returns."""
+    """Apply one order exactly once; acknowledged when this returns."""
     if not hasattr(local, "database"):
         local.database = psycopg.connect(os.environ["BENCH_DATABASE_URL"], autocommit=True)
     apply(local.database, body)

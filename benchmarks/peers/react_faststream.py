@@ -1,4 +1,4 @@
-"""FastStream with asyncpg: what is prefetched is handled at once, on a pool of eight connections.
+"""FastStream with asyncpg: handles prefetched messages concurrently on eight connections.
 
 Source: https://faststream.ag2.ai/latest/rabbit/ack/, https://magicstack.github.io/asyncpg/
 """
@@ -34,7 +34,7 @@ async def _open() -> None:
 
 @broker.subscriber(queue, ack_policy=AckPolicy.NACK_ON_ERROR)
 async def reserve_stock(event: dict[str, Any]) -> None:
-    """The effect of one order, exactly once; acknowledged when this returns."""
+    """Apply one order exactly once; acknowledged when this returns."""
     async with pools[0].acquire() as connection, connection.transaction():
         entered = await connection.fetchval(
             "INSERT INTO inbox (event_id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING event_id",

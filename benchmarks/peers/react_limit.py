@@ -1,7 +1,7 @@
-"""What could be done at most: batches of 200 by hand, set-based, in psycopg's pipeline.
+"""The upper limit: hand-written, set-based batches of 200 in psycopg's pipeline mode.
 
-No readable service is written so. It does the effect and nothing else: no validation, no retry, no
-record of failures, no outgoing event.
+It applies the effect and nothing else: no validation, no retry, no record of failures, no outgoing
+event.
 Source: https://www.psycopg.org/psycopg3/docs/advanced/pipeline.html
 """
 
@@ -24,7 +24,7 @@ RESERVE = """
 
 
 def main() -> None:
-    """React until ended."""
+    """Consume until the process is ended."""
     database = psycopg.connect(os.environ["BENCH_DATABASE_URL"])
     connection = pika.BlockingConnection(pika.URLParameters(os.environ["BENCH_AMQP_URL"]))
     channel = connection.channel()
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def apply(database: psycopg.Connection, bodies: list[bytes]) -> None:
-    """The effect of all, in one transaction."""
+    """Apply all orders in one transaction."""
     events = {event["id"]: event["data"]["items"] for event in map(json.loads, bodies)}
     new = database.execute(ENTER, (sorted(events),)).fetchall()
     wanted: Counter[str] = Counter()

@@ -13,7 +13,7 @@ from pika.spec import Basic, BasicProperties
 
 
 def main() -> None:
-    """React until ended."""
+    """Consume until the process is ended."""
     database = psycopg.connect(os.environ["BENCH_DATABASE_URL"], autocommit=True)
     connection = pika.BlockingConnection(pika.URLParameters(os.environ["BENCH_AMQP_URL"]))
     channel = connection.channel()

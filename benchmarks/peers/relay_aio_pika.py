@@ -6,19 +6,19 @@ Source: https://docs.aio-pika.com/quick-start.html
 import asyncio
 
 import aio_pika
-from publishing import EXCHANGE, KEY, URL, Clock, bodies
+from publishing import EXCHANGE, KEY, URL, Timer, bodies
 
 
 async def main() -> None:
-    """Publish all."""
-    todo, number = bodies(), 0
+    """Publish all bodies."""
+    messages, number = bodies(), 0
     connection = await aio_pika.connect_robust(URL)
     async with connection:
         channel = await connection.channel()
         exchange = await channel.get_exchange(EXCHANGE)
-        clock = Clock()
-        for body in todo:
-            if clock.is_up():
+        timer = Timer()
+        for body in messages:
+            if timer.is_over():
                 break
             message = aio_pika.Message(
                 body,
@@ -27,7 +27,7 @@ async def main() -> None:
             )
             await exchange.publish(message, KEY)
             number += 1
-        clock.say(number)
+        timer.print_result(number)
 
 
 if __name__ == "__main__":

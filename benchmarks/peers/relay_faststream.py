@@ -6,21 +6,21 @@ Source: https://faststream.ag2.ai/latest/rabbit/publishing/
 import asyncio
 
 from faststream.rabbit import ExchangeType, RabbitBroker, RabbitExchange
-from publishing import EXCHANGE, KEY, URL, Clock, bodies
+from publishing import EXCHANGE, KEY, URL, Timer, bodies
 
 
 async def main() -> None:
-    """Publish all."""
-    todo, number = bodies(), 0
+    """Publish all bodies."""
+    messages, number = bodies(), 0
     exchange = RabbitExchange(EXCHANGE, ExchangeType.TOPIC, durable=True, declare=False)
     async with RabbitBroker(URL, logger=None) as broker:
-        clock = Clock()
-        for body in todo:
-            if clock.is_up():
+        timer = Timer()
+        for body in messages:
+            if timer.is_over():
                 break
             await broker.publish(body, routing_key=KEY, exchange=exchange, persist=True)
             number += 1
-        clock.say(number)
+        timer.print_result(number)
 
 
 if __name__ == "__main__":

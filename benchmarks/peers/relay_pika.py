@@ -4,23 +4,23 @@ Source: https://pika.readthedocs.io/en/stable/examples/blocking_publish_mandator
 """
 
 import pika
-from publishing import EXCHANGE, KEY, URL, Clock, bodies
+from publishing import EXCHANGE, KEY, URL, Timer, bodies
 
 
 def main() -> None:
-    """Publish all."""
-    todo, number = bodies(), 0
+    """Publish all bodies."""
+    messages, number = bodies(), 0
     connection = pika.BlockingConnection(pika.URLParameters(URL))
     channel = connection.channel()
     channel.confirm_delivery()
     properties = pika.BasicProperties(delivery_mode=2, content_type="application/json")
-    clock = Clock()
-    for body in todo:
-        if clock.is_up():
+    timer = Timer()
+    for body in messages:
+        if timer.is_over():
             break
         channel.basic_publish(EXCHANGE, KEY, body, properties, mandatory=True)
         number += 1
-    clock.say(number)
+    timer.print_result(number)
     connection.close()
 
 

@@ -1,4 +1,4 @@
-"""The real docker-compose.yml under a name, ports and an image tag of its own."""
+"""Runs docker-compose.yml with its own project name, ports and image tag."""
 
 import json
 import os
@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[2]
 SERVICES = ("orders", "inventory", "email", "shipping", "analytics", "loyalty")
 
 
-class Watched(NamedTuple):
-    """A command that goes on, and what it says."""
+class RunningCommand(NamedTuple):
+    """The output of a command that is running."""
 
     out: IO[str]
     err: IO[str]
@@ -25,42 +25,42 @@ class Composition:
     """A running composition.
 
     Args:
-        checkout: where the compose file and all that the image is made of are.
-        settings: what whoever starts it has in the environment.
+        checkout: the folder with the compose file and everything that the image is built from.
+        settings: environment variables of `docker compose`.
     """
 
     def __init__(self, project: str, checkout: Path = ROOT, **settings: str) -> None:
         self.project = project
         self.image = f"past-tense:{project}"
         self._checkout = checkout
-        theirs = {name: value for name, value in os.environ.items() if not _is_ours(name)}
-        # Port 0 is one that is free.
-        self._environment = theirs | {
+        inherited = {name: value for name, value in os.environ.items() if not _is_setting(name)}
+        # Docker chooses a free port for port 0.
+        self._environment = inherited | {
             "SHOP_IMAGE": self.image,
             "RABBITMQ_MANAGEMENT_PORT": "0",
             "MAILDEV_PORT": "0",
             **settings,
         }
 
-    def elsewhere(self, checkout: Path, **settings: str) -> "Composition":
-        """The same one, from another checkout."""
+    def with_checkout(self, checkout: Path, **settings: str) -> "Composition":
+        """The same project, started from another checkout."""
         return Composition(self.project, checkout, **settings)
 
     def __call__(
-        self, *arguments: str, given: str | None = None, check: bool = True
+        self, *arguments: str, stdin: str | None = None, check: bool = True
     ) -> "CompletedProcess[str]":
-        """Run `docker compose` and answer what it said.
+        """Run `docker compose`.
 
         Args:
-            given: its standard input.
-            check: whether failing is a failure of the test.
+            stdin: its standard input.
+            check: whether a non-zero exit code fails the test.
         """
         command = self._command(*arguments)
         done = run(
             command,
             cwd=self._checkout,
             env=self._environment,
-            input=given or "",
+            input=stdin or "",
             text=True,
             capture_output=True,
             timeout=150,
@@ -72,8 +72,8 @@ class Composition:
         return done
 
     @contextmanager
-    def watching(self, service: str, *arguments: str) -> Iterator[Watched]:
-        """A command of `shop` at work in that service's container."""
+    def running(self, service: str, *arguments: str) -> Iterator[RunningCommand]:
+        """Run a `shop` command in a service's container during the block."""
         command = self._command("exec", "-T", service, "shop", *arguments)
         with Popen(
             command, cwd=self._checkout, env=self._environment, stdout=PIPE, stderr=PIPE, text=True
@@ -81,41 +81,41 @@ class Composition:
             assert process.stdout is not None
             assert process.stderr is not None
             try:
-                yield Watched(process.stdout, process.stderr)
+                yield RunningCommand(process.stdout, process.stderr)
             finally:
                 process.terminate()
 
     def _command(self, *arguments: str) -> list[str]:
-        # A `.env` of whoever runs the tests is not theirs.
+        # Ignore the `.env` file of the checkout.
         return ["docker", "compose", "--env-file", os.devnull, "-p", self.project, *arguments]
 
     def up(self, *arguments: str) -> None:
-        """Start it, or change it, and wait until it is healthy."""
+        """Start or update the system, and wait until it is healthy."""
         self("up", "--detach", "--wait", "--wait-timeout", "120", *arguments)
 
     def shop(self, service: str, *arguments: str) -> Any:
-        """What a command says in that service's container."""
+        """The JSON output of a `shop` command in a service's container."""
         return json.loads(self("exec", "-T", service, "shop", *arguments, "--json").stdout)
 
     def python(self, service: str, program: str) -> Any:
-        """What a program prints, as JSON, in that service's container and as its user."""
-        return json.loads(self("exec", "-T", service, "python", "-", given=program).stdout)
+        """The JSON output of a Python program in a service's container, run as its user."""
+        return json.loads(self("exec", "-T", service, "python", "-", stdin=program).stdout)
 
     def containers(self) -> dict[str, Any]:
-        """What Docker tells of each container, by its name without the project's."""
+        """Docker's description of each container, by its name without the project's name."""
         ids = self("ps", "--all", "--quiet").stdout.split()
         found = json.loads(_docker("inspect", *ids)) if ids else []
         return {each["Name"].removeprefix(f"/{self.project}-"): each for each in found}
 
     def mails(self) -> list[Any]:
-        """What MailDev got."""
+        """The mails that MailDev received."""
         address = self("port", "maildev", "1080").stdout.strip()
         with urlopen(f"http://{address}/api/email", timeout=10) as answer:
             found: list[Any] = json.load(answer)
         return found
 
-    def left(self) -> list[str]:
-        """Containers, volumes and networks of this project that are there."""
+    def remaining(self) -> list[str]:
+        """The containers, volumes and networks of this project."""
         label = f"label=com.docker.compose.project={self.project}"
         return [
             name
@@ -126,7 +126,7 @@ class Composition:
 
 @contextmanager
 def composed() -> Iterator[Composition]:
-    """The system up and healthy; gone in the end, whatever happens, or it is a failure."""
+    """Start the system and wait until it is healthy; remove it at the end."""
     composition = Composition(f"past-tense-test-{uuid4().hex[:8]}")
     try:
         composition.up()
@@ -134,12 +134,12 @@ def composed() -> Iterator[Composition]:
     finally:
         composition("down", "--volumes", "--timeout", "20", check=False)
         run(["docker", "image", "rm", composition.image], capture_output=True, check=False)
-    assert composition.left() == []
+    assert composition.remaining() == []
 
 
 def _docker(*arguments: str) -> str:
     return run(["docker", *arguments], capture_output=True, text=True, check=True).stdout
 
 
-def _is_ours(name: str) -> bool:
+def _is_setting(name: str) -> bool:
     return name.startswith(("SHOP_", "COMPOSE_"))

@@ -1,4 +1,4 @@
-"""The composed system, as somebody meets it who runs `docker compose up` on a clean clone."""
+"""The composed system after `docker compose up` on a clean clone."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def system() -> Iterator[Composition]:
 
 @pytest.fixture(scope="module")
 def shipped(system: Composition) -> Any:
-    """An order that was placed and paid in the orders container, once it is shipped."""
+    """An order that was placed and paid in the orders container, after it is shipped."""
     placed = place(system, ORDER, "product-1=2", "product-2=1")
     assert (placed["total_amount"], placed["currency"]) == ("99.99", "EUR")
     pay = ("orders", "pay", ORDER, "--amount", "99.99", "--method", "card")
@@ -42,7 +42,7 @@ def shipped(system: Composition) -> Any:
     return show(system, ORDER)
 
 
-def test_the_users_of_the_compose_file_are_those_that_the_keys_are_made_for(
+def test_the_compose_file_has_the_users_that_own_the_keys(
     system: Composition,
 ) -> None:
     users = {
@@ -70,8 +70,8 @@ def test_every_service_reacts_to_the_order(system: Composition) -> None:
         return sorted(each["kind"] for each in system.shop("email", "email", "sent"))
 
     def stock() -> dict[str, int]:
-        found = system.shop("inventory", "inventory", "stock")
-        return {each["sku"]: each["reserved"] for each in found}
+        products = system.shop("inventory", "inventory", "stock")
+        return {each["sku"]: each["reserved"] for each in products}
 
     eventually(lambda: mailed() == ["confirmation", "shipping"], within=30)
     assert stock() == {"product-1": 2, "product-2": 1, "product-3": 0}
@@ -98,13 +98,15 @@ def test_the_logs_show_the_reactions_and_no_address(system: Composition) -> None
 
     for service in ("inventory", "email", "shipping", "analytics", "loyalty"):
         assert re.search(rf"^{service}-1 .*handled +order\.placed\.v1 +{ORDER}", logs, re.MULTILINE)
-    # MailDev is the mail server, and says who gets what.
-    ours = "\n".join(line for line in logs.splitlines() if not line.startswith("maildev"))
-    assert CUSTOMER not in ours
-    assert ADDRESS not in ours
+    # MailDev, the mail server, logs recipients.
+    logs_of_services = "\n".join(
+        line for line in logs.splitlines() if not line.startswith("maildev")
+    )
+    assert CUSTOMER not in logs_of_services
+    assert ADDRESS not in logs_of_services
 
 
-def test_a_services_container_shows_that_service_alone(system: Composition) -> None:
+def test_a_container_can_show_only_its_own_service(system: Composition) -> None:
     refused = system("exec", "-T", "orders", "shop", "inventory", "stock", check=False)
 
     assert (refused.returncode, refused.stdout) == (1, "")
@@ -112,7 +114,7 @@ def test_a_services_container_shows_that_service_alone(system: Composition) -> N
     assert len(refused.stderr.strip().splitlines()) == 1
 
 
-def test_a_service_cannot_use_what_is_its_neighbours(system: Composition) -> None:
+def test_a_service_cannot_use_another_services_resources(system: Composition) -> None:
     tried = system.python("email", PERMISSION_CHECKS)
 
     assert tried["its own queue"] == tried["its own database"] == "allowed"
@@ -122,38 +124,38 @@ def test_a_service_cannot_use_what_is_its_neighbours(system: Composition) -> Non
     assert "ACCESS_REFUSED" in tried["event"]
 
 
-def test_the_operator_finds_everything_well(system: Composition) -> None:
-    found = system("run", "--rm", "-T", "operator", "doctor", "--json").stdout
+def test_the_operator_finds_no_problem(system: Composition) -> None:
+    findings = system("run", "--rm", "-T", "operator", "doctor", "--json").stdout
 
-    assert [each for each in json.loads(found) if not each["ok"]] == []
+    assert [each for each in json.loads(findings) if not each["ok"]] == []
 
 
 @pytest.mark.usefixtures("shipped")
-def test_the_operator_tells_an_orders_whole_story(system: Composition) -> None:
-    told = json.loads(_operator(system, "timeline", ORDER))
+def test_the_operator_shows_an_orders_whole_timeline(system: Composition) -> None:
+    timeline = json.loads(_operator(system, "timeline", ORDER))
 
-    assert told["notes"] == []
-    placed = next(each for each in told["events"] if each["type"] == "order.placed.v1")
+    assert timeline["notes"] == []
+    placed = next(each for each in timeline["events"] if each["type"] == "order.placed.v1")
     assert {each["service"]: each["outcome"] for each in placed["services"]} == {
         name: "handled" for name in SERVICES if name != "orders"
     }
 
 
 @pytest.mark.usefixtures("shipped")
-def test_a_services_container_reads_the_history_and_names_whom_it_cannot_see(
+def test_a_container_reads_the_history_and_names_the_services_it_cannot_read(
     system: Composition,
 ) -> None:
-    told = system("exec", "-T", "shipping", "shop", "events", "timeline", ORDER, "--json")
+    shown = system("exec", "-T", "shipping", "shop", "events", "timeline", ORDER, "--json")
 
-    events = json.loads(told.stdout)["events"]
+    events = json.loads(shown.stdout)["events"]
     assert {"order.placed.v1", "order.shipped.v1"} <= {each["type"] for each in events}
     for name in set(SERVICES) - {"shipping"}:
-        assert f"{name} cannot be read" in told.stderr
-    assert "the history was read instead" in told.stderr
+        assert f"{name} cannot be read" in shown.stderr
+    assert "the history was read instead" in shown.stderr
 
 
 @pytest.mark.usefixtures("shipped")
-def test_the_operator_brings_old_events_to_one_service_again(system: Composition) -> None:
+def test_the_operator_replays_old_events_to_one_service(system: Composition) -> None:
     sent = json.loads(_operator(system, "replay", "--to", "loyalty"))
 
     assert sent["sent"] is True
@@ -161,7 +163,7 @@ def test_the_operator_brings_old_events_to_one_service_again(system: Composition
 
 
 @pytest.mark.usefixtures("shipped")
-def test_a_services_container_shows_the_history_and_the_catalog(system: Composition) -> None:
+def test_a_container_shows_the_history_and_the_catalog(system: Composition) -> None:
     shown = system("exec", "-T", "orders", "shop", "events", "history", "--order", ORDER).stdout
 
     types = {line.split()[2] for line in shown.splitlines()}
@@ -172,8 +174,8 @@ def test_a_services_container_shows_the_history_and_the_catalog(system: Composit
     assert set(catalog["order.placed.v1"]["reactions"]) == set(SERVICES) - {"orders"}
 
 
-def test_what_happens_is_shown_live_in_a_services_container(system: Composition) -> None:
-    with system.watching("loyalty", "events", "tail", "--json", "--order", "ORD-125") as tail:
+def test_a_container_shows_events_as_they_happen(system: Composition) -> None:
+    with system.running("loyalty", "events", "tail", "--json", "--order", "ORD-125") as tail:
         assert "from now on" in tail.err.readline()
         place(system, "ORD-126", "product-1=1")
         place(system, "ORD-125", "product-1=1")
@@ -185,8 +187,8 @@ def test_what_happens_is_shown_live_in_a_services_container(system: Composition)
 
 
 @pytest.mark.usefixtures("shipped")
-def test_the_operator_rebuilds_a_service_that_is_stopped_and_no_other(system: Composition) -> None:
-    refused = _tell_operator(system, "rebuild", "analytics", "--yes")
+def test_the_operator_rebuilds_only_a_stopped_service(system: Composition) -> None:
+    refused = _run_operator(system, "rebuild", "analytics", "--yes")
     system("stop", "analytics")
     try:
         rebuilt = json.loads(_operator(system, "rebuild", "analytics", "--yes"))
@@ -201,17 +203,17 @@ def test_the_operator_rebuilds_a_service_that_is_stopped_and_no_other(system: Co
 
 
 def _operator(system: Composition, *arguments: str) -> str:
-    done = _tell_operator(system, *arguments)
+    done = _run_operator(system, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def _tell_operator(system: Composition, *arguments: str) -> "CompletedProcess[str]":
+def _run_operator(system: Composition, *arguments: str) -> "CompletedProcess[str]":
     return system("run", "--rm", "-T", "operator", "events", *arguments, "--json", check=False)
 
 
-def test_no_secret_is_in_what_docker_tells(system: Composition) -> None:
-    told = json.dumps(system.containers()) + system("config").stdout
+def test_docker_shows_no_secret(system: Composition) -> None:
+    shown = json.dumps(system.containers()) + system("config").stdout
     secrets = [
         *(key for name in SERVICES for key in system.python(name, READABLE_KEYS)),
         *(
@@ -223,7 +225,7 @@ def test_no_secret_is_in_what_docker_tells(system: Composition) -> None:
     passwords = {secret.partition("@")[0].rpartition(":")[2] for secret in secrets}
     assert len(passwords) == 2 * len(SERVICES) + 2
     assert all(len(password) >= 32 for password in passwords)
-    assert [password for password in passwords if password in told] == []
+    assert [password for password in passwords if password in shown] == []
 
 
 def test_every_container_is_confined(system: Composition) -> None:
@@ -237,7 +239,7 @@ def test_every_container_is_confined(system: Composition) -> None:
             each["HostIp"] for ports in (host["PortBindings"] or {}).values() for each in ports
         ]
         assert set(bound) <= {"127.0.0.1"}, name
-        if name == "keys-1":  # gives folders to users, and reaches nobody
+        if name == "keys-1":  # changes owners, and has no network
             assert host["NetworkMode"] == "none"
             kept = {each.removeprefix("CAP_") for each in host["CapAdd"]}
             assert kept == {"CHOWN", "DAC_OVERRIDE", "FOWNER"}
@@ -246,13 +248,13 @@ def test_every_container_is_confined(system: Composition) -> None:
             assert not host["CapAdd"], name
 
 
-def test_a_service_has_longer_to_stop_than_it_takes(system: Composition) -> None:
+def test_a_service_has_enough_time_to_stop(system: Composition) -> None:
     containers = system.containers()
 
     assert {containers[f"{name}-1"]["Config"]["StopTimeout"] for name in SERVICES} == {30}
 
 
-def test_a_service_that_ends_by_itself_is_started_again(system: Composition) -> None:
+def test_a_service_that_ends_is_restarted(system: Composition) -> None:
     def loyalty() -> Any:
         return system.containers()["loyalty-1"]
 
@@ -265,7 +267,7 @@ def test_a_service_that_ends_by_itself_is_started_again(system: Composition) -> 
 
 
 @pytest.mark.usefixtures("shipped")
-def test_two_inventories_serve_another_order(system: Composition) -> None:
+def test_two_inventory_processes_serve_another_order(system: Composition) -> None:
     system.up("--scale", "inventory=2")
 
     place(system, "ORD-124", "product-1=1")
@@ -276,16 +278,14 @@ def test_two_inventories_serve_another_order(system: Composition) -> None:
 
 
 @pytest.mark.usefixtures("shipped")
-def test_a_consumer_that_is_made_now_knows_all_that_happened_before(
-    system: Composition, tmp_path: Path
-) -> None:
+def test_a_new_consumer_gets_all_earlier_events(system: Composition, tmp_path: Path) -> None:
     checkout = Checkout(tmp_path)
     checkout.shop("new", "gifts", "--on", "order.placed")
     placed = ("events", "history", "--type", "order.placed", "--json")
-    told = system("exec", "-T", "orders", "shop", *placed).stdout.splitlines()
-    before = sorted(json.loads(each)["subject"] for each in told)
+    history = system("exec", "-T", "orders", "shop", *placed).stdout.splitlines()
+    before = sorted(json.loads(each)["subject"] for each in history)
 
-    late = system.elsewhere(checkout.folder, SHOP_GIFTS_FROM_HISTORY="true")
+    late = system.with_checkout(checkout.folder, SHOP_GIFTS_FROM_HISTORY="true")
     late.up("--build", "gifts")
 
     def noted() -> list[str]:

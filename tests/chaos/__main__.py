@@ -1,4 +1,4 @@
-"""`python -m tests.chaos`: the chaos run, its timeline and its balance."""
+"""`python -m tests.chaos`: runs the chaos test; prints its timeline and totals."""
 
 import argparse
 import sys
@@ -12,12 +12,16 @@ BEGIN, END = "<!-- report: begin -->\n", "<!-- report: end -->\n"
 
 
 def main() -> int:
-    """Run it; answers 0 when all laws are kept."""
+    """Run the chaos test; return 0 if every invariant holds."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, action="append", help="may be given several times")
-    parser.add_argument("--seconds", type=float, default=600.0, help="of faults, for each seed")
+    parser.add_argument(
+        "--seconds", type=float, default=600.0, help="how long faults go on, for each seed"
+    )
     parser.add_argument("--short", action="store_true", help="one fault of each family, once")
-    parser.add_argument("--renew", action="store_true", help="put the report into the document")
+    parser.add_argument(
+        "--renew", action="store_true", help="write the report into docs/reliability.md"
+    )
     arguments = parser.parse_args()
     reports = []
     for seed in arguments.seed or [1]:
@@ -28,11 +32,11 @@ def main() -> int:
         print_out(reports[-1])
     if arguments.renew:
         renew(DOCUMENT, "\n\n".join(map(as_markdown, reports)))
-    return 0 if all(each.is_well for each in reports) else 1
+    return 0 if all(each.succeeded for each in reports) else 1
 
 
 def renew(document: Path, block: str) -> None:
-    """Put the block between the document's markers."""
+    """Replace what is between the document's markers by the block."""
     before, _, rest = document.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
     document.write_text(f"{before}{BEGIN}\n{block}\n\n{END}{after}")

@@ -1,7 +1,7 @@
-"""Customers: a steady stream of orders, most of them paid, some cancelled.
+"""Simulated customers: a steady stream of orders, most of them paid, some cancelled.
 
-A program of its own. It tries again what the database did not answer for, and writes down each
-order that it was told is placed.
+A program of its own. It retries after database errors, and records the id of each order whose
+placing was confirmed.
 """
 
 import argparse
@@ -30,46 +30,46 @@ SKUS = ("product-1", "product-2", "product-3")
 
 
 class Customers:
-    """Those who order, until they are sent home."""
+    """Places orders until `stopping` is set."""
 
-    def __init__(self, told: Path, seed: int) -> None:
+    def __init__(self, confirmed: Path, seed: int) -> None:
         self._database = Database(settings_for("orders").database_url_of("orders"), app="customers")
-        self._mix = Random(seed)  # noqa: S311 - nobody gains by guessing it
-        self._told = told
-        self.sent_home = threading.Event()
+        self._mix = Random(seed)  # noqa: S311 - not a secret
+        self._confirmed = confirmed
+        self.stopping = threading.Event()
 
-    def come(self, rate: float) -> None:
-        """Place orders at a rate."""
+    def run(self, rate: float) -> None:
+        """Place orders at this rate per second."""
         began = time.monotonic()
         number = 0
-        while not self.sent_home.wait(max(0.0, began + number / rate - time.monotonic())):
+        while not self.stopping.wait(max(0.0, began + number / rate - time.monotonic())):
             number += 1
             self._order(random_order(self._mix, SKUS), self._mix.random())
         self._database.close()
 
     def _order(self, new: NewOrder, fate: float) -> None:
-        order = self._insist(lambda work: place_order(new, work))
+        order = self._retry(lambda work: place_order(new, work))
         if order is None:
             return
-        with self._told.open("a") as told:
-            told.write(f"{new.order_id}\n")
+        with self._confirmed.open("a") as confirmed:
+            confirmed.write(f"{new.order_id}\n")
         if fate < PAID:
             payment = Payment(order_id=new.order_id, amount=order.total_amount)
-            self._insist(lambda work: pay_order(payment, work))
+            self._retry(lambda work: pay_order(payment, work))
         elif fate < PAID + CANCELLED:
             wish = Cancellation(order_id=new.order_id, reason="changed my mind")
-            self._insist(lambda work: cancel_order(wish, work))
+            self._retry(lambda work: cancel_order(wish, work))
 
-    def _insist(self, wish: Callable[[UnitOfWork[OrdersStore]], T]) -> T | None:
-        """Until it is done, it is refused, or they are sent home."""
-        while not self.sent_home.is_set():
+    def _retry(self, wish: Callable[[UnitOfWork[OrdersStore]], T]) -> T | None:
+        """Try again until it succeeds, the order refuses, or `stopping` is set."""
+        while not self.stopping.is_set():
             try:
                 with orders.unit_of_work(self._database) as work:
                     return_value = wish(work)
             except OrderConflict:
                 return None
             except DATABASE_ERRORS:
-                self.sent_home.wait(0.2)
+                self.stopping.wait(0.2)
             else:
                 return return_value
         return None
@@ -78,13 +78,13 @@ class Customers:
 def main() -> None:
     """Order until SIGTERM."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("told", type=Path)
+    parser.add_argument("confirmed", type=Path)
     parser.add_argument("--rate", type=float, required=True)
     parser.add_argument("--seed", type=int, required=True)
     arguments = parser.parse_args()
-    customers = Customers(arguments.told, arguments.seed)
-    signal.signal(signal.SIGTERM, lambda *_: customers.sent_home.set())
-    customers.come(arguments.rate)
+    customers = Customers(arguments.confirmed, arguments.seed)
+    signal.signal(signal.SIGTERM, lambda *_: customers.stopping.set())
+    customers.run(arguments.rate)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""All faults there are, in the two lanes in which they are done.
+"""All faults, in two groups that are injected side by side.
 
-Each waits for work in flight and strikes at that moment, or the run fails.
+Each waits for work in flight and is injected then; a fault that finds none fails the run.
 """
 
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 
 from tests.chaos import message_faults, process_faults, server_faults
-from tests.chaos.site import Site
+from tests.chaos.environment import ChaosEnvironment
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,34 +16,34 @@ class Fault:
     """One kind of fault.
 
     Attributes:
-        family: what it is done to.
-        strike: does it; answers what it hit.
-        is_short: whether the short run has it.
+        family: what it affects.
+        inject: injects it; returns what it hit.
+        is_short: whether the short run includes it.
     """
 
     name: str
     family: str
-    strike: Callable[[Site, Random], str]
+    inject: Callable[[ChaosEnvironment, Random], str]
     is_short: bool = False
 
 
 SERVERS = (
     Fault("broker killed and restarted", "broker", server_faults.kill_broker, is_short=True),
     Fault("broker frozen past the heartbeat", "broker", server_faults.freeze_broker),
-    Fault("broker out of memory", "broker", server_faults.fill_broker),
+    Fault("broker out of memory", "broker", server_faults.exhaust_broker_memory),
     Fault(
-        "database killed in mid-commit",
+        "database killed during a commit",
         "database",
         server_faults.kill_database_in_commit,
         is_short=True,
     ),
     Fault("database restarted", "database", server_faults.restart_database),
     Fault("database frozen", "database", server_faults.freeze_database),
-    Fault("mail server away", "mail", server_faults.mail_away, is_short=True),
-    Fault("mail server slow", "mail", server_faults.mail_slow),
-    Fault("mail server refusing", "mail", server_faults.mail_refusing),
+    Fault("mail server down", "mail", server_faults.stop_mail_server, is_short=True),
+    Fault("mail server slow", "mail", server_faults.slow_mail_server),
+    Fault("mail server refusing", "mail", server_faults.refuse_mail),
 )
-"""One after the other, beside those of processes."""
+"""One after the other, at the same time as those of processes."""
 
 PROCESSES = (
     Fault(
@@ -67,7 +67,7 @@ PROCESSES = (
     Fault("each service asked to stop, and restarted", "process", process_faults.terminate_each),
     Fault("consumer frozen past the heartbeat", "process", process_faults.freeze_consumer),
     Fault("network between service and broker cut", "network", process_faults.cut_from_broker),
-    Fault("network from broker to service cut", "network", process_faults.deafen_to_broker),
+    Fault("network from broker to service cut", "network", process_faults.block_from_broker),
     Fault("connection to the broker half open", "network", process_faults.half_open_to_broker),
     Fault(
         "network between service and database cut",
@@ -84,15 +84,15 @@ PROCESSES = (
     Fault(
         "malformed, unknown and future messages",
         "message",
-        message_faults.send_strangers,
+        message_faults.send_unprocessable_messages,
         is_short=True,
     ),
     Fault("message that kills its process", "message", message_faults.poison, is_short=True),
     Fault("handler that hangs", "message", message_faults.hang, is_short=True),
     Fault(
-        "dead queue deleted and made again",
+        "dead queue deleted and recreated",
         "message",
-        message_faults.remake_dead_queue,
+        message_faults.recreate_dead_queue,
         is_short=True,
     ),
 )

@@ -1,4 +1,4 @@
-"""Faults that come as messages, and of where dead ones go."""
+"""Faults caused by messages, and by a missing dead queue."""
 
 import json
 import signal
@@ -16,17 +16,17 @@ from shared.messaging.ports.publisher import Message
 from shared.messaging.topology import dead_queue
 from shared.storage.database import DATABASE_ERRORS
 from shared.storage.tables import outbox
-from tests.chaos.failing import HANGS, KILLS
-from tests.chaos.moments import caught, dead_ids, in_flight, insisted
-from tests.chaos.site import LIMITED, Site
+from tests.chaos.environment import LOW_LIMIT_SERVICE, ChaosEnvironment
+from tests.chaos.faulty_service import HANGS, KILLS
+from tests.chaos.in_flight import dead_letter_ids, in_flight, retry_until_done, wait_for_value
 from tests.support.waiting import eventually
 
 
-def repeat_and_reorder(site: Site, mix: Random) -> str:
-    """Copies of what was sent, early and late ones mixed, while their services are at work."""
+def repeat_and_reorder(environment: ChaosEnvironment, random: Random) -> str:
+    """Publish old events again, in random order, while the services are working."""
     copies: list[Message] = []
     for name in ("orders", "inventory", "shipping"):
-        rows = caught(partial(_sent_by, site, name))
+        rows = wait_for_value(partial(_sent_by, environment, name))
         copies += [
             Message(
                 event_id=str(row.event_id),
@@ -37,21 +37,21 @@ def repeat_and_reorder(site: Site, mix: Random) -> str:
                 correlation_id=str(row.correlation_id or ""),
                 occurred_at=row.occurred_at,
             )
-            for row in mix.sample(rows, min(60, len(rows)))
+            for row in random.sample(rows, min(60, len(rows)))
         ]
-    mix.shuffle(copies)
-    hit = caught(lambda: in_flight(site))
-    insisted(lambda: site.publish(*copies))
+    random.shuffle(copies)
+    hit = wait_for_value(lambda: in_flight(environment))
+    retry_until_done(lambda: environment.publish(*copies))
     return f"{len(copies)} copies among {hit}"
 
 
-def _sent_by(site: Site, service: str) -> Sequence[Any]:
-    with site.databases[service].read() as connection:
+def _sent_by(environment: ChaosEnvironment, service: str) -> Sequence[Any]:
+    with environment.databases[service].read() as connection:
         return connection.execute(select(outbox).where(outbox.c.sent_at.is_not(None))).all()
 
 
-def send_strangers(site: Site, mix: Random) -> str:
-    """Malformed, unknown and of the future, among good ones."""
+def send_unprocessable_messages(environment: ChaosEnvironment, random: Random) -> str:
+    """Publish malformed messages, unknown types and future versions among valid events."""
     event = {
         "specversion": "1.0",
         "id": str(uuid4()),
@@ -63,7 +63,7 @@ def send_strangers(site: Site, mix: Random) -> str:
     future = event | {"type": "order.placed.v9"}
     unknown = event | {"type": "lamp.lit.v1", "id": str(uuid4())}
     lacking = event | {"type": "order.placed.v1", "id": str(uuid4())}
-    strangers = [
+    unprocessable = [
         _message("order.placed", b"\xff\x00 not even text"),
         _message("order.cancelled", b"[]"),
         _message("payment.received", b"{}"),
@@ -71,11 +71,11 @@ def send_strangers(site: Site, mix: Random) -> str:
         _message("order.placed", json.dumps(future).encode(), event_id=future["id"]),
         _message("lamp.lit", json.dumps(unknown).encode(), event_id=unknown["id"]),
     ]
-    mix.shuffle(strangers)
-    hit = caught(lambda: in_flight(site))
-    site.strangers.update({each.event_id: each.topic for each in strangers})
-    insisted(lambda: site.publish(*strangers))
-    return f"{len(strangers)} strangers among {hit}"
+    random.shuffle(unprocessable)
+    hit = wait_for_value(lambda: in_flight(environment))
+    environment.unprocessable.update({each.event_id: each.topic for each in unprocessable})
+    retry_until_done(lambda: environment.publish(*unprocessable))
+    return f"{len(unprocessable)} unprocessable messages among {hit}"
 
 
 def _message(
@@ -91,72 +91,72 @@ def _message(
     )
 
 
-def poison(site: Site, mix: Random) -> str:
-    """A message that kills its process, again and again, until it is dead."""
-    member = site.crew.of(LIMITED)[0]
-    killed = member.codes.count(-signal.SIGKILL)
-    caught(lambda: in_flight(site))
-    event_id = order(site, f"{KILLS}{LIMITED}-{mix.getrandbits(40)}")
-    caught(lambda: event_id in dead_ids(site, LIMITED), within=480)
-    return f"{member.name} died {member.codes.count(-signal.SIGKILL) - killed} times of it"
+def poison(environment: ChaosEnvironment, random: Random) -> str:
+    """Send a message that kills its process at each attempt, until it is dead."""
+    process = environment.supervisor.of(LOW_LIMIT_SERVICE)[0]
+    killed = process.exit_codes.count(-signal.SIGKILL)
+    wait_for_value(lambda: in_flight(environment))
+    event_id = order(environment, f"{KILLS}{LOW_LIMIT_SERVICE}-{random.getrandbits(40)}")
+    wait_for_value(lambda: event_id in dead_letter_ids(environment, LOW_LIMIT_SERVICE), within=480)
+    return f"{process.name} was killed {process.exit_codes.count(-signal.SIGKILL) - killed} times"
 
 
-def hang(site: Site, mix: Random) -> str:
-    """A handler that never returns, until its process ends itself."""
-    member = site.crew.of(LIMITED)[0]
-    before = member.codes.count(70)
+def hang(environment: ChaosEnvironment, random: Random) -> str:
+    """Make a handler hang until its process ends itself."""
+    process = environment.supervisor.of(LOW_LIMIT_SERVICE)[0]
+    before = process.exit_codes.count(70)
 
     def has_ended() -> bool:
-        # One that other faults took from it twice does not hang any more: then another.
-        order(site, f"{HANGS}{LIMITED}-{mix.getrandbits(40)}")
+        # An order whose first two attempts other faults ended does not hang: then another.
+        order(environment, f"{HANGS}{LOW_LIMIT_SERVICE}-{random.getrandbits(40)}")
         try:
-            eventually(lambda: member.codes.count(70) > before, within=60)
+            eventually(lambda: process.exit_codes.count(70) > before, within=60)
         except AssertionError:
             return False
         return True
 
-    caught(has_ended, within=300)
-    return f"{member.name} hung in its handler, and ended with 70"
+    wait_for_value(has_ended, within=300)
+    return f"{process.name} hung in its handler, and ended with 70"
 
 
-def order(site: Site, order_id: str) -> str:
-    """One customer more, who has time; answers the event's id."""
+def order(environment: ChaosEnvironment, order_id: str) -> str:
+    """Place an order, trying until the database accepts it; return the event's id."""
     new = NewOrder(
         order_id=order_id,
         customer_email="a@b.example",
-        shipping_address="here",
+        shipping_address="1 Main St",
         items={"product-1": 1},
     )
 
     def placed() -> str | None:
         try:
-            with orders.unit_of_work(site.databases["orders"]) as work:
+            with orders.unit_of_work(environment.databases["orders"]) as work:
                 return str(place_order(new, work).correlation_id)
         except DATABASE_ERRORS:
             return None
 
-    return caught(placed)
+    return wait_for_value(placed)
 
 
-def remake_dead_queue(site: Site, mix: Random) -> str:
-    """Deleted while a letter is on its way there; what was in it is gone with it."""
-    del mix
+def recreate_dead_queue(environment: ChaosEnvironment, random: Random) -> str:
+    """Delete the dead queue while a dead letter is sent to it; set-up then recreates it."""
+    del random
     service = "orders"
-    thrown_away = set(caught(lambda: ["", *dead_ids(site, service)])[1:])
-    assert thrown_away <= site.letters.keys()
-    for each in thrown_away:
-        del site.letters[each]
-    insisted(lambda: site.management.delete("queues", "/", dead_queue(service)))
+    deleted = set(wait_for_value(lambda: ["", *dead_letter_ids(environment, service)])[1:])
+    assert deleted <= environment.sent_to_one.keys()
+    for each in deleted:
+        del environment.sent_to_one[each]
+    retry_until_done(lambda: environment.management.delete("queues", "/", dead_queue(service)))
     letter = _message(service, b"not even JSON", only_to=service)
-    site.letters[letter.event_id] = service
-    insisted(lambda: site.publish(letter))
-    hit = caught(lambda: _on_its_way_to_the_dead(site, service))
-    insisted(lambda: site.shop("setup"))
-    caught(lambda: letter.event_id in dead_ids(site, service))
+    environment.sent_to_one[letter.event_id] = service
+    retry_until_done(lambda: environment.publish(letter))
+    hit = wait_for_value(lambda: _undeliverable_dead_letters(environment, service))
+    retry_until_done(lambda: environment.shop("setup"))
+    wait_for_value(lambda: letter.event_id in dead_letter_ids(environment, service))
     return hit
 
 
-def _on_its_way_to_the_dead(site: Site, service: str) -> str | None:
-    found = site.management.get("queues", "/", service) or {}
+def _undeliverable_dead_letters(environment: ChaosEnvironment, service: str) -> str | None:
+    found = environment.management.get("queues", "/", service) or {}
     count = found.get("messages_dlx", 0)
-    return f"{count} dead letter of {service} without a place" if count else None
+    return f"{count} dead letter of {service} without a queue" if count else None

@@ -1,4 +1,4 @@
-"""The chaos run: faults in two lanes under a steady stream of orders, then quiet, then the laws."""
+"""The chaos run: injects faults under a steady stream of orders, then checks the invariants."""
 
 import signal
 import sys
@@ -13,12 +13,12 @@ from pathlib import Path
 from random import Random
 
 from shared.runtime.process import EXIT_HUNG
-from tests.chaos import laws
-from tests.chaos.crew import Crew
-from tests.chaos.evidence import Evidence
-from tests.chaos.failing import FAILS
+from tests.chaos import invariants
+from tests.chaos.environment import ChaosEnvironment, customers, running_environment
 from tests.chaos.faults import PROCESSES, SERVERS, Fault
-from tests.chaos.site import Site, customers, site
+from tests.chaos.faulty_service import FAILS
+from tests.chaos.state import SystemState
+from tests.chaos.supervisor import Supervisor
 
 RATE = 4.0
 """Orders per second."""
@@ -27,110 +27,114 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Strike:
-    """One fault that was done.
+class Injection:
+    """One injected fault.
 
     Attributes:
         began, ended: seconds into the run.
-        hit: what it hit, or why it could not.
+        hit: what it hit, or why it hit nothing.
     """
 
     fault: Fault
     began: float
     ended: float
     hit: str
-    is_well: bool
+    succeeded: bool
 
 
 @dataclass(slots=True, kw_only=True)
 class Report:
-    """What a run did and found."""
+    """The faults and results of a run."""
 
     seed: int
     seconds: float = 0.0
-    strikes: list[Strike] = field(default_factory=list)
+    injections: list[Injection] = field(default_factory=list)
     restarts: dict[str, list[int]] = field(default_factory=dict)
-    broke_down: list[str] = field(default_factory=list)
-    evidence: Evidence | None = None
-    breaches: list[str] = field(default_factory=list)
+    unexpected_exits: list[str] = field(default_factory=list)
+    state: SystemState | None = None
+    violations: list[str] = field(default_factory=list)
 
     @property
-    def is_well(self) -> bool:
+    def succeeded(self) -> bool:
         return not self.problems
 
     @property
     def problems(self) -> list[str]:
-        """Laws broken, faults that hit nothing, processes that ended by themselves."""
-        missed = [f"{each.fault.name}: {each.hit}" for each in self.strikes if not each.is_well]
-        return [*self.breaches, *missed, *self.broke_down]
+        """Violated invariants, faults that hit nothing, and processes that ended unexpectedly."""
+        missed = [
+            f"{each.fault.name}: {each.hit}" for each in self.injections if not each.succeeded
+        ]
+        return [*self.violations, *missed, *self.unexpected_exits]
 
-    def balance(self) -> dict[str, object]:
-        """The books in figures."""
-        found = self.evidence
+    def totals(self) -> dict[str, object]:
+        """The totals of the run."""
+        found = self.state
         assert found is not None
         orders = list(found.orders.values())
         paid = [each for each in orders if each["paid_at"]]
         refunded = sum((each["refunded_amount"] or Decimal(0) for each in orders), Decimal(0))
         taken = sum((each["total_amount"] for each in paid), Decimal(0))
-        mails = Counter(found.world.mails or [])
+        mails = Counter(found.context.mails or [])
         return {
             "orders placed": len(orders),
             "of them cancelled": sum(1 for each in orders if each["cancelled_at"]),
             "shipped": sum(1 for each in found.shipments.values() if each["shipped_at"]),
-            "taken": taken,
-            "given back": refunded,
+            "paid": taken,
+            "refunded": refunded,
             "revenue that analytics counts": found.revenue,
             "points": sum(
                 each["points"] or 0 for each in found.awards.values() if not each["taken_back_at"]
             ),
-            "events said, each sent and in the history": len(found.said),
+            "events published, each in the history": len(found.outbox),
             "events applied": sum(len(each) for each in found.inbox.values()),
-            "dead letters": sum(len(each) for each in found.held.dead.values()),
+            "dead letters": sum(len(each) for each in found.broker.dead.values()),
             "mails": len(mails),
-            "second copies of mails": mails.total() - len(mails),
-            "processes started again": sum(len(each) for each in self.restarts.values()),
+            "duplicate mails": mails.total() - len(mails),
+            "process restarts": sum(len(each) for each in self.restarts.values()),
         }
 
 
-def short_of(faults: Sequence[Fault]) -> list[Fault]:
+def short_run(faults: Sequence[Fault]) -> list[Fault]:
     return [each for each in faults if each.is_short]
 
 
 def chaos(home: Path, *, seed: int, seconds: float | None, say: Say) -> Report:
-    """Run it.
+    """Run the chaos test.
 
     Args:
-        seconds: how long faults go on, each done at least once; None for the short ones once.
-        say: told each line of the timeline.
+        seconds: how long faults are injected, each at least once; None for the short run.
+        say: called with each line of the timeline.
     """
     report = Report(seed=seed)
-    with site(home, seed=seed) as here:
+    with running_environment(home, seed=seed) as environment:
         began = time.monotonic()
-        with customers(here, rate=RATE):
-            lanes = [
-                _Lane(here, report, faults, seconds, began=began, say=say)
+        with customers(environment, rate=RATE):
+            threads = [
+                _FaultThread(environment, report, faults, seconds, began=began, say=say)
                 for faults in (SERVERS, PROCESSES)
             ]
-            for each in lanes:
+            for each in threads:
                 each.start()
-            for each in lanes:
+            for each in threads:
                 each.join()
         report.seconds = time.monotonic() - began
-        say(_line(report.seconds, "the customers have gone; waiting for quiet"))
-        report.evidence = here.comes_to_rest()
-        report.breaches = laws.breaches(report.evidence)
-        say(_line(time.monotonic() - began, "quiet"))
-        report.restarts = {name: each.codes for name, each in here.crew.members.items()}
-        report.broke_down = list(breakdowns(here.crew))
+        say(_line(report.seconds, "no more orders; waiting until all work is done"))
+        report.state = environment.wait_until_quiet()
+        report.violations = invariants.violations(report.state)
+        say(_line(time.monotonic() - began, "all work is done"))
+        report.restarts = {
+            name: each.exit_codes for name, each in environment.supervisor.processes.items()
+        }
+        report.unexpected_exits = list(unexpected_exits(environment.supervisor))
     return report
 
 
-class _Lane(threading.Thread):
-    """Faults one after the other, in an order that the seed decides."""
+class _FaultThread(threading.Thread):
+    """Injects faults one after the other, in an order that the seed determines."""
 
-    def __init__(  # noqa: PLR0913 - all that it works on
+    def __init__(  # noqa: PLR0913 - all that it needs
         self,
-        here: Site,
+        environment: ChaosEnvironment,
         report: Report,
         faults: Sequence[Fault],
         seconds: float | None,
@@ -139,46 +143,46 @@ class _Lane(threading.Thread):
         say: Say,
     ) -> None:
         super().__init__(daemon=True)
-        self._here = here
+        self._here = environment
         self._report = report
-        self._faults = short_of(faults) if seconds is None else list(faults)
+        self._faults = short_run(faults) if seconds is None else list(faults)
         self._until = began + (seconds or 0)
         self._began = began
         self._say = say
 
     def run(self) -> None:
-        mix = Random(f"{self._report.seed} {self._faults[0].name}")  # noqa: S311 - to be repeatable
+        random = Random(f"{self._report.seed} {self._faults[0].name}")  # noqa: S311 - repeatable
         is_first = True
         while is_first or time.monotonic() < self._until:
-            for fault in mix.sample(self._faults, len(self._faults)):
+            for fault in random.sample(self._faults, len(self._faults)):
                 if is_first or time.monotonic() < self._until:
-                    self._strike(fault, mix)
+                    self._inject(fault, random)
             is_first = False
 
-    def _strike(self, fault: Fault, mix: Random) -> None:
+    def _inject(self, fault: Fault, random: Random) -> None:
         began = time.monotonic() - self._began
         try:
-            hit, is_well = fault.strike(self._here, mix), True
-        except Exception as error:  # noqa: BLE001 - whatever it was, the run goes on and fails
-            hit, is_well = f"{type(error).__name__}: {error}", False
+            hit, succeeded = fault.inject(self._here, random), True
+        except Exception as error:  # noqa: BLE001 - the run goes on and fails at the end
+            hit, succeeded = f"{type(error).__name__}: {error}", False
         ended = time.monotonic() - self._began
-        self._report.strikes.append(Strike(fault, began, ended, hit, is_well))
-        mark = "" if is_well else "MISSED: "
+        self._report.injections.append(Injection(fault, began, ended, hit, succeeded))
+        mark = "" if succeeded else "MISSED: "
         self._say(_line(began, f"{fault.name} ({ended - began:.0f} s): {mark}{hit}"))
 
 
-def breakdowns(crew: Crew) -> Iterator[str]:
-    """Processes that ended otherwise than killed, asked to, or by a handler past its deadline."""
-    for each in crew.members.values():
+def unexpected_exits(supervisor: Supervisor) -> Iterator[str]:
+    """Processes that ended without being killed, stopped, or past a handler's deadline."""
+    for each in supervisor.processes.values():
         said = each.log.read_text(errors="replace")
         for broke in ("unexpected error", "cannot continue"):
             if broke in said:
                 yield f"{each.name}: {said.count(broke)} × {broke}"
-        # A frozen server may hold one that was asked to stop for longer than its grace.
+        # A frozen server may delay a stopping process beyond its grace period.
         late = said.count("did not stop within the grace period")
-        strange = [code for code in each.codes if code not in (0, -signal.SIGKILL, EXIT_HUNG)]
+        strange = [code for code in each.exit_codes if code not in (0, -signal.SIGKILL, EXIT_HUNG)]
         if strange.count(1) > late or set(strange) - {1}:
-            yield f"{each.name} ended with {strange}, {late} times past its grace"
+            yield f"{each.name} ended with {strange}, {late} times past its grace period"
 
 
 def _line(seconds: float, text: str) -> str:
@@ -187,8 +191,8 @@ def _line(seconds: float, text: str) -> str:
 
 def as_markdown(report: Report) -> str:
     """The report for docs/reliability.md."""
-    hits: dict[str, list[Strike]] = {}
-    for each in report.strikes:
+    hits: dict[str, list[Injection]] = {}
+    for each in report.injections:
         hits.setdefault(each.fault.name, []).append(each)
     lines = [
         f"### Seed {report.seed}, {report.seconds:.0f} seconds",
@@ -199,21 +203,21 @@ def as_markdown(report: Report) -> str:
         "|---|---|---|",
         *(f"| {name} | {len(each)} | {each[-1].hit} |" for name, each in sorted(hits.items())),
         "",
-        "| balance | |",
+        "| total | |",
         "|---|---|",
-        *(f"| {what} | {figure} |" for what, figure in report.balance().items()),
+        *(f"| {what} | {figure} |" for what, figure in report.totals().items()),
         "",
-        "All laws kept." if report.is_well else "BROKEN: " + "; ".join(report.problems),
+        "All invariants hold." if report.succeeded else "VIOLATED: " + "; ".join(report.problems),
     ]
     return "\n".join(lines)
 
 
 def print_out(report: Report) -> None:
-    """Balance and problems, for a person."""
+    """Print the totals and the problems."""
     write = sys.stdout.write
     write("\n")
-    for what, figure in report.balance().items():
+    for what, figure in report.totals().items():
         write(f"  {what:<45}{figure}\n")
     for each in report.problems:
         write(f"  ✗ {each}\n")
-    write("\nAll laws kept.\n" if report.is_well else "\nLaws broken.\n")
+    write("\nAll invariants hold.\n" if report.succeeded else "\nInvariants violated.\n")

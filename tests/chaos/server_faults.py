@@ -3,139 +3,145 @@
 from random import Random
 
 from tests.chaos import servers
-from tests.chaos.moments import (
-    PAST_THE_DATABASE_TIMEOUT,
-    PAST_THE_HEARTBEAT,
-    caught,
-    hold,
+from tests.chaos.environment import ChaosEnvironment
+from tests.chaos.in_flight import (
+    LONGER_THAN_DATABASE_TIMEOUT,
+    LONGER_THAN_HEARTBEAT,
     in_flight,
+    pause,
+    wait_for_value,
 )
-from tests.chaos.site import Site
 from tests.support.waiting import eventually
 
 
-def kill_broker(site: Site, mix: Random) -> str:
-    hit = caught(lambda: in_flight(site))
-    site.broker.kill()
-    hold(mix.uniform(0, 5))
-    site.broker.start()
-    eventually(lambda: servers.broker_answers(site.broker), within=servers.BOOT_SECONDS)
+def kill_broker(environment: ChaosEnvironment, random: Random) -> str:
+    hit = wait_for_value(lambda: in_flight(environment))
+    environment.broker.kill()
+    pause(random.uniform(0, 5))
+    environment.broker.start()
+    eventually(lambda: servers.broker_answers(environment.broker), within=servers.BOOT_SECONDS)
     return hit
 
 
-def freeze_broker(site: Site, mix: Random) -> str:
-    del mix
-    hit = caught(lambda: in_flight(site))
-    site.broker.freeze()
+def freeze_broker(environment: ChaosEnvironment, random: Random) -> str:
+    del random
+    hit = wait_for_value(lambda: in_flight(environment))
+    environment.broker.pause_container()
     try:
-        hold(PAST_THE_HEARTBEAT)
+        pause(LONGER_THAN_HEARTBEAT)
     finally:
-        site.broker.thaw()
+        environment.broker.resume_container()
     return hit
 
 
-def fill_broker(site: Site, mix: Random) -> str:
-    """A memory alarm blocks whoever publishes; what they claimed stays claimed meanwhile."""
-    del mix
-    caught(lambda: in_flight(site))
-    site.broker.run("rabbitmqctl", "set_vm_memory_high_watermark", "0.00001")
+def exhaust_broker_memory(environment: ChaosEnvironment, random: Random) -> str:
+    """Raise a memory alarm, which blocks publishers while they hold claimed rows."""
+    del random
+    wait_for_value(lambda: in_flight(environment))
+    environment.broker.run("rabbitmqctl", "set_vm_memory_high_watermark", "0.00001")
     try:
-        hit = caught(lambda: _blocked_relays(site))
-        hold(5)
+        hit = wait_for_value(lambda: _blocked_relays(environment))
+        pause(5)
     finally:
-        site.broker.run("rabbitmqctl", "set_vm_memory_high_watermark", "0.6")
+        environment.broker.run("rabbitmqctl", "set_vm_memory_high_watermark", "0.6")
     return hit
 
 
-def _blocked_relays(site: Site) -> str | None:
-    """Relays that have waited a second for a confirm, with what they claimed locked."""
-    rows = site.admin(
+def _blocked_relays(environment: ChaosEnvironment) -> str | None:
+    """Relays that have waited a second for a confirm while their claimed rows are locked."""
+    rows = environment.admin(
         """SELECT application_name FROM pg_stat_activity WHERE state = 'idle in transaction'
         AND query LIKE '%FOR UPDATE SKIP LOCKED%' AND clock_timestamp() - state_change > '1s'"""
     )
     names = sorted({name for (name,) in rows})
-    return f"{', '.join(names)} blocked with what was claimed" if names else None
+    return f"{', '.join(names)} blocked with claimed rows" if names else None
 
 
-def kill_database_in_commit(site: Site, mix: Random) -> str:
-    """Commits wait unanswered, though on the disk, as for a second server; then it dies."""
-    del mix
+def kill_database_in_commit(environment: ChaosEnvironment, random: Random) -> str:
+    """Make commits wait for a standby that does not exist, then kill the server."""
+    del random
 
     def look() -> str | None:
         for statement in (
             "ALTER SYSTEM SET synchronous_standby_names = 'nobody'",
             "SELECT pg_reload_conf()",
         ):
-            site.admin(statement)
-        names = caught(lambda: _committing(site))
-        site.admin("ALTER SYSTEM RESET synchronous_standby_names")  # holds from the next start
-        return f"{len(names)} commits unanswered: {', '.join(sorted(set(names)))}"
+            environment.admin(statement)
+        names = wait_for_value(lambda: _committing(environment))
+        environment.admin(
+            "ALTER SYSTEM RESET synchronous_standby_names"
+        )  # takes effect at the next start
+        return f"{len(names)} commits waiting: {', '.join(sorted(set(names)))}"
 
-    hit = caught(look)
-    site.postgres.kill()
-    site.postgres.start()
-    eventually(lambda: servers.database_answers(site.postgres), within=servers.BOOT_SECONDS)
+    hit = wait_for_value(look)
+    environment.postgres.kill()
+    environment.postgres.start()
+    eventually(lambda: servers.database_answers(environment.postgres), within=servers.BOOT_SECONDS)
     return hit
 
 
-def _committing(site: Site) -> list[str]:
-    rows = site.admin("SELECT application_name FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+def _committing(environment: ChaosEnvironment) -> list[str]:
+    rows = environment.admin(
+        "SELECT application_name FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+    )
     return [name for (name,) in rows]
 
 
-def restart_database(site: Site, mix: Random) -> str:
-    del mix
-    hit = caught(lambda: in_flight(site))
-    site.postgres.restart()
-    eventually(lambda: servers.database_answers(site.postgres), within=servers.BOOT_SECONDS)
+def restart_database(environment: ChaosEnvironment, random: Random) -> str:
+    del random
+    hit = wait_for_value(lambda: in_flight(environment))
+    environment.postgres.restart()
+    eventually(lambda: servers.database_answers(environment.postgres), within=servers.BOOT_SECONDS)
     return hit
 
 
-def freeze_database(site: Site, mix: Random) -> str:
-    del mix
-    hit = caught(lambda: in_flight(site))
-    site.postgres.freeze()
+def freeze_database(environment: ChaosEnvironment, random: Random) -> str:
+    del random
+    hit = wait_for_value(lambda: in_flight(environment))
+    environment.postgres.pause_container()
     try:
-        hold(PAST_THE_DATABASE_TIMEOUT)
+        pause(LONGER_THAN_DATABASE_TIMEOUT)
     finally:
-        site.postgres.thaw()
+        environment.postgres.resume_container()
     return hit
 
 
-def mail_away(site: Site, mix: Random) -> str:
-    site.mailbox.slow = 0.3
-    hit = caught(lambda: _mailing(site))
-    site.mailbox.close()
-    site.mailbox.slow = 0.0
+def stop_mail_server(environment: ChaosEnvironment, random: Random) -> str:
+    environment.mail_server.slow = 0.3
+    hit = wait_for_value(lambda: _mailing(environment))
+    environment.mail_server.close()
+    environment.mail_server.slow = 0.0
     try:
-        hold(mix.uniform(3, 8))
+        pause(random.uniform(3, 8))
     finally:
-        site.mailbox.open()
+        environment.mail_server.open()
     return hit
 
 
-def mail_slow(site: Site, mix: Random) -> str:
-    """Slower than the mailer has patience."""
-    del mix
-    site.mailbox.slow = 12.0
+def slow_mail_server(environment: ChaosEnvironment, random: Random) -> str:
+    """Respond more slowly than the mailer's timeout."""
+    del random
+    environment.mail_server.slow = 12.0
     try:
-        hit = caught(lambda: _mailing(site))
-        hold(15)
+        hit = wait_for_value(lambda: _mailing(environment))
+        pause(15)
     finally:
-        site.mailbox.slow = 0.0
+        environment.mail_server.slow = 0.0
     return hit
 
 
-def mail_refusing(site: Site, mix: Random) -> str:
-    del mix
-    before = site.mailbox.refused
-    site.mailbox.refusing = True
+def refuse_mail(environment: ChaosEnvironment, random: Random) -> str:
+    del random
+    before = environment.mail_server.refused
+    environment.mail_server.refusing = True
     try:
-        caught(lambda: site.mailbox.refused >= before + 3)
+        wait_for_value(lambda: environment.mail_server.refused >= before + 3)
     finally:
-        site.mailbox.refusing = False
-    return f"{site.mailbox.refused - before} mails refused with 451"
+        environment.mail_server.refusing = False
+    return f"{environment.mail_server.refused - before} mails refused with 451"
 
 
-def _mailing(site: Site) -> str | None:
-    return f"{site.mailbox.busy} mail under way" if site.mailbox.busy else None
+def _mailing(environment: ChaosEnvironment) -> str | None:
+    return (
+        f"{environment.mail_server.busy} mail in progress" if environment.mail_server.busy else None
+    )

@@ -1,4 +1,4 @@
-"""A broker and a database server that are there to be killed: containers on ports that stay."""
+"""A broker and a database server that tests may kill: containers with fixed ports."""
 
 import contextlib
 import socket
@@ -11,15 +11,16 @@ from docker.models.containers import Container
 
 from shared.errors import BrokerUnavailable
 from shared.messaging.rabbitmq.management import Management
+from tests.containers import IDLE_SCHEDULERS_SLEEP, run_label
 from tests.support.waiting import eventually
 
-PASSWORD = "hush"  # noqa: S105 - of servers that live for minutes on this machine alone
+PASSWORD = "hush"  # noqa: S105 - of servers that exist for minutes on this machine
 BOOT_SECONDS = 90.0
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
-    """A container, and where it answers."""
+class ServerContainer:
+    """A container, and its host port by container port."""
 
     container: Container
     ports: Mapping[int, int]
@@ -33,10 +34,10 @@ class Server:
     def restart(self) -> None:
         self.container.restart(timeout=20)
 
-    def freeze(self) -> None:
+    def pause_container(self) -> None:
         self.container.pause()
 
-    def thaw(self) -> None:
+    def resume_container(self) -> None:
         self.container.unpause()
 
     def run(self, *command: str) -> str:
@@ -47,10 +48,10 @@ class Server:
 
 
 @contextlib.contextmanager
-def rabbitmq() -> Iterator[Server]:
-    """A broker with figures fresh to half a second, which soon tries again what found no queue.
+def rabbitmq() -> Iterator[ServerContainer]:
+    """A broker with statistics every half second, which retries dead-lettering after 3 seconds.
 
-    A dead letter without a dead queue is published again after 3 minutes by default:
+    By default it retries a dead letter without a dead queue after 3 minutes:
     https://www.rabbitmq.com/docs/quorum-queues#dead-lettering
     """
     arguments = {
@@ -62,7 +63,10 @@ def rabbitmq() -> Iterator[Server]:
         "RABBITMQ_DEFAULT_USER": "chaos",
         "RABBITMQ_DEFAULT_PASS": PASSWORD,
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": " ".join(
-            f"-rabbit {name} {value}" for name, value in arguments.items()
+            [
+                IDLE_SCHEDULERS_SLEEP,
+                *(f"-rabbit {name} {value}" for name, value in arguments.items()),
+            ]
         ),
     }
     with _running("rabbitmq:4.3-management", environment, (5672, 15672)) as server:
@@ -71,23 +75,24 @@ def rabbitmq() -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def postgres() -> Iterator[Server]:
+def postgres() -> Iterator[ServerContainer]:
     """A database server."""
-    environment = {"POSTGRES_PASSWORD": PASSWORD}
-    command = ["postgres", "-c", "max_connections=200"]
+    environment = {"POSTGRES_PASSWORD": PASSWORD, "POSTGRES_INITDB_ARGS": "--no-sync"}
+    # A killed process loses nothing that is in the operating system's cache.
+    command = ["postgres", "-c", "max_connections=200", "-c", "fsync=off"]
     with _running("postgres:18", environment, (5432,), command) as server:
         eventually(lambda: database_answers(server), within=BOOT_SECONDS)
         yield server
 
 
-def broker_answers(server: Server) -> bool:
+def broker_answers(server: ServerContainer) -> bool:
     try:
         return Management(admin_url(server)).get("overview") is not None
     except BrokerUnavailable:
         return False
 
 
-def database_answers(server: Server) -> bool:
+def database_answers(server: ServerContainer) -> bool:
     try:
         with psycopg.connect(database_url(server), connect_timeout=2):
             return True
@@ -95,7 +100,7 @@ def database_answers(server: Server) -> bool:
         return False
 
 
-def admin_url(server: Server) -> str:
+def admin_url(server: ServerContainer) -> str:
     return f"http://chaos:{PASSWORD}@127.0.0.1:{server.ports[15672]}"
 
 
@@ -103,8 +108,8 @@ def amqp_url(port: int) -> str:
     return f"amqp://chaos:{PASSWORD}@127.0.0.1:{port}/%2F"
 
 
-def database_url(server: Server, database: str = "postgres") -> str:
-    """The administrator's."""
+def database_url(server: ServerContainer, database: str = "postgres") -> str:
+    """The administrator's URL."""
     return f"postgresql://postgres:{PASSWORD}@127.0.0.1:{server.ports[5432]}/{database}"
 
 
@@ -114,8 +119,8 @@ def _running(
     environment: Mapping[str, str],
     ports: Sequence[int],
     command: Sequence[str] = (),
-) -> Iterator[Server]:
-    """A container; its ports are chosen here, since those that Docker draws change at a restart."""
+) -> Iterator[ServerContainer]:
+    """A running container; ports are chosen here, since Docker's change at a restart."""
     client = docker.from_env()
     chosen = {port: free_port() for port in ports}
     container = client.containers.run(
@@ -123,11 +128,11 @@ def _running(
         list(command),
         detach=True,
         environment=dict(environment),
-        ports={f"{port}/tcp": ("127.0.0.1", gateway) for port, gateway in chosen.items()},
-        labels={"past-tense": "chaos"},
+        ports={f"{port}/tcp": ("127.0.0.1", host_port) for port, host_port in chosen.items()},
+        labels=run_label(),
     )
     try:
-        yield Server(container, chosen)
+        yield ServerContainer(container, chosen)
     finally:
         container.remove(force=True, v=True)
         client.close()

@@ -1,7 +1,7 @@
-"""The calls across the ports, counted; at one of them the process is killed.
+"""Counts the calls to broker and database, and kills the process at one of them.
 
-Each wrapper is the real thing, with a step named before and after what counts. The names of the
-steps say who does what: `inventory reacts: commit` is the moment before that commit.
+Each wrapper adds named steps before and after the calls of the object that it wraps.
+`inventory reacts: commit` is the step before inventory's commit.
 """
 
 import os
@@ -19,24 +19,24 @@ from shared.messaging.ports.publisher import Message, Publisher
 from shared.storage.database import Database
 
 
-class Steps:
-    """Counts, tells and kills, once it is armed.
+class StepCounter:
+    """Once armed, counts and records steps, and kills the process at the fatal one.
 
     Args:
-        told: where each step's name is written before it is taken.
+        record: where each step's name is written before the step.
     """
 
-    def __init__(self, told: TextIO) -> None:
+    def __init__(self, record: TextIO) -> None:
         self.actor = ""
-        self._told = told
+        self._record = record
         self._fatal: int | str | None = None
         self._count = 0
 
     def arm(self, fatal: int | str) -> None:
-        """Begin to count.
+        """Start counting.
 
         Args:
-            fatal: the step that is the last one, by its number, or the first of that name.
+            fatal: the number of the fatal step, or a name: the first step with it.
         """
         self._fatal = fatal
 
@@ -45,8 +45,8 @@ class Steps:
             return
         name = f"{self.actor}: {call}"
         self._count += 1
-        self._told.write(f"{name}\n")
-        self._told.flush()
+        self._record.write(f"{name}\n")
+        self._record.flush()
         if self._fatal in (name, self._count):
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -54,7 +54,7 @@ class Steps:
 class CountedDatabase(Database):
     """A database whose transactions are steps."""
 
-    def __init__(self, url: str, steps: Steps) -> None:
+    def __init__(self, url: str, steps: StepCounter) -> None:
         super().__init__(url)
         self._steps = steps
 
@@ -70,7 +70,7 @@ class CountedDatabase(Database):
 class CountedPublisher:
     """A publisher whose calls are steps."""
 
-    def __init__(self, publisher: Publisher, steps: Steps) -> None:
+    def __init__(self, publisher: Publisher, steps: StepCounter) -> None:
         self._publisher = publisher
         self._steps = steps
 
@@ -85,15 +85,15 @@ class CountedPublisher:
 
 
 class CountedConsumer:
-    """A consumer whose calls are steps; `has_taken` says whether anything came.
+    """A consumer whose calls are steps; `has_taken` says whether the last `take` returned anything.
 
     Args:
-        moment: seconds that `take` waits at most, since all services take turns in one thread.
+        moment: seconds that `take` waits at most, since all services share one thread.
         on_take: called with each `take`.
     """
 
     def __init__(
-        self, consumer: Consumer, steps: Steps, moment: float, on_take: Callable[[], None]
+        self, consumer: Consumer, steps: StepCounter, moment: float, on_take: Callable[[], None]
     ) -> None:
         self._consumer = consumer
         self._steps = steps
@@ -126,7 +126,7 @@ class CountedConsumer:
         self._consumer.wake()
 
     def close(self) -> None:
-        """Stays open from turn to turn; the process ends it."""
+        """Keep the consumer open for the next round; the process ends it."""
 
 
 class CountedBroker:
@@ -138,7 +138,7 @@ class CountedBroker:
     """
 
     def __init__(
-        self, broker: Broker, steps: Steps, moment: float, on_take: Callable[[str], None]
+        self, broker: Broker, steps: StepCounter, moment: float, on_take: Callable[[str], None]
     ) -> None:
         self._broker = broker
         self._moment = moment
@@ -157,5 +157,5 @@ class CountedBroker:
         return self.consumers[queue]
 
     def __getattr__(self, name: str) -> Any:
-        """All else is the broker's own."""
+        """Everything else is the wrapped broker's."""
         return getattr(self._broker, name)

@@ -1,4 +1,4 @@
-"""The chaos run in short: one fault of each family, under load, and then the laws."""
+"""The chaos run in short: one fault of each family, under load, and then the invariants."""
 
 import sys
 from pathlib import Path
@@ -6,63 +6,67 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.__main__ import BEGIN, END, renew
-from tests.chaos.crew import Crew, Member
 from tests.chaos.faults import PROCESSES, SERVERS
-from tests.chaos.run import breakdowns, chaos, short_of
+from tests.chaos.run import chaos, short_run, unexpected_exits
+from tests.chaos.supervisor import SupervisedProcess, Supervisor
 from tests.containers import need_docker
 
 
 @pytest.mark.docker
 @pytest.mark.timeout(400)
-def test_the_laws_hold_after_one_fault_of_each_family(tmp_path: Path) -> None:
+def test_the_invariants_hold_after_one_fault_of_each_family(tmp_path: Path) -> None:
     need_docker()
 
     report = chaos(tmp_path, seed=1, seconds=None, say=lambda line: print(line, file=sys.stderr))  # noqa: T201 - the timeline, shown when it fails
 
     assert report.problems == []
-    assert len(report.strikes) == len(short_of(SERVERS)) + len(short_of(PROCESSES))
-    assert report.evidence is not None
-    assert len(report.evidence.orders) > 100
+    assert len(report.injections) == len(short_run(SERVERS)) + len(short_run(PROCESSES))
+    assert report.state is not None
+    assert len(report.state.orders) > 100
 
 
 def test_the_short_run_has_a_fault_of_each_family() -> None:
     everything = [*SERVERS, *PROCESSES]
 
-    families = {each.family for each in short_of(everything)}
+    families = {each.family for each in short_run(everything)}
 
     assert families == {each.family for each in everything}
 
 
 @pytest.mark.parametrize(
-    ("codes", "said", "told"),
+    ("exit_codes", "log", "found"),
     [
         pytest.param([0, -9, 70], "stopped", [], id="as planted"),
         pytest.param([1], "did not stop within the grace period", [], id="late"),
-        pytest.param([1], "", ["email ended with [1], 0 times past its grace"], id="by itself"),
-        pytest.param([-11], "", ["email ended with [-11], 0 times past its grace"], id="crashed"),
+        pytest.param(
+            [1], "", ["email ended with [1], 0 times past its grace period"], id="by itself"
+        ),
+        pytest.param(
+            [-11], "", ["email ended with [-11], 0 times past its grace period"], id="crashed"
+        ),
         pytest.param(
             [0],
             "unexpected error\nunexpected error",
             ["email: 2 × unexpected error"],
-            id="broke down",
+            id="unexpected error",
         ),
         pytest.param([0], "cannot continue", ["email: 1 × cannot continue"], id="gave up"),
     ],
 )
-def test_a_process_that_ends_by_itself_is_told(
-    tmp_path: Path, codes: list[int], said: str, told: list[str]
+def test_a_process_that_ends_unexpectedly_is_reported(
+    tmp_path: Path, exit_codes: list[int], log: str, found: list[str]
 ) -> None:
-    (tmp_path / "log").write_text(said)
-    email = Member(
+    (tmp_path / "log").write_text(log)
+    email = SupervisedProcess(
         name="email",
         service="email",
         command=(),
         environment={},
         log=tmp_path / "log",
-        codes=codes,
+        exit_codes=exit_codes,
     )
 
-    assert list(breakdowns(Crew([email]))) == told
+    assert list(unexpected_exits(Supervisor([email]))) == found
 
 
 def test_a_report_takes_the_place_of_the_one_before(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Processes that are restarted, or die of a message, under a backlog."""
+"""Processes that are restarted, or killed by a message, while there is a backlog."""
 
 import os
 import signal
@@ -19,33 +19,33 @@ from shared.runtime.setup import set_up_embedded
 from shared.storage.database import Database
 from shared.storage.tables import failures, inbox
 from shop import registry
-from tests.chaos import holdings, laws
-from tests.chaos.crew import Crew, Member
-from tests.chaos.evidence import Evidence, Held, World, gathered
-from tests.chaos.failing import KILLS
+from tests.chaos import broker_contents, invariants
+from tests.chaos.environment import LOW_LIMIT_SERVICE, SHOP, running_environment
+from tests.chaos.faulty_service import KILLS
+from tests.chaos.in_flight import dead_letter_ids
 from tests.chaos.message_faults import order
-from tests.chaos.moments import dead_ids
-from tests.chaos.site import LIMITED, SHOP, site
+from tests.chaos.state import BrokerContents, RunContext, SystemState, read_state
+from tests.chaos.supervisor import SupervisedProcess, Supervisor
 from tests.containers import need_docker
 from tests.support.waiting import eventually
 
 RESTARTS = 25
 BACKLOG, MORE = 100, 20
-"""Orders at first, and before each restart."""
+"""Orders placed first, and before each restart."""
 
 RESTOCKED = 1000
 
 Databases = Mapping[str, Database]
 
 
-def fill(database: Database, count: int) -> None:
-    """A backlog for every service: so many orders, all of them paid."""
+def place_orders(database: Database, count: int) -> None:
+    """Place and pay so many orders, a backlog for every service."""
     for number in range(0, count, 100):
         with orders.unit_of_work(database) as work:
             for _ in range(number, min(number + 100, count)):
                 new = NewOrder(
                     customer_email="a@b.example",
-                    shipping_address="here",
+                    shipping_address="1 Main St",
                     items={"product-1": 1},
                 )
                 total = place_order(new, work).total_amount
@@ -60,7 +60,7 @@ def handled(databases: Databases, service: str) -> int:
 
 
 def failed(databases: Databases) -> list[str]:
-    """Every failed attempt on record, in whatever service."""
+    """Every failed attempt that a service has recorded."""
     found: list[str] = []
     for name, database in databases.items():
         with database.read() as connection:
@@ -70,53 +70,57 @@ def failed(databases: Databases) -> list[str]:
 
 
 def roll(
-    crew: Crew,
+    supervisor: Supervisor,
     times: int,
     *,
-    held: Callable[[Member], AbstractContextManager[None]],
-    give: Callable[[], None],
-    is_at_work: Callable[[Member], bool],
+    paused: Callable[[SupervisedProcess], AbstractContextManager[None]],
+    add_work: Callable[[], None],
+    has_work: Callable[[SupervisedProcess], bool],
 ) -> None:
-    """Stop one after the other in good order, each while it has something to do.
+    """Stop the processes gracefully one after the other, each while it has work.
 
     Args:
-        held: what is done with it until it is seen to have something to do.
+        paused: holds the process back until it has work.
+        add_work: publishes events.
+        has_work: whether the process has work in progress.
     """
-    # Orders alone relays what is given; frozen, it would leave nobody anything to do.
-    members = [each for each in crew.members.values() if each.service != "orders"]
+    # Only orders relays what is placed; frozen, it would leave the others without work.
+    processes = [each for each in supervisor.processes.values() if each.service != "orders"]
     for number in range(times):
-        member = members[number % len(members)]
-        eventually(partial(_has_started, member), within=60)
-        with held(member):
-            give()
-            eventually(partial(is_at_work, member))
-            assert crew.end(member, signal.SIGTERM) == 0
+        process = processes[number % len(processes)]
+        eventually(partial(_has_started, process), within=60)
+        with paused(process):
+            add_work()
+            eventually(partial(has_work, process))
+            assert supervisor.end(process, signal.SIGTERM) == 0
 
 
 @pytest.mark.docker
 @pytest.mark.timeout(300)
-def test_twenty_five_rolling_restarts_burn_no_attempt(tmp_path: Path) -> None:
+def test_twenty_five_rolling_restarts_use_up_no_attempt(tmp_path: Path) -> None:
     need_docker()
     names = ("orders", "inventory-1", "inventory-2", "shipping", "email", "analytics", "loyalty")
-    with site(tmp_path, seed=1, crew=[(name, False) for name in names]) as here:
-        fill(here.databases["orders"], BACKLOG)
+    with running_environment(
+        tmp_path, seed=1, processes=[(name, False) for name in names]
+    ) as environment:
+        place_orders(environment.databases["orders"], BACKLOG)
 
         roll(
-            here.crew,
+            environment.supervisor,
             RESTARTS,
-            held=here.crew.frozen,
-            give=lambda: fill(here.databases["orders"], MORE),
-            is_at_work=lambda member: here.unacknowledged(member.service) > 0,
+            paused=environment.supervisor.frozen,
+            add_work=lambda: place_orders(environment.databases["orders"], MORE),
+            has_work=lambda process: environment.unacknowledged(process.service) > 0,
         )
 
-        evidence = here.comes_to_rest()
-        assert laws.breaches(evidence) == []
-        assert failed(here.databases) == []
-        assert not any(evidence.held.dead.values())
+        state = environment.wait_until_quiet()
+        assert invariants.violations(state) == []
+        assert failed(environment.databases) == []
+        assert not any(state.broker.dead.values())
 
 
 @pytest.mark.timeout(240)
-def test_rolling_restarts_of_the_embedded_shop_burn_no_attempt(tmp_path: Path) -> None:
+def test_rolling_restarts_of_the_embedded_shop_use_up_no_attempt(tmp_path: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("SHOP_")}
     environment["SHOP_HOME"] = str(tmp_path)
     with settings_override(home=tmp_path):
@@ -128,10 +132,10 @@ def test_rolling_restarts_of_the_embedded_shop_burn_no_attempt(tmp_path: Path) -
             stack.callback(each.close)
         with inventory.unit_of_work(databases["inventory"]) as work:
             work.store.restock("product-1", RESTOCKED)
-        fill(databases["orders"], BACKLOG)
-        crew = Crew(
+        place_orders(databases["orders"], BACKLOG)
+        supervisor = Supervisor(
             [
-                Member(
+                SupervisedProcess(
                     name=name,
                     service=name,
                     command=[str(SHOP), "run", name],
@@ -141,52 +145,60 @@ def test_rolling_restarts_of_the_embedded_shop_burn_no_attempt(tmp_path: Path) -
                 for name in registry.names()
             ]
         )
-        crew.start()
-        stack.callback(crew.stop)
+        supervisor.start()
+        stack.callback(supervisor.stop)
 
         roll(
-            crew,
-            len(crew.members),
-            held=lambda _: nullcontext(),  # frozen it might keep the broker's file locked for all
-            give=lambda: fill(databases["orders"], MORE),
-            is_at_work=lambda _: bool(_held(tmp_path, databases).left),
+            supervisor,
+            len(supervisor.processes),
+            paused=lambda _: nullcontext(),  # frozen it might keep the broker's file locked for all
+            add_work=lambda: place_orders(databases["orders"], MORE),
+            has_work=lambda _: bool(_held(tmp_path, databases).left),
         )
 
-        world = World(restocked={"product-1": RESTOCKED})
+        context = RunContext(restocked={"product-1": RESTOCKED})
         eventually(
-            lambda: not laws.breaches(gathered(databases, _held(tmp_path, databases), world)),
+            lambda: (
+                not invariants.violations(
+                    read_state(databases, _held(tmp_path, databases), context)
+                )
+            ),
             within=90,
         )
         assert failed(databases) == []
 
 
-def _has_started(member: Member) -> bool:
+def _has_started(process: SupervisedProcess) -> bool:
     """Before, it has no handler for SIGTERM, and nothing to hand back."""
-    return member.log.read_text().count('"event": "started"') == member.started
+    return process.log.read_text().count('"event": "started"') == process.started
 
 
-def _placed(evidence: Evidence) -> set[str]:
-    return {each.event_id for each in evidence.said if each.topic == "order.placed"}
+def _placed(state: SystemState) -> set[str]:
+    return {each.event_id for each in state.outbox if each.topic == "order.placed"}
 
 
-def _held(home: Path, databases: Databases) -> Held:
-    return holdings.embedded(home / "broker.db", databases)
+def _held(home: Path, databases: Databases) -> BrokerContents:
+    return broker_contents.embedded(home / "broker.db", databases)
 
 
 @pytest.mark.docker
 @pytest.mark.timeout(300)
 def test_a_message_that_kills_its_process_takes_no_neighbour_with_it(tmp_path: Path) -> None:
     need_docker()
-    with site(tmp_path, seed=1, crew=[("orders", False), (LIMITED, True)]) as here:
-        fill(here.databases["orders"], 60)
-        poisonous = order(here, f"{KILLS}{LIMITED}-1")
-        last = order(here, "ORD-last")
+    with running_environment(
+        tmp_path, seed=1, processes=[("orders", False), (LOW_LIMIT_SERVICE, True)]
+    ) as environment:
+        place_orders(environment.databases["orders"], 60)
+        poisonous = order(environment, f"{KILLS}{LOW_LIMIT_SERVICE}-1")
+        last = order(environment, "ORD-last")
 
-        eventually(lambda: handled(here.databases, LIMITED) == 61, within=120)
-        eventually(lambda: dead_ids(here, LIMITED) == [poisonous], within=60)
+        eventually(lambda: handled(environment.databases, LOW_LIMIT_SERVICE) == 61, within=120)
+        eventually(
+            lambda: dead_letter_ids(environment, LOW_LIMIT_SERVICE) == [poisonous], within=60
+        )
 
-        evidence = here.evidence()
-        assert set(evidence.inbox[LIMITED]) == _placed(evidence) - {poisonous}
-        assert last in evidence.inbox[LIMITED]  # and it was placed after the poison
-        [member] = here.crew.of(LIMITED)
-        assert member.codes.count(-signal.SIGKILL) >= 2
+        state = environment.state()
+        assert set(state.inbox[LOW_LIMIT_SERVICE]) == _placed(state) - {poisonous}
+        assert last in state.inbox[LOW_LIMIT_SERVICE]  # and it was placed after the poison
+        [process] = environment.supervisor.of(LOW_LIMIT_SERVICE)
+        assert process.exit_codes.count(-signal.SIGKILL) >= 2

@@ -1,4 +1,4 @@
-"""Benchmarks in small: what they measure is done, and checked. Times mean nothing here."""
+"""Benchmarks at a small scale: their work is done and verified; their times are not tested."""
 
 import json
 import os
@@ -25,13 +25,13 @@ from benchmarks import (
     scale,
     startup,
     sustained,
-    whole,
+    whole_shop,
 )
 from benchmarks.__main__ import INTERRUPTED
-from benchmarks.children import wait_for
-from benchmarks.comparing import Bench, WentWrong
-from benchmarks.figures import Spread, read
-from benchmarks.sample import Orders
+from benchmarks.comparison import Bench, MeasurementFailed
+from benchmarks.processes import wait_for
+from benchmarks.result import Spread, read
+from benchmarks.sample_orders import Orders
 from benchmarks.servers import LABEL, Servers
 from tests.containers import RabbitServer
 
@@ -60,9 +60,9 @@ def servers(rabbitmq_server: RabbitServer, postgres_server: str) -> Servers:
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
-    said: list[str] = []
-    yield Bench(rounds=1, scale=0.001, results=tmp_path, say=said.append)
-    assert said, "there must be progress"
+    output: list[str] = []
+    yield Bench(rounds=1, scale=0.001, results=tmp_path, progress=output.append)
+    assert output, "progress is reported"
 
 
 def test_react_measures_ours_a_peer_and_the_limit(bench: Bench, servers: Servers) -> None:
@@ -79,7 +79,7 @@ def test_react_measures_ours_a_peer_and_the_limit(bench: Bench, servers: Servers
     assert "<svg" in (bench.results / "figures.svg").read_text()
 
 
-def test_relay_measures_what_has_arrived(
+def test_relay_measures_events_that_have_arrived(
     bench: Bench, servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relay, "PUBLISHERS", relay.PUBLISHERS[:1])
@@ -93,7 +93,7 @@ def test_relay_measures_what_has_arrived(
     assert isinstance(limit, Spread) or limit.missing.startswith("not built: ")
 
 
-def test_latency_is_that_of_all_five_reactions(bench: Bench, servers: Servers) -> None:
+def test_latency_includes_all_five_reactions(bench: Bench, servers: Servers) -> None:
     latency.measure(bench, servers)
 
     result = read(bench.results / "latency.json")
@@ -102,7 +102,7 @@ def test_latency_is_that_of_all_five_reactions(bench: Bench, servers: Servers) -
     assert result.ours.median <= result.figures["p50 to the commit"].median
 
 
-def test_sustained_is_what_was_fully_reacted_to(
+def test_sustained_counts_finished_orders(
     bench: Bench, servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sustained, "RATES", (5.0,))
@@ -112,28 +112,34 @@ def test_sustained_is_what_was_fully_reacted_to(
     result = read(bench.results / "sustained.json")
     assert {"of 5/s", "rate that held", "growth"} <= set(result.figures)
     assert result.ours == result.figures["of 5/s"]
-    assert not result.met, "5 a second are not enough"
+    assert not result.met, "5 orders per second are below the target"
 
 
-def test_an_order_is_told_from_its_commit_to_its_last_reaction(servers: Servers) -> None:
-    with whole.at_work(servers) as shop:
-        shop.serve(rate=10, seconds=1)
-        assert shop.finish(seconds=60)
+def test_an_order_is_traced_from_its_commit_to_its_last_reaction(servers: Servers) -> None:
+    with whole_shop.running_shop(servers) as shop:
+        shop.place_orders(rate=10, seconds=1)
+        assert shop.wait_until_handled(seconds=60)
         shop.verify()
-        stories = shop.stories()
-        with psycopg.connect(shop.place.databases["email"]) as connection:
+        traces = shop.traces()
+        with psycopg.connect(shop.workspace.databases["email"]) as connection:
             connection.execute("DELETE FROM sent_mails WHERE kind = 'shipping'")
 
-        with pytest.raises(WentWrong, match="of 10 orders 10 were shipped, 10 mails were sent"):
+        with pytest.raises(
+            MeasurementFailed, match="of 10 orders 10 were shipped, 10 mails were sent"
+        ):
             shop.verify()
 
-    assert len(stories) == 10
-    for each in stories:
-        assert (len(each.heard), len(each.committed), len(each.handled)) == (5, 5, 13)
-        assert each.placed < min(each.heard)
+    assert len(traces) == 10
+    for each in traces:
+        assert (
+            len(each.placed_handled_at),
+            len(each.placed_committed_at),
+            len(each.handled_at),
+        ) == (5, 5, 13)
+        assert each.placed_at < min(each.placed_handled_at)
 
 
-def test_growth_compares_much_with_little(bench: Bench, servers: Servers) -> None:
+def test_growth_compares_much_data_with_little(bench: Bench, servers: Servers) -> None:
     growth.measure(bench, servers)
 
     figures = read(bench.results / "growth.json").figures
@@ -151,19 +157,19 @@ def test_two_processes_share_the_work_and_do_it_once(bench: Bench, servers: Serv
         assert figures[name].median == pytest.approx(two / one, rel=0.01)
 
 
-def test_memory_is_that_of_the_service_itself(servers: Servers) -> None:
+def test_memory_is_that_of_the_service_process(servers: Servers) -> None:
     assert 20 < memory.at_rest(servers) < 500
     assert 0 < memory.growth(servers, Orders(200)) < 500
 
 
-def test_starts_are_timed_of_commands_that_succeed(bench: Bench, servers: Servers) -> None:
+def test_startup_times_commands_that_succeed(bench: Bench, servers: Servers) -> None:
     startup.measure(bench, servers)
 
     for name in ("startup", "startup-place"):
         assert read(bench.results / f"{name}.json").ratio_to_limit
 
 
-def test_the_embedded_shop_does_all_that_it_is_timed_for(bench: Bench, servers: Servers) -> None:
+def test_the_embedded_shop_does_all_the_measured_work(bench: Bench, servers: Servers) -> None:
     embedded.measure(bench, servers)
 
     assert read(bench.results / "embedded.json").ours.median > 0
@@ -171,12 +177,12 @@ def test_the_embedded_shop_does_all_that_it_is_timed_for(bench: Bench, servers: 
 
 
 @pytest.mark.parametrize("is_half_way", [False, True], ids=["at its start", "half-way"])
-def test_interrupted_it_keeps_what_it_has_and_leaves_nothing_running(
+def test_an_interruption_keeps_the_results_and_leaves_nothing_running(
     rabbitmq_server: RabbitServer,
     tmp_path: Path,
     is_half_way: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
-    del rabbitmq_server  # it says that there is a Docker engine
+    del rabbitmq_server  # it ensures that there is a Docker engine
     mark = f"BENCH_TEST={tmp_path}"
     command = [sys.executable, "-m", "benchmarks", "startup", "latency", "--rounds", "1"]
     program = subprocess.Popen(
@@ -192,18 +198,18 @@ def test_interrupted_it_keeps_what_it_has_and_leaves_nothing_running(
             of_it: dict[str, Any] = {"label": f"{LABEL}={program.pid}"}
             return len(client.containers.list(all=True, filters=of_it, ignore_removed=True))
 
-        def is_ripe() -> bool:
-            return "customers" in _marked(mark) if is_half_way else containers() > 0
+        def is_in_progress() -> bool:
+            return "order_load" in _marked(mark) if is_half_way else containers() > 0
 
         try:
-            wait_for(is_ripe, seconds=120, what="it is under way")
+            wait_for(is_in_progress, seconds=120, what="the benchmark is in progress")
             program.send_signal(signal.SIGINT)
-            _, said = program.communicate(timeout=60)
+            _, output = program.communicate(timeout=60)
         finally:
             program.kill()
 
         assert program.returncode == INTERRUPTED
-        assert said.decode().endswith("nothing is left running\n")
+        assert output.decode().endswith("nothing is left running\n")
         assert containers() == 0
     assert _marked(mark) == ""
     assert (tmp_path / "startup.json").exists() == is_half_way
@@ -212,10 +218,10 @@ def test_interrupted_it_keeps_what_it_has_and_leaves_nothing_running(
 
 
 def _marked(mark: str) -> str:
-    """The command lines of all processes with this in their environment."""
+    """The command lines of all processes with this environment variable."""
     found = []
     for each in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has ended, or is another's
+        with suppress(OSError):  # it has ended, or belongs to another user
             if mark.encode() in (each / "environ").read_bytes().split(b"\0"):
                 found.append((each / "cmdline").read_text())
     return "\n".join(found)
@@ -226,10 +232,10 @@ def _table(folder: Path) -> str:
     return path.read_text() if path.exists() else ""
 
 
-def test_an_effect_done_twice_is_no_result(servers: Servers) -> None:
+def test_an_effect_that_is_applied_twice_is_no_result(servers: Servers) -> None:
     orders = Orders(20)
-    with servers.shop("inventory") as place:
-        url = place.databases["inventory"]
+    with servers.shop("inventory") as workspace:
+        url = workspace.databases["inventory"]
         event = orders.events[0]
         with psycopg.connect(url) as connection:
             connection.execute(
@@ -242,5 +248,5 @@ def test_an_effect_done_twice_is_no_result(servers: Servers) -> None:
                 [(sku, 2 * pieces, 2 * pieces) for sku, pieces in event.items.items()],
             )
 
-        with pytest.raises(WentWrong, match="once"):
+        with pytest.raises(MeasurementFailed, match="once"):
             react.verify(url, orders)

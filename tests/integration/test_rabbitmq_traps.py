@@ -41,7 +41,7 @@ def broker(rabbitmq_vhost: Vhost) -> Iterator[RabbitBroker]:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[servers.Server]:
+def server() -> Iterator[servers.ServerContainer]:
     """A broker that a test may kill."""
     need_docker()
     with servers.rabbitmq() as server:
@@ -49,7 +49,7 @@ def server() -> Iterator[servers.Server]:
 
 
 @pytest.fixture
-def killable(server: servers.Server) -> Iterator[RabbitBroker]:
+def killable(server: servers.ServerContainer) -> Iterator[RabbitBroker]:
     url = servers.amqp_url(server.ports[5672])
     broker = RabbitBroker(url, admin_url=servers.admin_url(server))
     assert broker.set_up(topology(Retry(delay=DELAY, max_delay=DELAY))) == []
@@ -77,7 +77,7 @@ def test_a_queue_without_its_policy_still_keeps_its_dead_letters(
 
 @pytest.mark.docker
 def test_a_delayed_message_stays_delayed_when_the_broker_is_killed(
-    server: servers.Server, killable: RabbitBroker
+    server: servers.ServerContainer, killable: RabbitBroker
 ) -> None:
     send(killable, message := order_placed())
     consumer = killable.consumer("email", prefetch=1)
@@ -97,7 +97,7 @@ def test_a_delayed_message_stays_delayed_when_the_broker_is_killed(
 
 @pytest.mark.docker
 def test_a_dead_letter_without_a_queue_is_kept_until_the_queue_is_declared_again(
-    server: servers.Server, killable: RabbitBroker
+    server: servers.ServerContainer, killable: RabbitBroker
 ) -> None:
     management = Management(servers.admin_url(server))
     management.delete("queues", "/", "email.dead")
@@ -173,7 +173,7 @@ def test_a_dead_letter_survives_many_failed_listings(broker: RabbitBroker) -> No
 
 @pytest.mark.docker
 def test_a_memory_alarm_fails_publishing_and_stops_no_consumer(
-    server: servers.Server, killable: RabbitBroker, monkeypatch: pytest.MonkeyPatch
+    server: servers.ServerContainer, killable: RabbitBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publisher, "_UNAVAILABLE_TIMEOUT", 0.5)
     send(killable, order_placed(), order_placed())
@@ -193,7 +193,7 @@ def test_a_memory_alarm_fails_publishing_and_stops_no_consumer(
 
 @pytest.mark.docker
 def test_a_message_above_the_brokers_own_limit_is_rejected_alone(
-    server: servers.Server, killable: RabbitBroker
+    server: servers.ServerContainer, killable: RabbitBroker
 ) -> None:
     """It closes the channel, and the outcome of all unconfirmed messages becomes unknown."""
     batch = [order_placed() for _ in range(9)]
@@ -217,6 +217,6 @@ def _next(consumer: Consumer) -> list[Delivery]:
     return taken
 
 
-def _delayed(server: servers.Server) -> int:
+def _delayed(server: servers.ServerContainer) -> int:
     queue = Management(servers.admin_url(server)).get("queues", "/", "email") or {}
     return int(queue.get("messages_delayed", 0))

@@ -3,17 +3,17 @@ import sys
 from contextlib import closing
 from email.message import EmailMessage
 
-from benchmarks.children import clean_environment, started, wait_for
-from benchmarks.whole import free_port
+from benchmarks.processes import clean_environment, running_process, wait_for
+from benchmarks.whole_shop import free_port
 
 
-def test_mails_are_taken_over_one_connection() -> None:
+def test_mails_are_accepted_over_one_connection() -> None:
     port = free_port()
     mail = EmailMessage()
     mail["From"], mail["To"] = "a@example.com", "b@example.com"
     mail.set_content(".\nA line that is a dot must not end it.\n.\n")
 
-    def is_there() -> bool:
+    def is_listening() -> bool:
         try:
             smtplib.SMTP("127.0.0.1", port, timeout=5).close()
         except OSError:
@@ -21,8 +21,8 @@ def test_mails_are_taken_over_one_connection() -> None:
         return True
 
     command = [sys.executable, "-m", "benchmarks.mail_sink", str(port)]
-    with started(command, clean_environment()) as (_, check):
-        wait_for(is_there, seconds=20, what="it listens", check=check)
+    with running_process(command, clean_environment()) as (_, check):
+        wait_for(is_listening, seconds=20, what="the mail sink listens", check=check)
         with closing(smtplib.SMTP("127.0.0.1", port, timeout=5)) as server:
             for _ in range(3):
                 assert server.send_message(mail) == {}

@@ -2,12 +2,12 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from benchmarks import report
-from benchmarks.figures import Missing, Result, Spread
+from benchmarks.result import NotMeasured, Result, Spread
 
 FAST = Result(
     name="react",
     ours=Spread(3_000, 2_900, 3_100, "orders/s"),
-    peers={"A & B": Spread(1_000, 900, 1_100, "orders/s"), "gone": Missing("not installed")},
+    peers={"A & B": Spread(1_000, 900, 1_100, "orders/s"), "gone": NotMeasured("not installed")},
     limit={"by hand": Spread(4_000, 4_000, 4_000, "orders/s")},
     ratio_to_best_peer=3.0,
     ratio_to_limit=0.75,
@@ -27,7 +27,7 @@ def test_the_table_shows_each_figure_beside_its_target() -> None:
     ]
 
 
-def test_what_belongs_to_a_figure_stands_under_it() -> None:
+def test_related_figures_are_shown_below_the_figure() -> None:
     late = Result(
         name="latency",
         ours=Spread(20, 20, 20, "ms"),
@@ -37,19 +37,19 @@ def test_what_belongs_to_a_figure_stands_under_it() -> None:
     assert "| latency | **20 ms**<br>p50 20 ms<br>p99 90 ms |" in report.table([late])
 
 
-def test_the_picture_has_a_bar_for_each_that_was_measured() -> None:
+def test_the_chart_has_a_bar_for_each_measured_figure() -> None:
     drawn = ET.fromstring(report.picture([FAST, ALONE]))  # noqa: S314 - our own
 
     bars = [each for each in drawn.iter() if each.get("height") == "14"]
     assert [float(each.get("width", 0)) for each in bars] == [285.0, 95.0, 380.0, 380.0]
 
 
-def test_the_page_gets_the_figures_and_keeps_its_words(tmp_path: Path) -> None:
+def test_the_page_gets_the_figures_and_keeps_its_text(tmp_path: Path) -> None:
     page, results = tmp_path / "docs" / "performance.md", tmp_path / "results"
     page.parent.mkdir()
     page.write_text("Before\n<!-- figures -->\nold\n<!-- /figures -->\nAfter\n")
     for each in (ALONE, FAST):
-        each.keep(results)
+        each.write_to(results)
 
     report.write(results, {"machine": "2 cores"}, page)
 
@@ -60,11 +60,11 @@ def test_the_page_gets_the_figures_and_keeps_its_words(tmp_path: Path) -> None:
     assert "old" not in text
 
 
-def test_results_elsewhere_leave_the_page_alone(tmp_path: Path) -> None:
+def test_results_outside_the_project_do_not_change_the_page(tmp_path: Path) -> None:
     page = tmp_path / "project" / "docs" / "performance.md"
     page.parent.mkdir(parents=True)
     page.write_text("<!-- figures -->\nold\n<!-- /figures -->\n")
-    ALONE.keep(tmp_path / "elsewhere")
+    ALONE.write_to(tmp_path / "elsewhere")
 
     report.write(tmp_path / "elsewhere", {}, page)
 

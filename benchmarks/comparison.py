@@ -1,6 +1,6 @@
-"""Ours, the peers and the limit, measured in turn: round by round, so that all meet the same day.
+"""Compares ours with peers and a limit, round by round, so that all have the same conditions.
 
-What was measured is kept whatever happens afterwards: an interruption, or a contestant that fails.
+A result is written even if the run is interrupted or a contestant fails later.
 """
 
 import time
@@ -11,19 +11,19 @@ from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.figures import Measured, Missing, Result, Spread, Target, best, ratio
+from benchmarks.result import Measured, NotMeasured, Result, Spread, Target, best, ratio
 
 
-class NotThere(Exception):
-    """A contestant cannot run here; the message is a sentence for its row."""
+class Unavailable(Exception):
+    """A contestant cannot run on this machine; the message is shown in its row."""
 
 
-class WentWrong(Exception):
-    """A contestant did not do its work, or not rightly; the message is a sentence."""
+class MeasurementFailed(Exception):
+    """A contestant did not do its work correctly; the message says what is wrong."""
 
 
 class Role(Enum):
-    """What a contestant is in a comparison."""
+    """The role of a contestant in a comparison."""
 
     OURS = "ours"
     PEER = "peer"
@@ -37,31 +37,31 @@ class Figure(NamedTuple):
     unit: str
 
 
-class HistoryEvent(NamedTuple):
-    """What one turn showed: its figure, and others that belong to it, by name."""
+class Measurement(NamedTuple):
+    """The result of one run: its value, and related figures by name."""
 
     value: float
-    besides: Mapping[str, Figure]
+    figures: Mapping[str, Figure]
 
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """One who is measured: `measure` does it once, and checks that the work was done."""
+    """A measured program: `measure` runs it once and verifies its work."""
 
     name: str
     role: Role
-    measure: Callable[[], float | HistoryEvent]
+    measure: Callable[[], float | Measurement]
 
 
 @dataclass(slots=True, kw_only=True)
 class Comparison:
-    """What is being measured for one figure.
+    """A figure, its contestants and their results so far.
 
     Attributes:
         name: of the figure and its file.
         unit: such as `orders/s`.
-        contestants: the first of ours is the figure; others of ours stand beside it.
-        rounds: turns at most, where each takes long.
+        contestants: the first of ours is the figure; the others of ours are shown beside it.
+        rounds: the maximum of rounds, for slow contestants.
     """
 
     name: str
@@ -71,17 +71,17 @@ class Comparison:
     less_is_better: bool = False
     rounds: int | None = None
     values: dict[str, list[float]] = field(default_factory=dict)
-    besides: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    figures: dict[tuple[str, str], list[float]] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
 
     def result(self) -> Result | None:
-        """The figure as far as it goes; None while ours has not been measured."""
+        """The result so far; None until ours has been measured."""
         ours = self._measured(Role.OURS)
         peers, limit = self._measured(Role.PEER), self._measured(Role.LIMIT)
         spread = next(iter(ours.values()))
-        if isinstance(spread, Missing):
+        if isinstance(spread, NotMeasured):
             return None
-        measured = {
+        fields = {
             "name": self.name,
             "ours": spread,
             "peers": peers,
@@ -91,19 +91,19 @@ class Comparison:
             "figures": self._figures(ours),
             "target": self.target.words,
         }
-        met = self.target.is_met(Result(**measured))  # type: ignore[arg-type]  # the fields above
-        return Result(**measured, met=met)  # type: ignore[arg-type]  # the same
+        met = self.target.is_met(Result(**fields))  # type: ignore[arg-type]  # the fields above
+        return Result(**fields, met=met)  # type: ignore[arg-type]  # the fields above
 
-    def take(self, contestant: Contestant, told: HistoryEvent) -> None:
-        """Keep what a turn has shown."""
-        self.values.setdefault(contestant.name, []).append(told.value)
-        for name, (value, unit) in told.besides.items():
-            self.besides.setdefault((name, unit), []).append(value)
+    def add(self, contestant: Contestant, measured: Measurement) -> None:
+        """Add the result of one run."""
+        self.values.setdefault(contestant.name, []).append(measured.value)
+        for name, (value, unit) in measured.figures.items():
+            self.figures.setdefault((name, unit), []).append(value)
 
     def _figures(self, ours: Mapping[str, Measured]) -> dict[str, Spread]:
-        """All of ours by name, where there is more than the one."""
+        """All figures of ours by name; none if there is only one."""
         found = {name: each for name, each in ours.items() if isinstance(each, Spread)}
-        for (name, unit), values in self.besides.items():
+        for (name, unit), values in self.figures.items():
             found[name] = Spread.of(values, unit)
         return found if len(found) > 1 else {}
 
@@ -113,8 +113,8 @@ class Comparison:
             if each.role is not role:
                 continue
             values = self.values.get(each.name)
-            why = self.missing.get(each.name, "not measured: interrupted before its turn")
-            found[each.name] = Spread.of(values, self.unit) if values else Missing(why)
+            why = self.missing.get(each.name, "not measured: interrupted before its first run")
+            found[each.name] = Spread.of(values, self.unit) if values else NotMeasured(why)
         return found
 
 
@@ -123,52 +123,57 @@ class Bench:
     """One run of benchmarks.
 
     Attributes:
-        rounds: how often each contestant has its turn.
-        scale: of all sizes; 1 for those that the targets speak of.
-        results: the folder for what is measured.
-        say: where progress goes.
+        rounds: how often each contestant is measured.
+        scale: factor of all sizes; the targets apply to 1.
+        results: the folder of the result files.
+        progress: called with each line of progress.
+        finished: the results that were written.
     """
 
     rounds: int
     scale: float
     results: Path
-    say: Callable[[str], None]
-    kept: list[Result] = field(default_factory=list)
+    progress: Callable[[str], None]
+    finished: list[Result] = field(default_factory=list)
 
     def size(self, full: int, *, least: int = 1) -> int:
-        """So many, at this run's scale."""
+        """A size at this run's scale, at least `least`."""
         return max(least, round(full * self.scale))
 
     def compare(self, comparison: Comparison) -> Result | None:
-        """Measure all in turn, and keep it."""
+        """Measure all contestants round by round, and write the result.
+
+        Raises:
+            MeasurementFailed: ours failed.
+        """
         with self._keeping(comparison):
             for number in range(self._rounds(comparison)):
                 for contestant in comparison.contestants:
                     if contestant.name not in comparison.missing:
-                        self._turn(comparison, contestant, number + 1)
+                        self._run(comparison, contestant, number + 1)
         return comparison.result()
 
     def _rounds(self, comparison: Comparison) -> int:
         return min(self.rounds, comparison.rounds or self.rounds)
 
-    def _turn(self, comparison: Comparison, contestant: Contestant, number: int) -> None:
+    def _run(self, comparison: Comparison, contestant: Contestant, number: int) -> None:
         began = time.monotonic()
         where = f"{comparison.name} {number}/{self._rounds(comparison)}  {contestant.name:<34}"
         try:
             measured = contestant.measure()
-        except (NotThere, WentWrong) as reason:
-            if isinstance(reason, WentWrong) and contestant.role is Role.OURS:
+        except (Unavailable, MeasurementFailed) as reason:
+            if isinstance(reason, MeasurementFailed) and contestant.role is Role.OURS:
                 raise
             comparison.missing[contestant.name] = str(reason)
-            comparison.values.pop(contestant.name, None)  # a wrong result has no speed
-            self.say(f"{where} {reason}")
+            comparison.values.pop(contestant.name, None)  # a wrong result is not measured
+            self.progress(f"{where} {reason}")
             return
-        told = measured if isinstance(measured, HistoryEvent) else HistoryEvent(measured, {})
-        comparison.take(contestant, told)
+        measured = measured if isinstance(measured, Measurement) else Measurement(measured, {})
+        comparison.add(contestant, measured)
         took = time.monotonic() - began
-        besides = ", ".join(f"{name} {each.value:,.4g}" for name, each in told.besides.items())
-        self.say(
-            f"{where} {told.value:>10,.4g} {comparison.unit}  {besides and besides + '  '}"
+        figures = ", ".join(f"{name} {each.value:,.4g}" for name, each in measured.figures.items())
+        self.progress(
+            f"{where} {measured.value:>10,.4g} {comparison.unit}  {figures and figures + '  '}"
             f"(took {took:.0f} s)"
         )
 
@@ -179,11 +184,11 @@ class Bench:
         finally:
             result = comparison.result()
             if result is None:
-                self.say(f"{comparison.name}: nothing was measured of ours, so nothing is kept")
+                self.progress(f"{comparison.name}: ours was not measured, so no result is written")
             else:
-                self.kept.append(result)
-                result.keep(self.results)
-                self.say(_summary(result))
+                self.finished.append(result)
+                result.write_to(self.results)
+                self.progress(_summary(result))
 
 
 def _summary(result: Result) -> str:
@@ -196,14 +201,14 @@ def _summary(result: Result) -> str:
 
 
 def rate_between(times: Sequence[float], *, begin: float = 0.1) -> float:
-    """How many a second, from where a tenth was done to the end, so that no start-up counts.
+    """Events per second after the first tenth, so that the start-up does not count.
 
     Args:
-        times: when each was done, in seconds, in any order.
+        times: when each event was done, in seconds, in any order.
     """
     ordered = sorted(times)
     first = int(len(ordered) * begin)
     seconds = ordered[-1] - ordered[first]
     if seconds <= 0:
-        raise WentWrong(f"{len(ordered)} are too few to measure")
+        raise MeasurementFailed(f"{len(ordered)} are too few to measure")
     return (len(ordered) - 1 - first) / seconds

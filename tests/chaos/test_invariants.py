@@ -1,4 +1,4 @@
-"""Each law notices when it is broken, and only then."""
+"""Each invariant reports its violation, and nothing else."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,19 +14,19 @@ from services.orders.service import orders
 from shared.runtime.settings import Settings
 from shared.testing import Stage
 from shop import registry
-from tests.chaos import holdings, laws
-from tests.chaos.evidence import Evidence, World, gathered
+from tests.chaos import broker_contents, invariants
+from tests.chaos.state import RunContext, SystemState, read_state
 
 
-class Small:
-    """The shop after one order that was shipped and one that ran short, to be tampered with."""
+class SmallShop:
+    """A shop after one shipped order and one out of stock; tests tamper with its data."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         mailer = Mailer.from_settings(Settings(home=folder))
         self.stage = Stage(folder, registry.all_services(), gateway={"email": mailer})
         self.databases = self.stage.databases
-        self.world = World(told=frozenset({"ORD-1", "ORD-2"}))
+        self.context = RunContext(confirmed=frozenset({"ORD-1", "ORD-2"}))
         shipped = self._place("ORD-1", {"product-1": 2})
         self._place("ORD-2", {"product-3": 8})
         with orders.unit_of_work(self.databases["orders"]) as work:
@@ -35,7 +35,10 @@ class Small:
 
     def _place(self, order_id: str, items: dict[str, int]) -> object:
         new = NewOrder(
-            order_id=order_id, customer_email="a@b.example", shipping_address="here", items=items
+            order_id=order_id,
+            customer_email="a@b.example",
+            shipping_address="1 Main St",
+            items=items,
         )
         with orders.unit_of_work(self.databases["orders"]) as work:
             return place_order(new, work).total_amount
@@ -51,24 +54,24 @@ class Small:
             assert connection.execute(statement).rowcount > 0, "nothing was tampered with"
 
     @property
-    def evidence(self) -> Evidence:
-        held = holdings.embedded(self.folder / "broker.db", self.databases)
-        return gathered(self.databases, held, self.world)
+    def state(self) -> SystemState:
+        broker = broker_contents.embedded(self.folder / "broker.db", self.databases)
+        return read_state(self.databases, broker, self.context)
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> Iterator[Small]:
-    small = Small(tmp_path)
+def small(tmp_path: Path) -> Iterator[SmallShop]:
+    small = SmallShop(tmp_path)
     yield small
     small.stage.close()
 
 
-def test_what_went_well_breaks_no_law(small: Small) -> None:
-    assert laws.breaches(small.evidence) == []
-    assert len(small.evidence.said) == 7  # so that it was not for want of events
+def test_an_undisturbed_run_violates_no_invariant(small: SmallShop) -> None:
+    assert invariants.violations(small.state) == []
+    assert len(small.state.outbox) == 7  # there are events to check
 
 
-Tampering = Callable[[Small], None]
+Tampering = Callable[[SmallShop], None]
 
 
 def _sql(service: str, statement: str) -> Tampering:
@@ -103,155 +106,156 @@ ANOTHER_MAIL = """
 
 
 @pytest.mark.parametrize(
-    ("law", "tamper", "told"),
+    ("invariant", "tamper", "sentence"),
     [
-        pytest.param(law, tamper, told, id=f"{law.__name__}: {told}")
-        for law, tamper, told in (
+        pytest.param(invariant, tamper, sentence, id=f"{invariant.__name__}: {sentence}")
+        for invariant, tamper, sentence in (
             (
-                laws.every_fact_is_said_and_sent,
+                invariants.each_fact_is_published_once,
                 _sql("orders", "DELETE FROM outbox WHERE topic = 'payment.received'"),
-                "is a fact and was never said",
+                "happened and was not published",
             ),
             (
-                laws.every_fact_is_said_and_sent,
+                invariants.each_fact_is_published_once,
                 _sql("orders", "UPDATE orders SET paid_at = NULL WHERE order_id = 'ORD-1'"),
-                "was said and is no fact",
+                "was published and did not happen",
             ),
             (
-                laws.every_fact_is_said_and_sent,
+                invariants.each_fact_is_published_once,
                 _sql("shipping", COPY_OF_SHIPPED),
-                "was said twice",
+                "was published twice",
             ),
             (
-                laws.every_fact_is_said_and_sent,
+                invariants.each_fact_is_published_once,
                 _sql("inventory", "UPDATE outbox SET sent_at = NULL WHERE number = 1"),
                 "was not sent",
             ),
             (
-                laws.every_fact_is_said_and_sent,
-                lambda small: setattr(small, "world", World(told=frozenset({"ORD-3"}))),
-                "was promised and is not there",
+                invariants.each_fact_is_published_once,
+                lambda small: setattr(small, "context", RunContext(confirmed=frozenset({"ORD-3"}))),
+                "was confirmed to the customer and is missing",
             ),
             (
-                laws.nothing_is_dropped,
+                invariants.no_event_is_lost,
                 _sql("loyalty", "DELETE FROM inbox WHERE subject = 'ORD-1'"),
-                "never reached an end in loyalty",
+                "is neither applied, discarded nor dead in loyalty",
             ),
             (
-                laws.nothing_is_dropped,
+                invariants.no_event_is_lost,
                 _sql("inventory", "DELETE FROM outbox WHERE topic = 'stock.reserved'"),
-                "which nobody sent there",
+                "and was not sent there",
             ),
             (
-                laws.nothing_is_dropped,
-                lambda small: setattr(small, "world", World(strangers={"?": "order.placed"})),
-                "? never reached an end in email",
+                invariants.no_event_is_lost,
+                lambda small: setattr(
+                    small, "context", RunContext(unprocessable={"?": "order.placed"})
+                ),
+                "? is neither applied, discarded nor dead in email",
             ),
             (
-                laws.nothing_is_dropped,
+                invariants.no_event_is_lost,
                 _broker(DEAD_AND_APPLIED),
-                "which applied it",
+                "which has applied it",
             ),
             (
-                laws.nothing_dies_in_vain,
+                invariants.only_unprocessable_messages_are_dead,
                 _broker(DEAD_AND_APPLIED),
-                "died in inventory, and could have been handled",
+                "is dead in inventory and could have been handled",
             ),
             (
-                laws.nothing_happens_twice,
+                invariants.effects_happen_once,
                 _sql("analytics", "DELETE FROM facts WHERE type = 'order.shipped.v1'"),
                 "and not analytics counted",
             ),
             (
-                laws.nothing_happens_twice,
+                invariants.effects_happen_once,
                 _sql("shipping", COPY_OF_SHIPPED),
                 "was shipped twice",
             ),
             (
-                laws.nothing_happens_twice,
+                invariants.effects_happen_once,
                 _sql("email", ANOTHER_MAIL),
-                "was mailed as two mails",
+                "was mailed twice",
             ),
             (
-                laws.nothing_happens_twice,
-                lambda small: setattr(small, "world", World(mails=[])),
-                "is on record and was never sent",
+                invariants.effects_happen_once,
+                lambda small: setattr(small, "context", RunContext(mails=[])),
+                "is recorded and was not sent",
             ),
             (
-                laws.nothing_happens_twice,
-                lambda small: setattr(small, "world", World(mails=["<x.shipping@shop>"])),
-                "was sent and is not on record",
+                invariants.effects_happen_once,
+                lambda small: setattr(small, "context", RunContext(mails=["<x.shipping@shop>"])),
+                "was sent and is not recorded",
             ),
             (
-                laws.the_books_balance,
+                invariants.totals_agree,
                 _sql("inventory", "UPDATE products SET available = 97 WHERE sku = 'product-1'"),
-                "of product-1 there are 99 pieces, of 100",
+                "the stock of product-1 is 99 instead of 100",
             ),
             (
-                laws.the_books_balance,
+                invariants.totals_agree,
                 _sql(
                     "inventory",
                     "UPDATE products SET available = 96, reserved = 4 WHERE sku = 'product-1'",
                 ),
-                "4 pieces are reserved, for orders of 2",
+                "product-1 has 4 reserved for orders of 2",
             ),
             (
-                laws.the_books_balance,
+                invariants.totals_agree,
                 _sql("loyalty", "UPDATE awards SET points = 198 WHERE order_id = 'ORD-1'"),
-                "ORD-1 has 198 points, and should have 99",
+                "ORD-1 has 198 points instead of 99",
             ),
             (
-                laws.the_books_balance,
+                invariants.totals_agree,
                 _sql("loyalty", "UPDATE awards SET taken_back_at = NULL WHERE order_id = 'ORD-2'"),
-                "ORD-2 has 196 points, and should have 0",
+                "ORD-2 has 196 points instead of 0",
             ),
             (
-                laws.the_books_balance,
+                invariants.totals_agree,
                 _sql("orders", "UPDATE orders SET refunded_amount = 1 WHERE order_id = 'ORD-1'"),
-                "given back",
+                "refunded for orders",
             ),
             (
-                laws.the_books_balance,
+                invariants.totals_agree,
                 _sql("analytics", "UPDATE facts SET amount = 1 WHERE amount > 1"),
                 "analytics counts",
             ),
             (
-                laws.the_books_balance,
+                invariants.totals_agree,
                 _sql("shipping", "UPDATE shipments SET shipped_at = NULL WHERE order_id = 'ORD-1'"),
-                "ORD-1 is not shipped, and should be",
+                "ORD-1 is not shipped",
             ),
             (
-                laws.the_history_is_whole,
+                invariants.history_is_complete,
                 _broker("DELETE FROM history WHERE topic = 'stock.ran_short'"),
                 "is not in the history",
             ),
-            (laws.nothing_is_left, _broker(DELAYED), "email: 1, of which 0 held is left"),
+            (invariants.queues_are_empty, _broker(DELAYED), "email: 1, of which 0 held is left"),
         )
     ],
 )
-def test_a_broken_law_is_reported(
-    small: Small, law: laws.Law, tamper: Tampering, told: str
+def test_a_violation_is_reported(
+    small: SmallShop, invariant: invariants.Invariant, tamper: Tampering, sentence: str
 ) -> None:
     tamper(small)
 
-    assert any(told in sentence for sentence in law(small.evidence))
+    assert any(sentence in each for each in invariant(small.state))
 
 
-def test_a_dead_letter_is_an_end_and_excuses_what_follows_from_it(small: Small) -> None:
+def test_a_dead_letter_explains_its_missing_effects(small: SmallShop) -> None:
     [event_id] = {
         each.event_id
-        for each in small.evidence.said
+        for each in small.state.outbox
         if (each.topic, each.subject) == ("order.placed", "ORD-1")
     }
     small.sql("loyalty", "DELETE FROM inbox WHERE subject = 'ORD-1'")
     small.sql("loyalty", "UPDATE awards SET points = NULL WHERE order_id = 'ORD-1'")
-    evidence = small.evidence
+    state = small.state
 
-    held = replace(evidence.held, dead={**evidence.held.dead, "loyalty": [event_id]})
-    of_its_attempts = replace(evidence.world, limited=frozenset({"loyalty"}))
+    broker = replace(state.broker, dead={**state.broker.dead, "loyalty": [event_id]})
+    limited = replace(state.context, limited=frozenset({"loyalty"}))
 
-    assert laws.breaches(evidence) != []
-    assert laws.breaches(replace(evidence, held=held, world=of_its_attempts)) == []
-    assert laws.breaches(replace(evidence, held=held)) == [
-        f"nothing_dies_in_vain: {event_id} died in loyalty, and could have been handled"
-    ]
+    assert invariants.violations(state) != []
+    assert invariants.violations(replace(state, broker=broker, context=limited)) == []
+    [violation] = invariants.violations(replace(state, broker=broker))
+    assert violation.startswith(f"only_unprocessable_messages_are_dead: {event_id} is dead in")

@@ -1,4 +1,4 @@
-"""What was measured, as it is kept: one file for each figure, in one shape for all."""
+"""Result files: one for each figure, all in the same format."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Several rounds of one thing."""
+    """Median, minimum and maximum of several rounds."""
 
     median: float
     min: float
@@ -27,18 +27,18 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
-    """What could not be measured, and why, in a sentence."""
+class NotMeasured:
+    """A figure that was not measured; `missing` says why."""
 
     missing: str
 
 
-Measured = Spread | Missing
+Measured = Spread | NotMeasured
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is to be reached: the words, and how to tell."""
+    """A target in words, and whether a result meets it."""
 
     words: str
     is_met: Callable[["Result"], bool]
@@ -46,12 +46,12 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One figure: ours, beside what others do and what could be done at most.
+    """One figure: ours, the peers', and the limit of what is possible.
 
     Attributes:
-        ratio_to_best_peer: ours divided by theirs; None where there is none.
-        ratio_to_limit: ours divided by it; likewise.
-        figures: what belongs to ours and stands beside it, by name.
+        ratio_to_best_peer: ours divided by measure_peer; None where there is none.
+        ratio_to_limit: ours divided by the limit; None without one.
+        figures: related figures of ours, by name.
         target: in words.
     """
 
@@ -65,8 +65,8 @@ class Result:
     target: str = ""
     met: bool = False
 
-    def keep(self, folder: Path) -> Path:
-        """Write it down; answers where."""
+    def write_to(self, folder: Path) -> Path:
+        """Write the result file; return its path."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.name}.json"
         path.write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
@@ -74,7 +74,7 @@ class Result:
 
 
 def read(path: Path) -> Result:
-    """A result that was kept."""
+    """Read a result file."""
     kept: dict[str, Any] = json.loads(path.read_text())
     for role in ("peers", "limit"):
         kept[role] = {name: _measured(each) for name, each in kept[role].items()}
@@ -83,21 +83,21 @@ def read(path: Path) -> Result:
 
 
 def _measured(kept: Mapping[str, Any]) -> Measured:
-    return Missing(**kept) if "missing" in kept else Spread(**kept)
+    return NotMeasured(**kept) if "missing" in kept else Spread(**kept)
 
 
 def best(others: Mapping[str, Measured], *, less_is_better: bool) -> Spread | None:
-    """The best of those that were measured."""
+    """The best of the measured figures; None without one."""
     measured = [each for each in others.values() if isinstance(each, Spread)]
     choose = min if less_is_better else max
     return choose(measured, key=lambda each: each.median) if measured else None
 
 
 def ratio(ours: Spread, other: Spread | None) -> float | None:
-    """How many times the other's figure ours is."""
+    """Our figure divided by the other's; None without the other."""
     return None if other is None or not other.median else round(ours.median / other.median, 2)
 
 
 def rounded(value: float) -> float:
-    """As exact as it is worth: four digits."""
+    """Round to four significant digits."""
     return float(f"{value:.4g}")

@@ -1,4 +1,4 @@
-"""The orders that benchmarks work with: the same in every run, some of them delivered twice."""
+"""The orders of the benchmarks: the same in every run, some of them delivered twice."""
 
 import random
 from collections import Counter
@@ -13,25 +13,26 @@ from shared.messaging.codec import encode
 from shared.messaging.ports.publisher import Message
 
 PRODUCTS = 1_000
-PIECES = 10_000_000
-"""In stock of each, so that nothing runs short."""
+STOCK = 10_000_000
+"""The stock of each product, more than is ordered."""
 
-TWICE_EACH = 100
-"""One order in so many is delivered twice, so that an effect that is not exactly once shows."""
+DUPLICATE_EVERY = 100
+"""One order in so many is delivered twice, to detect effects that are applied twice."""
 
 
 def sku(number: int) -> str:
-    """A product."""
+    """The SKU of a product."""
     return f"sku-{number:04}"
 
 
 @dataclass(frozen=True)
 class Orders:
-    """So many orders of two products each.
+    """Orders of two products each.
 
     Attributes:
-        products: how many products they are spread over.
-        seed: other orders for another seed.
+        number: how many orders.
+        products: how many different products they contain.
+        seed: seed of the random contents.
     """
 
     number: int
@@ -40,8 +41,8 @@ class Orders:
 
     @cached_property
     def events(self) -> Sequence[OrderPlaced]:
-        """What was placed."""
-        draw = random.Random(self.seed)  # noqa: S311 - the same in every run is the point
+        """The OrderPlaced event of each order."""
+        draw = random.Random(self.seed)  # noqa: S311 - the same in every run
         return [self._placed(draw, number) for number in range(self.number)]
 
     def _placed(self, draw: random.Random, number: int) -> OrderPlaced:
@@ -58,14 +59,14 @@ class Orders:
 
     @cached_property
     def bodies(self) -> Sequence[bytes]:
-        """The events as they go over the wire."""
+        """The encoded events."""
         return [encode(each, source="orders") for each in self.events]
 
     def deliveries(self) -> Iterator[int]:
-        """Which order comes next; one in a hundred comes again at once."""
+        """Yield the number of each order to deliver; some are repeated immediately."""
         for number in range(self.number):
             yield number
-            if number % TWICE_EACH == 0:
+            if number % DUPLICATE_EVERY == 0:
                 yield number
 
     def message(self, number: int, *, only_to: str | None = None) -> Message:
@@ -83,7 +84,7 @@ class Orders:
         )
 
     def reserved_by(self, handled: set[UUID]) -> Counter[str]:
-        """What must be put aside, by product, once these events have been handled once each."""
+        """The expected reservations by product after these events were handled once each."""
         expected: Counter[str] = Counter()
         for event in self.events:
             if event.event_id in handled:
@@ -92,7 +93,7 @@ class Orders:
 
 
 def _uuid(draw: random.Random, number: int) -> UUID:
-    """Like a UUIDv7 of an order a millisecond, so that indexes grow as they do in life."""
+    """A UUIDv7 of one order per millisecond, so that indexes grow as in production."""
     value = (1_700_000_000_000 + number) << 80 | draw.getrandbits(80)
     value = value & ~(0xF << 76) | 0x7 << 76
     return UUID(int=value & ~(0x3 << 62) | 0x2 << 62)

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.customers RATE SECONDS`: orders placed and paid, so many a second.
+"""`python -m benchmarks.order_load RATE SECONDS`: places and pays RATE orders per second.
 
-Each is two transactions through the orders service's own functions. An order's moment does not
-depend on those before it: a shop that is slow does not get fewer.
+Each order takes two transactions through the orders service's functions. Orders are placed at
+fixed times, so a slow shop does not get fewer.
 """
 
 import itertools
@@ -23,22 +23,22 @@ from shared.runtime.settings import settings_for
 from shared.storage.database import Database
 
 AT_ONCE = 5
-"""Customers at the same moment; as many as the database's pool has connections."""
+"""Concurrent customers, as many as the database's pool has connections."""
 
 
 def main(rate: float, seconds: float) -> None:
-    """Buy, and say how many, and by how much the latest was late."""
+    """Place the orders; print how many, and the longest delay of one."""
     with closing(Database(settings_for().database_url_of("orders"))) as database:
         with database.read() as connection:
             skus = [each.sku for each in OrdersStore(connection, database).products()]
-        crowd = _Crowd(database, skus, rate=rate, number=round(rate * seconds))
+        load = _LoadGenerator(database, skus, rate=rate, number=round(rate * seconds))
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            for done in [pool.submit(crowd.buy) for _ in range(AT_ONCE)]:
+            for done in [pool.submit(load.buy) for _ in range(AT_ONCE)]:
                 done.result()
-    print(json.dumps({"number": crowd.number, "late": round(crowd.late, 3)}))
+    print(json.dumps({"number": load.number, "late": round(load.late, 3)}))
 
 
-class _Crowd:
+class _LoadGenerator:
     def __init__(
         self, database: Database, skus: Sequence[str], *, rate: float, number: int
     ) -> None:
@@ -52,15 +52,15 @@ class _Crowd:
         self._began = time.monotonic()
 
     def buy(self) -> None:
-        """Place and pay one order after another, each at its moment, until there are enough."""
+        """Place and pay orders at their times until all are placed."""
         while True:
             with self._lock:
                 number = next(self._numbers)
             if number >= self.number:
                 return
-            moment = self._began + number / self._rate
-            time.sleep(max(0.0, moment - time.monotonic()))
-            self.late = max(self.late, time.monotonic() - moment)
+            due_at = self._began + number / self._rate
+            time.sleep(max(0.0, due_at - time.monotonic()))
+            self.late = max(self.late, time.monotonic() - due_at)
             self._order(number)
 
     def _order(self, number: int) -> None:

@@ -1,8 +1,8 @@
-"""`shop run NAME`, with handlers some of which fail, are slow, hang, or kill their process.
+"""`shop run NAME` with handlers of which some fail, are slow, hang, or kill their process.
 
 A program of its own, which puts its wrappers around the handlers that the service declares; the
 service itself knows nothing of it. The connections carry the process's own name, so that what it
-has under way can be told from what its siblings have.
+has in progress can be distinguished from that of other processes.
 """
 
 import os
@@ -23,23 +23,23 @@ from shop import cli, registry
 
 KILLS = "KILLS-"
 HANGS = "HANGS-"
-"""An order's id that begins so, followed by the service's name, does so in that service."""
+"""Prefix of an order id, followed by a service's name: that service's handler dies or hangs."""
 
 FAILS, SLOW = 0.05, 0.1
-"""Shares of events that fail a time or two, and that take a while."""
+"""Shares of events that fail once or twice, and that are handled slowly."""
 
 LAST_FAILURE = 2
-"""No event fails for more attempts, so that none dies of it."""
+"""The last attempt at which an event may fail, so that no event dies."""
 
 
-class Mood:
-    """What a service's handlers do to an event, the same for the same seed."""
+class HandlerFaults:
+    """The faults of a service's handlers; the same for the same seed."""
 
     def __init__(self, service: str, seed: str) -> None:
         self._service = service
         self._seed = seed
 
-    def spoil(self, event: DomainEvent, attempt: int) -> None:
+    def apply(self, event: DomainEvent, attempt: int) -> None:
         subject = event.subject or ""
         if isinstance(event, OrderPlaced):
             if subject.startswith(f"{KILLS}{self._service}-"):
@@ -49,27 +49,27 @@ class Mood:
         chance = Random(f"{self._seed} {self._service} {event.event_id}")  # noqa: S311 - no secret
         draw = chance.random()
         if draw < FAILS and attempt <= chance.randint(1, LAST_FAILURE):
-            raise chance.choice((TransientFailure, ValueError))("as chance would have it")
+            raise chance.choice((TransientFailure, ValueError))("injected")
         if draw > 1 - SLOW:
             time.sleep(chance.uniform(0.02, 0.1))
 
 
-def spoiled(handler: Handler, mood: Mood) -> Handler:
-    """The handler, and after its work the mood."""
+def with_faults(handler: Handler, faults: HandlerFaults) -> Handler:
+    """Return a handler that does the work and then applies the faults."""
 
     def handle(event: DomainEvent, work: Any) -> None:
         handler(event, work)
-        mood.spoil(event, work.attempt)
+        faults.apply(event, work.attempt)
 
     return handle
 
 
 def main() -> None:
-    """Run a service by its name, in the mood that the environment says."""
+    """Run a service with the faults that the environment variables select."""
     name, known_as = sys.argv[1], os.environ["CHAOS_NAME"]
-    service, mood = registry.service(name), Mood(name, os.environ["CHAOS_SEED"])
+    service, faults = registry.service(name), HandlerFaults(name, os.environ["CHAOS_SEED"])
     service.subscriptions[:] = [
-        (kind, spoiled(handler, mood)) for kind, handler in service.subscriptions
+        (kind, with_faults(handler, faults)) for kind, handler in service.subscriptions
     ]
     vars(process).update(
         Database=lambda url, app: Database(url, app=app and known_as),

@@ -1,4 +1,4 @@
-"""What a broker holds, as the laws ask for it: dead letters, history, and what is left."""
+"""Reads what a broker holds: dead letters, the history, and messages left in queues."""
 
 import sqlite3
 import time
@@ -10,14 +10,14 @@ import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
 from shared.messaging.topology import HISTORY, dead_queue
-from tests.chaos.evidence import Held
+from tests.chaos.state import BrokerContents
 
 _IDLE = 2.0
-"""Seconds after which a stream has nothing more to say."""
+"""Seconds without a message after which reading a stream ends."""
 
 
-def embedded(file: Path, services: Iterable[str]) -> Held:
-    """What the embedded broker's file holds."""
+def embedded(file: Path, services: Iterable[str]) -> BrokerContents:
+    """Read the embedded broker's file."""
     with closing(sqlite3.connect(file)) as connection:
         dead = {
             name: _column(connection, "SELECT event_id FROM messages WHERE queue = ?", name)
@@ -27,7 +27,7 @@ def embedded(file: Path, services: Iterable[str]) -> Held:
         left = connection.execute(
             "SELECT queue, count(*), count(holder) FROM messages WHERE reason IS NULL GROUP BY 1"
         ).fetchall()
-    return Held(
+    return BrokerContents(
         dead=_by_service(dead),
         history=frozenset(history),
         left=[f"{queue}: {count}, of which {held} held" for queue, count, held in left],
@@ -38,12 +38,14 @@ def _column(connection: sqlite3.Connection, query: str, *parameters: str) -> lis
     return [value for (value,) in connection.execute(query, parameters)]
 
 
-def rabbitmq(url: str, services: Iterable[str], *, expected: set[str], left: list[str]) -> Held:
-    """What RabbitMQ holds; looking changes nothing.
+def rabbitmq(
+    url: str, services: Iterable[str], *, expected: set[str], left: list[str]
+) -> BrokerContents:
+    """Read what RabbitMQ holds, without changing it.
 
     Args:
-        expected: the event ids that the history should have; reading stops when all are found.
-        left: what the management API says of the queues.
+        expected: event ids that the history should have; reading stops when all are found.
+        left: messages left in the queues, from the management API.
     """
     connection = pika.BlockingConnection(pika.URLParameters(url))
     try:
@@ -51,18 +53,18 @@ def rabbitmq(url: str, services: Iterable[str], *, expected: set[str], left: lis
         found = _in_history(connection.channel(), expected)
     finally:
         connection.close()
-    return Held(dead=dead, history=frozenset(found), left=left)
+    return BrokerContents(dead=dead, history=frozenset(found), left=left)
 
 
 def _dead_letters(channel: BlockingChannel, service: str) -> list[str]:
-    """Every one is taken, unsettled, and comes back when the channel closes."""
+    """Get every dead letter without settling it, then requeue all."""
     queue = dead_queue(service)
     count = channel.queue_declare(queue, passive=True).method.message_count
     found = []
     for _ in range(count):
         _, properties, _ = channel.basic_get(queue)
         found.append((properties and properties.message_id) or "")
-    channel.basic_nack(0, multiple=True, requeue=True)  # a closed channel would count it
+    channel.basic_nack(0, multiple=True, requeue=True)  # closing the channel would count an attempt
     channel.close()
     return found
 
@@ -84,8 +86,8 @@ def _in_history(channel: BlockingChannel, expected: set[str]) -> set[str]:
     return found
 
 
-def left_at(queues: Iterable[Mapping[str, object]]) -> list[str]:
-    """What RabbitMQ's management API lists as left in the live queues."""
+def remaining_messages(queues: Iterable[Mapping[str, object]]) -> list[str]:
+    """The messages left in the live queues, from the queues that the management API lists."""
     kinds = ("messages_ready", "messages_unacknowledged", "messages_delayed")
     return [
         f"{each['name']}: {each[kind]} {kind.removeprefix('messages_')}"

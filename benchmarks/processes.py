@@ -1,4 +1,4 @@
-"""Programs that are measured: each a process of its own, ended whatever happens."""
+"""Runs the measured programs, each as a process that is always ended."""
 
 import contextlib
 import json
@@ -13,45 +13,46 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.comparing import NotThere, WentWrong
+from benchmarks.comparison import MeasurementFailed, Unavailable
 
 ROOT = Path(__file__).parent.parent
 PEERS = ROOT / "benchmarks" / "peers"
 _PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
 _GRACE = 15
 
-Child = subprocess.Popen[bytes]
+ChildProcess = subprocess.Popen[bytes]
 
 
 def peers_python(*needed: str) -> str:
-    """The interpreter of the peers.
+    """The path of the Python interpreter that has the peers' packages.
 
     Raises:
-        NotThere: they are not installed, or not all of them.
+        Unavailable: a package is not installed.
     """
     how = "not installed: make bench installs requirements-peers.txt"
     if not _PEERS_PYTHON.exists():
-        raise NotThere(how)
+        raise Unavailable(how)
     code = f"import importlib.util as u; exit(not all(map(u.find_spec, {list(needed)})))"
     if subprocess.run([str(_PEERS_PYTHON), "-c", code], check=False).returncode:
-        raise NotThere(how)
+        raise Unavailable(how)
     return str(_PEERS_PYTHON)
 
 
 def clean_environment(**added: str) -> dict[str, str]:
-    """This one without SHOP_ variables, and with these."""
+    """This process's environment without SHOP_ variables, with these added."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SHOP_")}
     return kept | added
 
 
 @contextmanager
-def started(
+def running_process(
     command: Sequence[str], environment: Mapping[str, str], *, cwd: Path = ROOT
-) -> Iterator[tuple[Child, Callable[[], None]]]:
-    """A program at work, in a process group of its own, ended with all that it started.
+) -> Iterator[tuple[ChildProcess, Callable[[], None]]]:
+    """Run a program in a process group of its own; end the group after the block.
 
     Yields:
-        The process, and a check that raises WentWrong, with its last words, once it has ended.
+        The process, and a check that raises MeasurementFailed with the last line of its output
+        once it has ended.
     """
     with tempfile.TemporaryFile() as output:
         child = subprocess.Popen(
@@ -66,17 +67,19 @@ def started(
         def check() -> None:
             if child.poll() is not None:
                 output.seek(0)
-                said = output.read().decode(errors="replace").strip().splitlines()[-1:]
-                raise WentWrong(f"ended by itself ({child.returncode}): {' '.join(said)}")
+                last_line = output.read().decode(errors="replace").strip().splitlines()[-1:]
+                raise MeasurementFailed(
+                    f"ended unexpectedly ({child.returncode}): {' '.join(last_line)}"
+                )
 
         try:
             yield child, check
         finally:
-            end(child)
+            stop_process(child)
 
 
-def end(child: Child) -> None:
-    """Ask it to end, and see that it does."""
+def stop_process(child: ChildProcess) -> None:
+    """Stop a process and its group by SIGTERM, or by SIGKILL after the grace period."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, number)
@@ -86,20 +89,20 @@ def end(child: Child) -> None:
             continue
         break
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)  # what it left behind in its group
+        os.killpg(child.pid, signal.SIGKILL)  # what is left of its group
 
 
-def answer(
+def json_output(
     command: Sequence[str],
     environment: Mapping[str, str],
     *,
     seconds: float,
     cwd: Path = ROOT,
 ) -> dict[str, Any]:
-    """What a program says, as JSON on its last line.
+    """Run a program; return the JSON object on the last line of its output.
 
     Raises:
-        WentWrong: it failed, or took longer.
+        MeasurementFailed: it failed or took longer.
     """
     child = subprocess.Popen(
         command,
@@ -112,21 +115,21 @@ def answer(
     try:
         out, err = child.communicate(timeout=seconds)
         if child.returncode:
-            said = " / ".join(err.decode(errors="replace").strip().splitlines()[-1:])
-            raise WentWrong(f"failed ({child.returncode}): {said}")
+            output = " / ".join(err.decode(errors="replace").strip().splitlines()[-1:])
+            raise MeasurementFailed(f"failed ({child.returncode}): {output}")
         answered: dict[str, Any] = json.loads(out.decode().strip().splitlines()[-1])
     except subprocess.TimeoutExpired:
-        raise WentWrong(f"had not finished after {seconds:.0f} s") from None
+        raise MeasurementFailed(f"had not finished after {seconds:.0f} s") from None
     finally:
-        end(child)
+        stop_process(child)
         for pipe in (child.stdout, child.stderr):
             if pipe is not None:
                 pipe.close()
     return answered
 
 
-def shop(*arguments: str) -> list[str]:
-    """Our command line, as it is installed."""
+def shop_command(*arguments: str) -> list[str]:
+    """The installed `shop` command with these arguments."""
     return [str(Path(sys.executable).with_name("shop")), *arguments]
 
 
@@ -141,14 +144,14 @@ def wait_for(
     """Wait until a condition holds.
 
     Args:
-        check: raises when waiting is in vain.
+        check: called between checks of the condition; raises to stop waiting.
 
     Raises:
-        WentWrong: it did not within that time.
+        MeasurementFailed: the condition did not hold within that time.
     """
     until = time.monotonic() + seconds
     while not condition():
         check()
         if time.monotonic() > until:
-            raise WentWrong(f"{what}: not within {seconds:.0f} s")
+            raise MeasurementFailed(f"{what}: not within {seconds:.0f} s")
         time.sleep(every)

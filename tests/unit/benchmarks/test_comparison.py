@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.comparing import (
+from benchmarks.comparison import (
     Bench,
     Comparison,
     Contestant,
     Figure,
-    HistoryEvent,
-    NotThere,
+    Measurement,
+    MeasurementFailed,
     Role,
-    WentWrong,
+    Unavailable,
     rate_between,
 )
-from benchmarks.figures import Missing, Spread, Target, read
+from benchmarks.result import NotMeasured, Spread, Target, read
 
 TWICE = Target("≥ 2 × the best peer", lambda result: (result.ratio_to_best_peer or 0) >= 2)
 
@@ -38,13 +38,13 @@ def comparison(*contestants: Contestant) -> Comparison:
 
 
 @pytest.fixture
-def said() -> list[str]:
+def output() -> list[str]:
     return []
 
 
 @pytest.fixture
-def bench(tmp_path: Path, said: list[str]) -> Bench:
-    return Bench(rounds=3, scale=1.0, results=tmp_path, say=said.append)
+def bench(tmp_path: Path, output: list[str]) -> Bench:
+    return Bench(rounds=3, scale=1.0, results=tmp_path, progress=output.append)
 
 
 def test_the_median_is_compared_with_the_best_peer_and_the_limit(bench: Bench) -> None:
@@ -87,7 +87,7 @@ def test_where_less_is_better_the_best_peer_is_the_smallest(bench: Bench) -> Non
     assert result.ratio_to_best_peer == 2.0
 
 
-def test_they_take_turns_so_that_all_meet_the_same_day(bench: Bench) -> None:
+def test_contestants_are_measured_round_by_round(bench: Bench) -> None:
     turns: list[str] = []
 
     def taking(name: str) -> float:
@@ -104,22 +104,22 @@ def test_they_take_turns_so_that_all_meet_the_same_day(bench: Bench) -> None:
     assert turns == ["we", "a"] * 3
 
 
-def test_a_peer_that_is_not_there_says_so_in_its_row(bench: Bench, said: list[str]) -> None:
+def test_an_unavailable_peer_has_the_reason_in_its_row(bench: Bench, output: list[str]) -> None:
     result = bench.compare(
         comparison(
             Contestant("we", Role.OURS, values(1, 1, 1)),
-            Contestant("gone", Role.PEER, raising(NotThere("not installed"))),
+            Contestant("unavailable", Role.PEER, raising(Unavailable("not installed"))),
         )
     )
 
     assert result is not None
-    assert result.peers == {"gone": Missing("not installed")}
+    assert result.peers == {"unavailable": NotMeasured("not installed")}
     assert not result.met
-    assert sum("not installed" in each for each in said) == 1
+    assert sum("not installed" in each for each in output) == 1
 
 
-def test_a_peer_whose_effects_are_wrong_has_no_figure(bench: Bench) -> None:
-    tries = iter([values(5), raising(WentWrong("its effects are wrong"))])
+def test_a_peer_with_wrong_effects_has_no_figure(bench: Bench) -> None:
+    tries = iter([values(5), raising(MeasurementFailed("its effects are wrong"))])
 
     def measure() -> float:
         return next(tries)()
@@ -132,15 +132,15 @@ def test_a_peer_whose_effects_are_wrong_has_no_figure(bench: Bench) -> None:
     )
 
     assert result is not None
-    assert result.peers == {"wrong": Missing("its effects are wrong")}
+    assert result.peers == {"wrong": NotMeasured("its effects are wrong")}
 
 
-def test_what_belongs_to_a_figure_stands_beside_it(bench: Bench) -> None:
+def test_related_figures_are_stored_with_the_figure(bench: Bench) -> None:
     turns = iter([2.0, 4.0, 3.0])
 
-    def measure() -> HistoryEvent:
+    def measure() -> Measurement:
         value = next(turns)
-        return HistoryEvent(value, {"at most": Figure(10 * value, "m")})
+        return Measurement(value, {"at most": Figure(10 * value, "m")})
 
     bench.compare(comparison(Contestant("half", Role.OURS, measure)))
 
@@ -149,7 +149,7 @@ def test_what_belongs_to_a_figure_stands_beside_it(bench: Bench) -> None:
     assert result.figures == {"half": result.ours, "at most": Spread(30, 20, 40, "m")}
 
 
-def test_several_of_ours_stand_beside_the_first(bench: Bench) -> None:
+def test_further_contestants_of_ours_are_stored_with_the_first(bench: Bench) -> None:
     result = bench.compare(
         comparison(
             Contestant("uphill", Role.OURS, values(1, 1, 1)),
@@ -165,7 +165,7 @@ def test_several_of_ours_stand_beside_the_first(bench: Bench) -> None:
     }
 
 
-def test_what_takes_long_has_fewer_turns(bench: Bench) -> None:
+def test_slow_contestants_have_fewer_rounds(bench: Bench) -> None:
     long = comparison(Contestant("we", Role.OURS, values(7)))
     long.rounds = 1
 
@@ -175,24 +175,26 @@ def test_what_takes_long_has_fewer_turns(bench: Bench) -> None:
     assert result.ours.median == 7
 
 
-def test_a_result_of_before_there_were_figures_is_read(bench: Bench) -> None:
+def test_a_result_without_figures_is_read(bench: Bench) -> None:
     bench.compare(comparison(Contestant("we", Role.OURS, values(1, 1, 1))))
     path = bench.results / "speed.json"
-    kept = json.loads(path.read_text())
-    del kept["figures"]
-    path.write_text(json.dumps(kept))
+    stored = json.loads(path.read_text())
+    del stored["figures"]
+    path.write_text(json.dumps(stored))
 
     assert read(path).figures == {}
 
 
-def test_ours_going_wrong_is_an_error(bench: Bench) -> None:
-    with pytest.raises(WentWrong, match="lost one"):
-        bench.compare(comparison(Contestant("we", Role.OURS, raising(WentWrong("lost one")))))
+def test_a_failure_of_ours_is_an_error(bench: Bench) -> None:
+    with pytest.raises(MeasurementFailed, match="lost one"):
+        bench.compare(
+            comparison(Contestant("we", Role.OURS, raising(MeasurementFailed("lost one"))))
+        )
 
     assert not list(bench.results.iterdir())
 
 
-def test_what_was_measured_until_an_interruption_is_kept(bench: Bench) -> None:
+def test_results_before_an_interruption_are_written(bench: Bench) -> None:
     with pytest.raises(KeyboardInterrupt):
         bench.compare(
             comparison(
@@ -204,16 +206,16 @@ def test_what_was_measured_until_an_interruption_is_kept(bench: Bench) -> None:
 
     result = read(bench.results / "speed.json")
     assert result.ours == Spread(7, 7, 7, "km/h")
-    assert result.peers["b"] == Missing("not measured: interrupted before its turn")
-    assert bench.kept == [result]
+    assert result.peers["b"] == NotMeasured("not measured: interrupted before its first run")
+    assert bench.finished == [result]
 
 
-def test_a_rate_leaves_the_first_tenth_out() -> None:
+def test_a_rate_ignores_the_first_tenth() -> None:
     late_start = [0.0, *(100.0 + each / 10 for each in range(99))]
 
     assert rate_between(late_start) == pytest.approx(10)
 
 
-def test_all_at_one_moment_is_no_rate() -> None:
-    with pytest.raises(WentWrong, match="too few"):
+def test_events_at_the_same_time_have_no_rate() -> None:
+    with pytest.raises(MeasurementFailed, match="too few"):
         rate_between([1.0, 1.0])

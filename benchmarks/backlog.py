@@ -1,4 +1,4 @@
-"""Puts a backlog into a queue, in the words of whoever is to take it."""
+"""Publishes a backlog of orders in the format of the library that consumes it."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import pika
 
-from benchmarks.comparing import WentWrong
-from benchmarks.sample import Orders
+from benchmarks.comparison import MeasurementFailed
+from benchmarks.sample_orders import Orders
 from shared.messaging.connect import broker_at
 
 QUEUE = "bench"
@@ -18,7 +18,7 @@ DRAMATIQ: Mapping[str, object] = {
     "x-dead-letter-exchange": "",
     "x-dead-letter-routing-key": f"{QUEUE}.XQ",
 }
-"""As dramatiq declares it; the virtual host's default makes it a quorum queue."""
+"""Dramatiq's queue arguments; the virtual host's default makes it a quorum queue."""
 
 _AT_ONCE = 1_000
 
@@ -26,8 +26,8 @@ Encoded = tuple[pika.BasicProperties, bytes]
 Encode = Callable[[bytes], Encoded]
 
 
-def fill_ours(amqp_url: str, orders: Orders, service: str) -> None:
-    """Send orders to one service's queue alone, each confirmed."""
+def publish_backlog(amqp_url: str, orders: Orders, service: str) -> None:
+    """Publish the orders to one service's queue, each confirmed."""
     with closing(broker_at(amqp_url, app="benchmark")) as broker:
         publisher = broker.publisher()
         deliveries = orders.deliveries()
@@ -35,13 +35,13 @@ def fill_ours(amqp_url: str, orders: Orders, service: str) -> None:
             answers = publisher.publish([orders.message(each, only_to=service) for each in some])
             refused = [why for why in answers if why is not None]
             if refused:
-                raise WentWrong(f"the broker refused some of the backlog: {refused[0]}")
+                raise MeasurementFailed(f"the broker refused some of the backlog: {refused[0]}")
 
 
-def fill_theirs(
+def publish_peer_backlog(
     amqp_url: str, orders: Orders, encode: Encode, arguments: Mapping[str, object]
 ) -> None:
-    """Declare the peers' queue and put the same orders into it."""
+    """Declare the peers' queue and publish the same orders to it."""
     with closing(pika.BlockingConnection(pika.URLParameters(amqp_url))) as connection:
         channel = connection.channel()
         channel.queue_declare(QUEUE, durable=True, arguments=dict(arguments))
@@ -56,23 +56,23 @@ def _encoded(orders: Orders, encode: Encode) -> Iterator[Encoded]:
 
 
 def _wait_until_queued(connection: pika.BlockingConnection, number: int) -> None:
-    """Unconfirmed ones take a moment; a passive declare counts those that are ready."""
+    """Wait for unconfirmed messages; a passive declare counts those that are ready."""
     channel = connection.channel()
     for _ in range(300):
         found = channel.queue_declare(QUEUE, passive=True).method.message_count
         if found == number:
             return
         connection.sleep(0.1)
-    raise WentWrong(f"only {found} of {number} reached the queue")
+    raise MeasurementFailed(f"only {found} of {number} reached the queue")
 
 
-def plain(body: bytes) -> Encoded:
-    """The event as it is."""
+def encode_plain(body: bytes) -> Encoded:
+    """The event without a wrapper."""
     return _properties(content_type="application/json"), body
 
 
-def for_celery(body: bytes) -> Encoded:
-    """A task of Celery's.
+def encode_for_celery(body: bytes) -> Encoded:
+    """A Celery task.
 
     Source: https://docs.celeryq.dev/en/stable/internals/protocol.html#version-2
     """
@@ -87,8 +87,8 @@ def for_celery(body: bytes) -> Encoded:
     return properties, json.dumps([[body.decode()], {}, embed]).encode()
 
 
-def for_dramatiq(body: bytes) -> Encoded:
-    """A message of Dramatiq's.
+def encode_for_dramatiq(body: bytes) -> Encoded:
+    """A Dramatiq message.
 
     Source: https://dramatiq.io/reference.html#dramatiq.Message
     """

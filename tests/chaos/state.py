@@ -1,4 +1,4 @@
-"""What the laws are judged by: the rows of every service's database, and what the broker holds."""
+"""The state that invariants are checked against: all databases, and what the broker holds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,19 +19,19 @@ from shop import registry
 
 Row = Mapping[str, Any]
 
-TO_BEGIN_WITH = {"product-1": 100, "product-2": 50, "product-3": 5}
-"""Pieces in stock after set-up."""
+INITIAL_STOCK = {"product-1": 100, "product-2": 50, "product-3": 5}
+"""Stock by product after set-up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    """What the broker holds when all is quiet.
+class BrokerContents:
+    """What the broker holds once all work is done.
 
     Attributes:
-        dead: event ids in each service's dead queue, copies and all.
-        history: event ids in the record of all events.
-        left: what is ready, unacknowledged or delayed, a phrase each.
-        shown_applied: (service, event id) of dead letters that `shop dead show` calls applied.
+        dead: event ids in each service's dead queue, duplicates included.
+        history: event ids in the history.
+        left: messages that are ready, unacknowledged or delayed, a phrase for each queue.
+        shown_applied: (service, event id) of dead letters that `shop dead show` shows as applied.
     """
 
     dead: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -41,28 +41,28 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class World:
-    """What happened besides the services' doing.
+class RunContext:
+    """What customers, tests and the mail server did.
 
     Attributes:
-        told: orders that a customer was told are placed.
-        strangers: topic by id of what was published by nobody's outbox.
-        letters: service by id of what was sent to one service alone.
-        restocked: pieces by product that were added.
-        mails: Message-IDs that the mail server took, copies and all; None where nobody looked.
-        limited: services in which so few attempts are all that lost connections use them up.
+        confirmed: ids of orders that were confirmed to a customer.
+        unprocessable: topic by event id of messages that no outbox published.
+        sent_to_one: service by event id of messages that were sent to one service only.
+        restocked: stock by product that was added.
+        mails: Message-IDs that the mail server accepted, duplicates included; None if not known.
+        limited: services with so few attempts that lost connections can use them up.
     """
 
-    told: frozenset[str] = frozenset()
-    strangers: Mapping[str, str] = field(default_factory=dict)
-    letters: Mapping[str, str] = field(default_factory=dict)
+    confirmed: frozenset[str] = frozenset()
+    unprocessable: Mapping[str, str] = field(default_factory=dict)
+    sent_to_one: Mapping[str, str] = field(default_factory=dict)
     restocked: Mapping[str, int] = field(default_factory=dict)
     mails: Sequence[str] | None = None
     limited: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class OutboxEvent:
     """An event in a service's outbox."""
 
     event_id: str
@@ -74,19 +74,19 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """All that the laws look at.
+class SystemState:
+    """All that the invariants are checked against.
 
     Attributes:
-        topics: what each service subscribed to.
+        topics: topics that each service subscribes to.
         inbox: outcome by event id, for each service.
-        facts: ids that analytics counted; `revenue` is their sum.
+        facts: event ids that analytics counted; `revenue` is the sum of their amounts.
     """
 
-    held: Held
-    world: World
+    broker: BrokerContents
+    context: RunContext
     topics: Mapping[str, frozenset[str]]
-    said: Sequence[Said]
+    outbox: Sequence[OutboxEvent]
     inbox: Mapping[str, Mapping[str, str]]
     orders: Mapping[str, Row]
     lines: Mapping[str, Mapping[str, int]]
@@ -99,18 +99,22 @@ class Evidence:
     revenue: Decimal
 
 
-def gathered(databases: Mapping[str, Database], held: Held, world: World | None = None) -> Evidence:
-    """Look into every service's database."""
+def read_state(
+    databases: Mapping[str, Database], broker: BrokerContents, context: RunContext | None = None
+) -> SystemState:
+    """Read every service's database."""
     rows = {name: _read(database, _TABLES[name]) for name, database in databases.items()}
     lines: dict[str, dict[str, int]] = {}
     for line in rows["orders"]["order_lines"]:
         lines.setdefault(line["order_id"], {})[line["sku"]] = line["quantity"]
     counted = rows["analytics"]["facts"]
-    return Evidence(
-        held=held,
-        world=world or World(),
+    return SystemState(
+        broker=broker,
+        context=context or RunContext(),
         topics={each.name: each.topics for each in registry.all_services()},
-        said=[_said(name, row) for name, found in rows.items() for row in found["outbox"]],
+        outbox=[
+            _outbox_event(name, row) for name, found in rows.items() for row in found["outbox"]
+        ],
         inbox={
             name: {str(row["event_id"]): row["outcome"] for row in found["inbox"]}
             for name, found in rows.items()
@@ -150,8 +154,8 @@ def _by(key: str, rows: Sequence[Row]) -> dict[str, Row]:
     return {row[key]: row for row in rows}
 
 
-def _said(service: str, row: Row) -> Said:
-    return Said(
+def _outbox_event(service: str, row: Row) -> OutboxEvent:
+    return OutboxEvent(
         event_id=str(row["event_id"]),
         service=service,
         topic=row["topic"],

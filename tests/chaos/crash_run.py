@@ -1,6 +1,6 @@
-"""A short story, killed at each of its steps and taken up again by another process.
+"""Places, pays and ships orders, and kills the process at each step in turn.
 
-A program of its own, `python -m tests.chaos.crashing`: it forks, which takes a process without
+A program of its own, `python -m tests.chaos.crash_run`: it forks, which takes a process without
 threads. The settings are those of the environment. It prints a line of JSON for each step.
 """
 
@@ -12,7 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from email import message_from_bytes
+from email.parser import BytesHeaderParser
 from itertools import count
 from pathlib import Path
 from typing import TextIO, cast
@@ -38,42 +38,42 @@ from shared.storage import outbox
 from shared.storage.database import Database
 from shared.storage.tables import outbox as outbox_table
 from shop import registry
-from tests.chaos import holdings, laws
-from tests.chaos.evidence import Evidence, Held, World, gathered
-from tests.chaos.steps import CountedBroker, CountedDatabase, Steps
+from tests.chaos import broker_contents, invariants
+from tests.chaos.state import BrokerContents, RunContext, SystemState, read_state
+from tests.chaos.steps import CountedBroker, CountedDatabase, StepCounter
 
-PATIENCE = 20.0
-"""Seconds until the laws must hold."""
+TIMEOUT = 20.0
+"""Seconds until the invariants must hold."""
 
 RESTOCKED = {"product-1": 1000}
 
-NEVER = 0
+NO_STEP = 0
 """No step has this number."""
 
 
-class Player:
-    """All services in one thread, taking turns, so that the steps come in the same order."""
+class SingleThreadedShop:
+    """Runs all services in turn in one thread, so that the steps have the same order each time."""
 
-    def __init__(self, steps: Steps) -> None:
+    def __init__(self, steps: StepCounter) -> None:
         settings = settings_for()
         self._steps = steps
-        broker = broker_at(settings.broker_url_of("player"))
+        broker = broker_at(settings.broker_url_of("shop"))
         moment = 0 if settings.is_embedded else 0.005
-        self._broker = CountedBroker(broker, steps, moment, self._one_round)
+        self._broker = CountedBroker(broker, steps, moment, self._stop_after_one_round)
         self._publishers: dict[str, Publisher] = {}
         self._running: dict[str, ServiceRunner] = {}
         self.databases: dict[str, Database] = {}
-        self._looking: dict[str, Database] = {}
-        log = log_to(Path(os.devnull).open("w"), settings)  # noqa: SIM115 - for the process's life
+        self._observed: dict[str, Database] = {}
+        log = log_to(Path(os.devnull).open("w"), settings)  # noqa: SIM115 - open until the process ends
         for each in registry.all_services():
             url = settings.database_url_of(each.name)
             self.databases[each.name] = CountedDatabase(url, steps)
-            self._looking[each.name] = Database(url)
+            self._observed[each.name] = Database(url)
             self._publishers[each.name] = self._broker.publisher()
             self._running[each.name] = ServiceRunner(
                 service=each,
                 settings=settings,
-                broker=cast("Broker", self._broker),  # all of it that a service at work uses
+                broker=cast("Broker", self._broker),  # the methods that a running service uses
                 database=self.databases[each.name],
                 log=log,
                 metrics=Metrics(),
@@ -81,11 +81,11 @@ class Player:
             )
 
     def build(self, order_id: str) -> list[str]:
-        """An order is placed, paid and shipped; answers which laws are broken."""
+        """Place, pay and ship an order; return the violated invariants."""
         new = NewOrder(
             order_id=order_id,
             customer_email="a@b.example",
-            shipping_address="here",
+            shipping_address="1 Main St",
             items={"product-1": 1},
         )
         self._steps.actor = "orders places"
@@ -95,37 +95,39 @@ class Player:
         payment = Payment(order_id=order_id, amount=order.total_amount)
         with orders.unit_of_work(self.databases["orders"]) as work:
             pay_order(payment, work)
-        return self.until_lawful()
+        return self.run_until_consistent()
 
-    def take_up(self, order_id: str) -> list[str]:
-        """What a customer and the services do after a crash; answers which laws are broken."""
-        database = self._looking["orders"]
+    def resume(self, order_id: str) -> list[str]:
+        """Complete an order after a crash; return the violated invariants."""
+        database = self._observed["orders"]
         with database.read() as connection:
             order = OrdersStore(connection, database).find(order_id)
         if order is None or order.paid_at is None:
-            return self.build(order_id)  # placing the same again answers the order that is there
-        return self.until_lawful()
+            return self.build(order_id)  # placing an existing order returns it
+        return self.run_until_consistent()
 
-    def until_lawful(self) -> list[str]:
-        """Take turns until the laws hold; answers which do not, when patience is over."""
-        until = time.monotonic() + PATIENCE
+    def run_until_consistent(self) -> list[str]:
+        """Run the services until the invariants hold; return those violated at the timeout."""
+        until = time.monotonic() + TIMEOUT
         while True:
-            while self._turn():
+            while self._run_each_service():
                 pass
-            # What is on its way between broker and services shows in their databases first.
-            on_its_way = laws.nothing_is_dropped(gathered(self._looking, Held()))
+            # Messages between broker and services are seen in the databases first.
+            on_its_way = invariants.no_event_is_lost(read_state(self._observed, BrokerContents()))
             if on_its_way and time.monotonic() < until:
                 continue
-            broken = laws.breaches(self._evidence())
+            broken = invariants.violations(self._evidence())
             if not broken or time.monotonic() > until:
                 return broken
 
-    def _turn(self) -> bool:
-        return sum(self._acts(name) for name in self._running) > 0  # each of them
+    def _run_each_service(self) -> bool:
+        return (
+            sum(self._run_service(name) for name in self._running) > 0
+        )  # a list would stop at none
 
-    def _acts(self, name: str) -> bool:
+    def _run_service(self, name: str) -> bool:
         self._steps.actor = f"{name} relays"
-        with self._looking[name].read() as connection:
+        with self._observed[name].read() as connection:
             waiting = outbox.backlog(connection).depth
         if waiting:
             send_some(self.databases[name], self._publishers[name], source=name)
@@ -133,39 +135,39 @@ class Player:
         return self._reacts(name) or waiting > 0
 
     def _reacts(self, name: str) -> bool:
-        """One round of the service's own loop."""
+        """Run the service's own loop once."""
         self._running[name]._stopping.clear()
         self._running[name]._consume()
         return self._broker.consumers[name].has_taken
 
-    def _one_round(self, name: str) -> None:
+    def _stop_after_one_round(self, name: str) -> None:
         self._running[name]._stopping.set()
 
-    def _evidence(self) -> Evidence:
+    def _evidence(self) -> SystemState:
         settings = settings_for()
         mails = Path(settings.home, "mail", "new").glob("*")
-        world = World(restocked=RESTOCKED, mails=[_message_id(each) for each in mails])
-        return gathered(self._looking, self._held(), world)
+        context = RunContext(restocked=RESTOCKED, mails=[_message_id(each) for each in mails])
+        return read_state(self._observed, self._held(), context)
 
-    def _held(self) -> Held:
+    def _held(self) -> BrokerContents:
         settings = settings_for()
         if settings.is_embedded:
-            return holdings.embedded(settings.home / "broker.db", self._looking)
+            return broker_contents.embedded(settings.home / "broker.db", self._observed)
         sent: set[str] = set()
-        for database in self._looking.values():
+        for database in self._observed.values():
             with database.read() as connection:
                 sent |= {str(each) for each in connection.scalars(select(outbox_table.c.event_id))}
-        url = settings.broker_url_of("player")
-        # What is left there the management API knows, seconds later; the test asks it in the end.
-        return holdings.rabbitmq(url, self._looking, expected=sent, left=[])
+        url = settings.broker_url_of("shop")
+        # The management API knows what is left only seconds later; the test asks it at the end.
+        return broker_contents.rabbitmq(url, self._observed, expected=sent, left=[])
 
 
 def _message_id(path: Path) -> str:
-    return str(message_from_bytes(path.read_bytes())["Message-ID"])
+    return str(BytesHeaderParser().parsebytes(path.read_bytes())["Message-ID"])
 
 
 def prepare() -> None:
-    """Set everything up, with pieces enough for all repetitions."""
+    """Set up all services, with enough stock for all orders."""
     for _ in set_up(registry.all_services()):
         pass
     database = Database(settings_for().database_url_of("inventory"))
@@ -175,59 +177,61 @@ def prepare() -> None:
 
 
 def points(names: Sequence[str]) -> Iterator[int | str]:
-    """Where to crash: at each step, by its number; or at the first of each of these names."""
+    """Yield the steps to crash at: each name's first occurrence, or without names every number."""
     if names:
         yield from names
-        yield NEVER  # what was killed last is taken up as well
+        yield NO_STEP  # the order that was killed last is completed too
     yield from count(1)
 
 
 def forked(work: Callable[[TextIO], None]) -> tuple[list[str], int]:
-    """Do it in a process of its own; answers the lines that it told, and its exit code."""
+    """Run `work` in a forked process; return the lines that it wrote and its exit code."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reading)
         code = 1
         try:
-            with os.fdopen(writing, "w") as told:
-                work(told)
+            with os.fdopen(writing, "w") as lines_file:
+                work(lines_file)
             code = 0
-        except BaseException:  # noqa: BLE001 - a forked process must not go on as its parent
+        except BaseException:  # noqa: BLE001 - the child must not continue as its parent
             traceback.print_exc()
         finally:
             os._exit(code)
     os.close(writing)
-    with os.fdopen(reading) as told:
-        lines = told.read().splitlines()
+    with os.fdopen(reading) as lines_file:
+        lines = lines_file.read().splitlines()
     return lines, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def life(at: int | str, order_id: str, before: str | None) -> tuple[str, list[str], bool]:
-    """Take up the order that was killed before, then tell another until its fatal step.
+    """Complete the order that was killed before, then process another until its fatal step.
 
     Returns:
-        JSON of the laws that the first has broken, the steps of the second, whether it was killed.
+        JSON of the invariants that the first violates; the steps of the second; whether it was
+        killed.
     """
 
-    def live(told: TextIO) -> None:
-        steps = Steps(told)
-        player = Player(steps)
-        told.write(json.dumps(player.take_up(before) if before else []) + "\n")
+    def work(record: TextIO) -> None:
+        steps = StepCounter(record)
+        shop = SingleThreadedShop(steps)
+        record.write(json.dumps(shop.resume(before) if before else []) + "\n")
         steps.arm(at)
-        player.build(order_id)
+        shop.build(order_id)
 
-    (broken, *taken), code = forked(live)
+    (broken, *taken), code = forked(work)
     if code not in (0, -signal.SIGKILL):
         raise RuntimeError(f"the process to be killed at {at} ended with {code}")
     return broken, taken, code != 0
 
 
 def main(names: Sequence[str]) -> int:
-    """Crash at each step in turn, until a law is broken, and print what came of it."""
-    # Loaded once, here, so that no fork has to.
+    """Crash at each step in turn until an invariant is violated; print a line for each step."""
+    # Imported before forking, so that no child has to.
     for adapter in ("embedded", "rabbitmq"):
         importlib.import_module(f"shared.messaging.{adapter}")
+    registry.all_services()
     _, code = forked(lambda _: prepare())
     before = step = None
     killed = code == 0
@@ -236,7 +240,7 @@ def main(names: Sequence[str]) -> int:
             break
         broken, steps, killed = life(at, f"ORD-{number}", before)
         if step:
-            print(f'{{"step": {json.dumps(step)}, "broken": {broken}}}', flush=True)  # noqa: T201 - this is what the test reads
+            print(f'{{"step": {json.dumps(step)}, "broken": {broken}}}', flush=True)  # noqa: T201 - the test reads it
         if broken != "[]":
             break
         before, step = f"ORD-{number}", steps[-1]

@@ -1,4 +1,4 @@
-"""A mail server that keeps what it takes, and that can be away, slow or refusing."""
+"""A mail server that records what it accepts, and that can be down, slow or refusing."""
 
 import asyncio
 import threading
@@ -11,14 +11,15 @@ from aiosmtpd.smtp import Envelope
 from tests.chaos.servers import free_port
 
 
-class Mailbox:
-    """The server.
+class RecordingMailServer:
+    """Accepts mails over SMTP and records their Message-IDs.
 
     Attributes:
-        taken: the Message-ID of each mail that was taken, copies and all.
-        slow: seconds that it takes over a mail.
-        refusing: answers 451 instead of taking it.
-        busy: mails whose content has come and that are not answered for yet.
+        taken: the Message-ID of each accepted mail, duplicates included.
+        slow: seconds until it responds to a mail.
+        refusing: whether it responds with 451 instead of accepting.
+        busy: mails that were received and not responded to yet.
+        refused: how many mails got a 451.
     """
 
     def __init__(self) -> None:
@@ -52,7 +53,7 @@ class Mailbox:
         self._controller.start()
 
     def close(self) -> None:
-        """Away, hanging up on who is there."""
+        """Stop listening, and close every connection."""
         if self._controller is not None:
             self._controller.stop()
         self._controller = None

@@ -1,6 +1,6 @@
-"""A way between a process and a server that can be cut while both ends believe in it.
+"""TCP proxies between processes and servers, to cut a connection without closing it.
 
-Bytes that cannot pass are kept and go on later, as TCP would send them again.
+Blocked bytes are kept and forwarded later, as TCP would retransmit them.
 """
 
 import asyncio
@@ -8,26 +8,29 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Literal
 
-Way = Literal["up", "down"]
+Direction = Literal["up", "down"]
 """To the server, or from it."""
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-class Gate:
-    """A port of this machine that leads to a server.
+class TcpProxy:
+    """Forwards a local port to a server.
 
     Attributes:
-        port: where the process connects.
+        port: the local port.
     """
 
     def __init__(self, upstream: tuple[str, int]) -> None:
         self._upstream = upstream
-        self._pass: dict[Way, asyncio.Event] = {"up": asyncio.Event(), "down": asyncio.Event()}
-        for each in self._pass.values():
+        self._open: dict[Direction, asyncio.Event] = {
+            "up": asyncio.Event(),
+            "down": asyncio.Event(),
+        }
+        for each in self._open.values():
             each.set()
         self._servers: set[asyncio.StreamWriter] = set()
-        self._forgotten: set[asyncio.StreamWriter] = set()
+        self._dropped: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listening: asyncio.Server | None = None
         self.port = 0
@@ -49,7 +52,7 @@ class Gate:
         task.add_done_callback(self._tasks.discard)
 
     async def _connected(self, client: Streams) -> None:
-        for each in self._pass.values():
+        for each in self._open.values():
             await each.wait()
         try:
             server = await asyncio.open_connection(*self._upstream)
@@ -63,65 +66,67 @@ class Gate:
             )
         finally:
             self._servers.discard(server[1])
-            self._forgotten.discard(server[1])
+            self._dropped.discard(server[1])
             for _, writer in (client, server):
                 writer.close()
 
-    async def _pump(self, way: Way, reader: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self, way: Direction, reader: asyncio.StreamReader, to: asyncio.StreamWriter
+    ) -> None:
         try:
             while data := await reader.read(65_536):
-                await self._pass[way].wait()
-                if to not in self._forgotten:
+                await self._open[way].wait()
+                if to not in self._dropped:
                     to.write(data)
                     await to.drain()
         except OSError:
-            pass  # one end has gone, and the other is told so
-        await self._pass[way].wait()
-        if way == "up" or not self._forgotten:
+            pass  # one end is closed, and the other is closed below
+        await self._open[way].wait()
+        if way == "up" or not self._dropped:
             to.close()
 
-    def shut(self, *ways: Way) -> None:
-        for way in ways:
-            self._pass[way].clear()
+    def block(self, *proxy_of: Direction) -> None:
+        for way in proxy_of:
+            self._open[way].clear()
 
-    def reopen(self) -> None:
-        for each in self._pass.values():
+    def unblock(self) -> None:
+        for each in self._open.values():
             each.set()
-        self._forgotten.clear()
+        self._dropped.clear()
 
-    def forget(self) -> None:
-        """Hang up on the server; the clients do not hear of it."""
-        self._forgotten |= self._servers
+    def drop_server_connections(self) -> None:
+        """Close the connections to the server, and leave those of the clients open."""
+        self._dropped |= self._servers
         for each in self._servers:
             each.transport.abort()
 
 
-class Gates:
-    """All gates, and the thread that they live in."""
+class Proxies:
+    """All proxies, in a thread of their own."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._gates: list[Gate] = []
-        self._thread = threading.Thread(target=self._loop.run_forever, name="gates", daemon=True)
+        self._gates: list[TcpProxy] = []
+        self._thread = threading.Thread(target=self._loop.run_forever, name="proxies", daemon=True)
         self._thread.start()
 
-    def add(self, upstream: tuple[str, int]) -> Gate:
-        gate = Gate(upstream)
-        self._wait(gate.open())
-        self._gates.append(gate)
-        return gate
+    def add(self, upstream: tuple[str, int]) -> TcpProxy:
+        proxy = TcpProxy(upstream)
+        self._wait(proxy.open())
+        self._gates.append(proxy)
+        return proxy
 
-    def cut(self, gate: Gate, *ways: Way) -> None:
-        """Let nothing pass that way."""
-        self._soon(lambda: gate.shut(*ways))
+    def cut(self, proxy: TcpProxy, *proxy_of: Direction) -> None:
+        """Forward nothing in these directions."""
+        self._soon(lambda: proxy.block(*proxy_of))
 
-    def half_open(self, gate: Gate) -> None:
-        """The server loses the connections, and the process believes in them."""
-        self._soon(gate.forget)
+    def half_open(self, proxy: TcpProxy) -> None:
+        """Close the server's side of the connections only."""
+        self._soon(proxy.drop_server_connections)
 
-    def heal(self, gate: Gate) -> None:
-        """Let all pass again."""
-        self._soon(gate.reopen)
+    def restore(self, proxy: TcpProxy) -> None:
+        """Forward everything again."""
+        self._soon(proxy.unblock)
 
     def close(self) -> None:
         for each in self._gates:

@@ -1,0 +1,331 @@
+"""A running system for the chaos tests: servers, proxies, processes, customers, a mail server."""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from services.inventory.service import inventory
+from shared.errors import BrokerUnavailable
+from shared.messaging.connect import broker_at
+from shared.messaging.ports.publisher import Message, Publisher
+from shared.messaging.rabbitmq.errors import PIKA_ERRORS
+from shared.messaging.rabbitmq.management import Management
+from shared.storage.database import DATABASE_ERRORS, Database
+from shop import registry
+from tests.chaos import broker_contents, invariants, servers
+from tests.chaos.mail_server import RecordingMailServer
+from tests.chaos.proxies import Proxies, TcpProxy
+from tests.chaos.servers import PASSWORD, ServerContainer
+from tests.chaos.state import BrokerContents, RunContext, SystemState, read_state
+from tests.chaos.supervisor import SupervisedProcess, Supervisor
+from tests.support.waiting import eventually
+
+SHOP = Path(sys.executable).with_name("shop")
+RESTOCKED = {"product-1": 1_000_000, "product-2": 1_000_000, "product-3": 1_000}
+QUIET_SECONDS = 90.0
+"""Seconds without a handled event after which the invariants must hold: reconnecting takes 30."""
+
+LOW_LIMIT_SERVICE = "loyalty"
+"""The service whose retry limit can be reached; the others outlast every fault."""
+
+DEFAULT_TUNING = {
+    "RETRY_DELAY": "0.2",
+    "RETRY_MAX_DELAY": "2",
+    "MAX_RETRIES": "500",
+    "DEADLINE": "30",
+}
+TUNING = {
+    LOW_LIMIT_SERVICE: DEFAULT_TUNING
+    | {"MAX_RETRIES": "6", "RETRY_MAX_DELAY": "1", "DEADLINE": "4"}
+}
+
+SERVICE_PROCESSES = (
+    ("orders", False),
+    ("inventory-1", True),
+    ("inventory-2", True),
+    ("email", True),
+    ("shipping", False),
+    ("analytics", False),
+    ("loyalty", True),
+)
+"""Names, and whether handlers are made to fail; otherwise the console script runs."""
+
+
+@dataclass(slots=True, kw_only=True)
+class ChaosEnvironment:
+    """What faults act on and observe.
+
+    Attributes:
+        proxy_of: each process's proxies, to "broker" and "database".
+        unprocessable: topic by event id of messages that no outbox published.
+        sent_to_one: service by event id of messages that were sent to one service only.
+    """
+
+    home: Path
+    seed: int
+    broker: ServerContainer
+    postgres: ServerContainer
+    mail_server: RecordingMailServer
+    proxies: Proxies = field(default_factory=Proxies)
+    proxy_of: dict[str, dict[str, TcpProxy]] = field(default_factory=dict)
+    unprocessable: dict[str, str] = field(default_factory=dict)
+    sent_to_one: dict[str, str] = field(default_factory=dict)
+    supervisor: Supervisor = field(default_factory=lambda: Supervisor([]))
+    databases: dict[str, Database] = field(default_factory=dict)
+
+    @property
+    def management(self) -> Management:
+        return Management(servers.admin_url(self.broker))
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The environment variables of a program that connects without the proxies."""
+        tuning = {
+            f"SHOP_{name.upper()}_{what}": value
+            for name in registry.names()
+            for what, value in TUNING.get(name, DEFAULT_TUNING).items()
+        }
+        theirs = {key: value for key, value in os.environ.items() if not key.startswith("SHOP_")}
+        return (
+            theirs
+            | tuning
+            | {
+                "SHOP_HOME": str(self.home),
+                "SHOP_BROKER_URL": servers.amqp_url(self.broker.ports[5672]),
+                "SHOP_BROKER_ADMIN_URL": servers.admin_url(self.broker),
+                "SHOP_DATABASE_URL": _database_url(self.postgres.ports[5432]),
+                "SHOP_DATABASE_ADMIN_URL": servers.database_url(self.postgres),
+                "SHOP_SMTP_URL": f"smtp://127.0.0.1:{self.mail_server.port}",
+                "SHOP_GRACE": "20",
+                "CHAOS_SEED": str(self.seed),
+            }
+        )
+
+    def shop(self, *arguments: str) -> str:
+        """Run `shop`; return its standard output."""
+        done = subprocess.run(
+            [SHOP, *arguments],
+            env=self.settings,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def admin(self, query: str, *parameters: object, database: str = "postgres") -> list[Any]:
+        """Query the database server as its administrator."""
+        url = servers.database_url(self.postgres, database)
+        with psycopg.connect(url, autocommit=True, connect_timeout=2) as connection:
+            found = connection.execute(query.encode(), parameters or None)
+            return found.fetchall() if found.description else []
+
+    def publisher(self) -> Publisher:
+        return broker_at(self.settings["SHOP_BROKER_URL"], app="chaos").publisher()
+
+    def publish(self, *messages: Message) -> None:
+        """Publish messages without an outbox."""
+        publisher = self.publisher()
+        try:
+            assert publisher.publish(messages) == [None] * len(messages)
+        finally:
+            publisher.close()
+
+    def transactions(self, *who: str) -> list[str]:
+        """The application names of open transactions that have written."""
+        rows = self.admin(
+            "SELECT application_name FROM pg_stat_activity WHERE backend_xid IS NOT NULL"
+        )
+        return [name for (name,) in rows if not who or name in who]
+
+    def is_reacting(self, process: SupervisedProcess) -> bool:
+        """Whether it has an open transaction that has written to its inbox."""
+        return bool(
+            self.admin(
+                """SELECT 1 FROM pg_locks JOIN pg_class ON pg_class.oid = relation
+                JOIN pg_stat_activity USING (pid) WHERE relname = 'inbox'
+                AND mode = 'RowExclusiveLock' AND application_name = %s""",
+                process.name,
+                database=process.service,
+            )
+        )
+
+    def unacknowledged(self, *queues: str) -> int:
+        """How many messages are unacknowledged in these queues, at most half a second old."""
+        wanted = queues or registry.names()
+        return sum(
+            each.get("messages_unacknowledged", 0)
+            for each in self._totals()
+            if each["name"] in wanted
+        )
+
+    def _totals(self) -> list[dict[str, Any]]:
+        """The queues' own counts; the management API's samples are up to 5 s old."""
+        query = "/api/queues?disable_stats=true&enable_queue_totals=true"
+        connection = HTTPConnection("127.0.0.1", self.broker.ports[15672], timeout=5)
+        login = base64.b64encode(f"chaos:{PASSWORD}".encode()).decode()
+        try:
+            connection.request("GET", query, headers={"Authorization": f"Basic {login}"})
+            found: list[dict[str, Any]] = json.load(connection.getresponse())
+        finally:
+            connection.close()
+        return found
+
+    def context(self) -> RunContext:
+        confirmed = self.home / "confirmed"
+        return RunContext(
+            confirmed=frozenset(confirmed.read_text().split())
+            if confirmed.exists()
+            else frozenset(),
+            unprocessable=dict(self.unprocessable),
+            sent_to_one=dict(self.sent_to_one),
+            restocked=RESTOCKED,
+            mails=self.mail_server.mails,
+            limited=frozenset({LOW_LIMIT_SERVICE}),
+        )
+
+    def state(self) -> SystemState:
+        """Read all that the invariants are checked against."""
+        before = read_state(self.databases, BrokerContents(), self.context())
+        sent = {each.event_id for each in before.outbox}
+        left = broker_contents.remaining_messages(self.management.get("queues") or [])
+        url = self.settings["SHOP_BROKER_URL"]
+        broker = broker_contents.rabbitmq(url, self.databases, expected=sent, left=left)
+        shown = frozenset(self._shown_applied(broker, before.inbox))
+        return read_state(self.databases, replace(broker, shown_applied=shown), self.context())
+
+    def _shown_applied(
+        self, broker: BrokerContents, inbox: Mapping[str, Mapping[str, str]]
+    ) -> Iterator[tuple[str, str]]:
+        for name, dead in broker.dead.items():
+            for each in inbox[name].keys() & set(dead):
+                if json.loads(self.shop("dead", "show", name, each, "--json")).get("applied"):
+                    yield name, each
+
+    def wait_until_quiet(self) -> SystemState:
+        """Wait until the invariants hold or nothing happens any more; return the state then."""
+        handled, until = -1, 0.0
+        while True:
+            found = self._state_if_consistent()
+            if found is not None:
+                return found
+            # A slow machine may take long, as long as it makes progress.
+            before, handled = handled, self._handled()
+            if handled != before:
+                until = time.monotonic() + QUIET_SECONDS
+            elif time.monotonic() > until:
+                return self.state()
+            threading.Event().wait(0.5)  # between two checks
+
+    def _state_if_consistent(self) -> SystemState | None:
+        try:
+            # The databases show unfinished work, and querying them is cheap.
+            if invariants.each_fact_is_published_once(read_state(self.databases, BrokerContents())):
+                return None
+            if broker_contents.remaining_messages(self.management.get("queues") or []):
+                return None
+            found = self.state()
+        except (BrokerUnavailable, *PIKA_ERRORS, *DATABASE_ERRORS):
+            return None
+        return None if invariants.violations(found) else found
+
+    def _handled(self) -> int:
+        """How many inbox rows all services have together."""
+        return sum(
+            self.admin("SELECT count(*) FROM inbox", database=name)[0][0] for name in self.databases
+        )
+
+
+@contextmanager
+def running_environment(
+    home: Path, *, seed: int, processes: Sequence[tuple[str, bool]] = SERVICE_PROCESSES
+) -> Iterator[ChaosEnvironment]:
+    """Start everything; stop and remove it at the end.
+
+    Args:
+        processes: the name of each, and whether some of its handlers are made to fail.
+    """
+    with ExitStack() as stack:
+        broker = stack.enter_context(servers.rabbitmq())
+        postgres = stack.enter_context(servers.postgres())
+        mail_server = RecordingMailServer()
+        mail_server.open()
+        stack.callback(mail_server.close)
+        environment = ChaosEnvironment(
+            home=home, seed=seed, broker=broker, postgres=postgres, mail_server=mail_server
+        )
+        stack.callback(environment.proxies.close)
+        environment.shop("setup")
+        for name in registry.names():
+            url = _database_url(postgres.ports[5432]).replace("{service}", name)
+            environment.databases[name] = Database(url, app="chaos")
+            stack.callback(environment.databases[name].close)
+        with inventory.unit_of_work(environment.databases["inventory"]) as work:
+            for sku, pieces in RESTOCKED.items():
+                work.store.restock(sku, pieces)
+        environment.supervisor = Supervisor(
+            [_process(environment, name, fails=fails) for name, fails in processes]
+        )
+        environment.supervisor.start()
+        stack.callback(environment.supervisor.stop)
+        yield environment
+
+
+def _process(environment: ChaosEnvironment, name: str, *, fails: bool) -> SupervisedProcess:
+    service = name.partition("-")[0]
+    proxy_of = environment.proxy_of[name] = {
+        "broker": environment.proxies.add(("127.0.0.1", environment.broker.ports[5672])),
+        "database": environment.proxies.add(("127.0.0.1", environment.postgres.ports[5432])),
+    }
+    variables = environment.settings | {
+        "SHOP_BROKER_URL": servers.amqp_url(proxy_of["broker"].port),
+        "SHOP_DATABASE_URL": _database_url(proxy_of["database"].port),
+        "SHOP_LOG_FORMAT": "json",
+        "CHAOS_NAME": name,
+    }
+    failing = [sys.executable, "-m", "tests.chaos.faulty_service", service]
+    command = failing if fails else [str(SHOP), "run", service]
+    log = environment.home / f"{name}.log"
+    return SupervisedProcess(
+        name=name, service=service, command=command, environment=variables, log=log
+    )
+
+
+@contextmanager
+def customers(environment: ChaosEnvironment, *, rate: float) -> Iterator[None]:
+    """Place orders at this rate per second during the block."""
+    confirmed = environment.home / "confirmed"
+    command = [sys.executable, "-m", "tests.chaos.customers", str(confirmed)]
+    with (
+        (environment.home / "customers.log").open("ab") as log,
+        subprocess.Popen(
+            [*command, "--rate", str(rate), "--seed", str(environment.seed)],
+            env=environment.settings,
+            stdout=log,
+            stderr=log,
+        ) as process,
+    ):
+        try:
+            eventually(confirmed.exists, within=60)
+            yield
+        finally:
+            process.terminate()
+            code = process.wait(60)
+    assert code == 0, (environment.home / "customers.log").read_text()[-2000:]
+
+
+def _database_url(port: int) -> str:
+    return f"postgresql://{{service}}:{PASSWORD}@127.0.0.1:{port}/{{service}}"
