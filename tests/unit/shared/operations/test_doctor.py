@@ -99,7 +99,7 @@ def test_an_event_that_has_not_been_sent_for_a_minute_is_reported(shop: Shop, st
 
 
 def test_a_rejected_event_is_reported_and_can_be_sent_again(shop: Shop, stage: Stage) -> None:
-    event_id = write_to_outbox(stage, refused="no permission")
+    event_id = write_to_outbox(stage, rejected="no permission")
 
     says = wrong(shop)["outbox of orders"]
     assert f"order.placed.v1 {event_id} (no permission)" in says

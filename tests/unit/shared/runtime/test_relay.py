@@ -145,7 +145,7 @@ def test_a_rejected_event_is_marked_and_the_others_are_sent(
     eventually(lambda: running.counts == [(2, 1)])
     assert running.events() == ["event rejected by the broker"]
     with database.read() as connection:
-        refused = connection.execute(select(outbox_table.c.refused)).scalars().all()
+        refused = connection.execute(select(outbox_table.c.rejected)).scalars().all()
     assert [each for each in refused if each] == ["too large"]
 
 

@@ -100,8 +100,8 @@ def test_a_breaking_change_is_reported_and_never_accepted(folder: Path) -> None:
     assert accepted == []
     (problem,) = problems([BellRangWithoutTone], folder)
     assert problem == (
-        "bell.rang.v1: data.tone is removed, and consumers of this version could not read what "
-        "is sent from now on: publish bell.rang.v2 instead"
+        "bell.rang.v1: data.tone is removed, and consumers of this version could not read new "
+        "events: publish bell.rang.v2 instead"
     )
 
 
@@ -225,5 +225,5 @@ check_contracts.main()
     assert done.returncode == 1
     assert done.stderr == (
         "order.placed.v1: data.currency is removed, and consumers of this version could not read "
-        "what is sent from now on: publish order.placed.v2 instead\n"
+        "new events: publish order.placed.v2 instead\n"
     )
