@@ -13,7 +13,7 @@ from tests.containers import need_docker
 
 
 @pytest.mark.docker
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_the_invariants_hold_after_one_fault_of_each_family(tmp_path: Path) -> None:
     need_docker()
 

@@ -49,7 +49,7 @@ def crash_at(names: list[str], settings: dict[str, str]) -> dict[str, list[str]]
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=580,
     )
     assert done.returncode == 0, done.stderr
     seen: dict[str, list[str]] = {}
@@ -58,6 +58,7 @@ def crash_at(names: list[str], settings: dict[str, str]) -> dict[str, list[str]]
     return seen
 
 
+@pytest.mark.timeout(600)
 def test_the_embedded_shop_keeps_the_invariants_when_killed_at_any_step(tmp_path: Path) -> None:
     seen = crash_at([], {"SHOP_HOME": str(tmp_path)})
 
@@ -82,7 +83,7 @@ def databases(postgres_server: str) -> Iterator[dict[str, str]]:
             connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(name))
 
 
-@pytest.mark.timeout(330)
+@pytest.mark.timeout(600)
 def test_the_shop_on_servers_keeps_the_invariants_when_killed_at_each_step(
     tmp_path: Path, rabbitmq_vhost: Vhost, databases: dict[str, str]
 ) -> None:

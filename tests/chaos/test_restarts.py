@@ -96,7 +96,7 @@ def roll(
 
 
 @pytest.mark.docker
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_twenty_five_rolling_restarts_use_up_no_attempt(tmp_path: Path) -> None:
     need_docker()
     names = ("orders", "inventory-1", "inventory-2", "shipping", "email", "analytics", "loyalty")
@@ -119,7 +119,7 @@ def test_twenty_five_rolling_restarts_use_up_no_attempt(tmp_path: Path) -> None:
         assert not any(state.broker.dead.values())
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_rolling_restarts_of_the_embedded_shop_use_up_no_attempt(tmp_path: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("SHOP_")}
     environment["SHOP_HOME"] = str(tmp_path)
@@ -182,7 +182,7 @@ def _held(home: Path, databases: Databases) -> BrokerContents:
 
 
 @pytest.mark.docker
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_message_that_kills_its_process_takes_no_neighbour_with_it(tmp_path: Path) -> None:
     need_docker()
     with running_environment(
