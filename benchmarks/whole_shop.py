@@ -63,7 +63,7 @@ class OrderTrace:
 
 
 @dataclass(frozen=True, slots=True)
-class RunningShop:
+class BenchmarkShop:
     """A running shop; `check` raises MeasurementFailed once one of its processes has ended."""
 
     workspace: Workspace
@@ -157,7 +157,7 @@ class RunningShop:
 
 
 @contextmanager
-def running_shop(servers: Servers) -> Iterator[RunningShop]:
+def running_shop(servers: Servers) -> Iterator[BenchmarkShop]:
     """Start the shop with enough stock; wait until each service consumes."""
     with servers.shop(*REACTIONS) as workspace, ExitStack() as stack:
         with psycopg.connect(workspace.databases["inventory"]) as connection:
@@ -180,7 +180,7 @@ def running_shop(servers: Servers) -> Iterator[RunningShop]:
             what="all services consume",
             check=check,
         )
-        yield RunningShop(workspace, check)
+        yield BenchmarkShop(workspace, check)
 
 
 def _all_consume(workspace: Workspace) -> bool:

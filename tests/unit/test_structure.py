@@ -204,3 +204,13 @@ def test_the_registry_knows_every_folder_orders_first() -> None:
 @pytest.mark.parametrize("name", MODULES)
 def test_every_module_says_what_it_is_for(name: str) -> None:
     assert ast.get_docstring(ast.parse(MODULES[name].read_text()))
+
+
+def test_no_two_classes_of_the_project_have_the_same_name() -> None:
+    homes: dict[str, set[str]] = {}
+    for name, path in MODULES.items():
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name, set()).add(name)
+
+    assert {name: found for name, found in homes.items() if len(found) > 1} == {}

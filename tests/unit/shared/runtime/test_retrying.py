@@ -13,7 +13,7 @@ from shared.runtime.retrying import retry_until_stopped
 from shared.runtime.settings import Settings
 
 
-class Retry:
+class RetryCall:
     """A call of `retry_until_stopped`, with its log."""
 
     def __init__(self) -> None:
@@ -34,9 +34,9 @@ class Retry:
 
 
 @pytest.fixture
-def retry(monkeypatch: pytest.MonkeyPatch) -> Retry:
+def retry(monkeypatch: pytest.MonkeyPatch) -> RetryCall:
     monkeypatch.setattr(retrying, "MAX_DELAY", 0.01)
-    return Retry()
+    return RetryCall()
 
 
 def failing(*errors: Exception) -> Callable[[], object]:
@@ -51,7 +51,7 @@ def failing(*errors: Exception) -> Callable[[], object]:
     return attempt
 
 
-def test_a_failed_attempt_is_repeated_until_it_succeeds(retry: Retry) -> None:
+def test_a_failed_attempt_is_repeated_until_it_succeeds(retry: RetryCall) -> None:
     retry(failing(BrokerUnavailable("away"), KeyError("canary")))
 
     assert [(line["event"], line["error"]) for line in retry.lines()] == [
@@ -63,14 +63,14 @@ def test_a_failed_attempt_is_repeated_until_it_succeeds(retry: Retry) -> None:
 
 
 @pytest.mark.parametrize("error", [BrokerRefused(), ValueError()], ids=["never", "other"])
-def test_other_errors_are_raised(retry: Retry, error: Exception) -> None:
+def test_other_errors_are_raised(retry: RetryCall, error: Exception) -> None:
     with pytest.raises(type(error)):
         retry(failing(error))
 
     assert retry.lines() == []
 
 
-def test_it_ends_when_it_is_stopped_while_it_waits(retry: Retry) -> None:
+def test_it_ends_when_it_is_stopped_while_it_waits(retry: RetryCall) -> None:
     attempts: list[int] = []
 
     def attempt() -> None:

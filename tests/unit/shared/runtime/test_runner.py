@@ -85,7 +85,7 @@ def test_a_message_that_always_fails_is_dead_after_its_last_attempt(
     assert attempts == [("failed, will retry", 1), ("failed, will retry", 2), ("dead", 3)]
 
 
-class Gateway:
+class UnreliableGateway:
     """A gateway that can be made unavailable."""
 
     def __init__(self) -> None:
@@ -102,7 +102,7 @@ class Gateway:
 def test_a_service_pauses_consuming_while_its_gateway_is_away(
     start: Start,
 ) -> None:
-    gateway = Gateway()
+    gateway = UnreliableGateway()
 
     def call(event: ThingHappened, work: Work) -> None:
         gateway.probe()

@@ -62,7 +62,7 @@ def parameters(server: socket.socket) -> pika.ConnectionParameters:
     return pika.ConnectionParameters(host, port, heartbeat=0, stack_timeout=2)
 
 
-class FakeBroker:
+class FakeAmqpServer:
     """Accepts one connection and answers what a client needs to consume.
 
     Attributes:
@@ -135,14 +135,14 @@ def _answers(number: int, request: Any) -> Iterator[frame.Frame]:
 
 
 @pytest.fixture
-def broker() -> Iterator[FakeBroker]:
-    broker = FakeBroker()
+def broker() -> Iterator[FakeAmqpServer]:
+    broker = FakeAmqpServer()
     yield broker
     broker.close()
 
 
 @pytest.fixture
-def channel(broker: FakeBroker) -> Iterator[Channel]:
+def channel(broker: FakeAmqpServer) -> Iterator[Channel]:
     """An open channel; its connection's loop runs within `run_until` only."""
     opened: list[Channel] = []
 
@@ -218,12 +218,14 @@ def test_decodable_headers_are_decoded_as_before() -> None:
     assert properties.headers == headers
 
 
-def test_the_server_properties_of_a_blocking_connection_are_found(broker: FakeBroker) -> None:
+def test_the_server_properties_of_a_blocking_connection_are_found(broker: FakeAmqpServer) -> None:
     with pika.BlockingConnection(broker.parameters) as connection:
         assert pika_internals.server_properties(connection) == SERVER
 
 
-def test_messages_are_written_as_they_were_encoded(broker: FakeBroker, channel: Channel) -> None:
+def test_messages_are_written_as_they_were_encoded(
+    broker: FakeAmqpServer, channel: Channel
+) -> None:
     encoded = [
         pika_internals.encode(
             "events", "key", PERMANENT, body, channel=channel.channel_number, max_frame_bytes=4096
@@ -240,7 +242,7 @@ def test_messages_are_written_as_they_were_encoded(broker: FakeBroker, channel: 
 
 
 @pytest.mark.parametrize("size", [0, 2, 4088, 4089, 10_000])
-def test_a_message_is_encoded_as_pika_encodes_it(broker: FakeBroker, size: int) -> None:
+def test_a_message_is_encoded_as_pika_encodes_it(broker: FakeAmqpServer, size: int) -> None:
     body = bytes(size)
     small_frames = broker.parameters
     small_frames.frame_max = 4096
@@ -258,7 +260,7 @@ def test_a_message_is_encoded_as_pika_encodes_it(broker: FakeBroker, size: int) 
 
 
 def test_the_socket_of_a_connection_without_a_loop_is_closed(
-    broker: FakeBroker, channel: Channel
+    broker: FakeAmqpServer, channel: Channel
 ) -> None:
     pika_internals.close_socket(channel.connection)
 
@@ -266,7 +268,7 @@ def test_the_socket_of_a_connection_without_a_loop_is_closed(
 
 
 def test_what_arrives_while_a_consumer_is_cancelled_is_not_rejected(
-    broker: FakeBroker, channel: Channel
+    broker: FakeAmqpServer, channel: Channel
 ) -> None:
     pika_internals.nack_while_cancelling(channel)
     settlements = (spec.Basic.Nack, spec.Basic.Reject)
@@ -280,7 +282,9 @@ def test_what_arrives_while_a_consumer_is_cancelled_is_not_rejected(
     assert (nack.delivery_tag, nack.requeue, nack.multiple) == (7, True, False)
 
 
-def test_pika_itself_still_rejects_what_arrives_then(broker: FakeBroker, channel: Channel) -> None:
+def test_pika_itself_still_rejects_what_arrives_then(
+    broker: FakeAmqpServer, channel: Channel
+) -> None:
     consumer_tag = channel.basic_consume("email", lambda *_: None)
 
     channel.basic_cancel(consumer_tag, callback=lambda _: None)
@@ -288,7 +292,7 @@ def test_pika_itself_still_rejects_what_arrives_then(broker: FakeBroker, channel
     run_until(channel.connection, lambda: isinstance(broker.methods[-1], spec.Basic.Reject))
 
 
-def test_a_delivery_can_be_rejected_nevertheless(broker: FakeBroker, channel: Channel) -> None:
+def test_a_delivery_can_be_rejected_nevertheless(broker: FakeAmqpServer, channel: Channel) -> None:
     pika_internals.nack_while_cancelling(channel)
 
     pika_internals.reject(channel, 3, requeue=False)
@@ -300,7 +304,7 @@ def test_a_delivery_can_be_rejected_nevertheless(broker: FakeBroker, channel: Ch
 
 
 def test_a_consumer_that_pika_does_not_know_is_cancelled(
-    broker: FakeBroker, channel: Channel
+    broker: FakeAmqpServer, channel: Channel
 ) -> None:
     pika_internals.confirm_cancellation(channel, "consumer")
 
