@@ -40,7 +40,7 @@ class Broker(Protocol):
         Bindings that the topology no longer names are removed; queues and their messages stay.
 
         Returns:
-            What could not be done for lack of permission, a sentence each.
+            What was not done because of a missing permission, a sentence each.
 
         Raises:
             BrokerUnavailable: the broker cannot be reached or is too old.

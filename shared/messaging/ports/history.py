@@ -48,7 +48,7 @@ class HistoryReader(Protocol):
             end: offset to stop before; None to wait for new records without end.
 
         Raises:
-            BrokerUnavailable: the broker stayed away although the reader tried again for a while.
+            BrokerUnavailable: the broker is still away after several attempts.
         """
 
     def close(self) -> None:

@@ -83,10 +83,9 @@ def _failures(headers: dict[str, object]) -> int:
 
 
 def text_of(value: object) -> str:
-    """The value if it is text, else an empty string."""
+    """The value if it is a string, else an empty string."""
     return value if isinstance(value, str) else ""
 
 
 def _count(value: object) -> int:
-    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MAX_COUNT
-    return value if is_count and isinstance(value, int) else 0
+    return value if type(value) is int and 0 <= value < _MAX_COUNT else 0
