@@ -33,7 +33,7 @@ def execute(
 
     Args:
         statement: the same object each time, since its compiled form is cached forever.
-        parameters: the same names each time.
+        parameters: with the same names each time.
 
     Raises:
         DBAPIError: as `Connection.execute` raises it.
@@ -84,7 +84,6 @@ class _CompiledStatement:
         self._converters: list[tuple[int, Convert]] | None = None
 
     def bind(self, parameters: Parameters) -> Any:  # noqa: ANN401 - a mapping or a list, as the driver needs it
-        """The parameters for the driver."""
         values = {**self._constants, **parameters}
         for name, convert in self._binders:
             values[name] = convert(values[name])

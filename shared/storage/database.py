@@ -15,7 +15,6 @@ from shared.storage.bulk import Insert, insert_into
 if TYPE_CHECKING:
     from shared.storage.sqlite import Writer
 
-
 DATABASE_ERRORS = (DBAPIError, CommitOutcomeUnknown)
 """The errors that a transaction raises because of the database or the connection to it."""
 

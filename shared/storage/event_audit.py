@@ -1,4 +1,4 @@
-"""What a service's inbox, outbox and failures say about an order or about events."""
+"""Reads what a service's inbox, outbox and failures record about an order or about events."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -12,11 +12,7 @@ from shared.storage.tables import failures, inbox, outbox
 
 @dataclass(frozen=True, slots=True)
 class EventSummary:
-    """An event without its data.
-
-    Attributes:
-        causation_id: the event that caused it; None for a person's action.
-    """
+    """An event without its data; `causation_id` is None for a person's action."""
 
     event_id: UUID
     type: str
@@ -26,11 +22,7 @@ class EventSummary:
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """An event about an order in a service's inbox or outbox.
-
-    Attributes:
-        is_sent: the broker has it.
-    """
+    """An event about an order in a service's inbox or outbox."""
 
     event_id: UUID
     type: str
@@ -51,10 +43,9 @@ class FailedAttempt:
     """One failed attempt to handle an event.
 
     Attributes:
-        outcome: `retried`; `dead` for the last attempt; `sent again` for a last attempt after
-            which a person sent the event again.
+        outcome: `retried`; `dead` for the last attempt; `sent again` if the event was redriven.
         error: the error's class.
-        message: the error's message, without personal data.
+        message: without personal data.
     """
 
     outcome: str

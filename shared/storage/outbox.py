@@ -81,8 +81,8 @@ def _notify_relay(_table: Table, insert: bulk.Insert) -> UpdateBase:
 def notify(connection: Connection, database: Database) -> None:
     """Wake the service's relay in another process, once this transaction commits.
 
-    On SQLite the relay sees the commit itself. NOTIFY makes every commit of the PostgreSQL
-    cluster a little slower, so processes with a relay of their own do without it.
+    On SQLite the relay notices the commit. NOTIFY slows down every commit of the PostgreSQL
+    cluster a little, so processes with a relay of their own do not use it.
     """
     if not database.is_sqlite:
         connection.execute(text(f"NOTIFY {CHANNEL}"))
@@ -108,14 +108,14 @@ def claim(database: Database, limit: int) -> Iterator[Claim]:
 
     On PostgreSQL the rows stay locked meanwhile, and other relays skip them. Rows are never
     selected as "numbers above the last one", since numbers commit out of order. On SQLite a
-    lock would block the service, so a file lock beside the database admits one relay at a time;
-    the claim of another relay is empty.
+    lock would block the service, so a relay locks a file beside the database; meanwhile the
+    claims of other relays are empty.
     """
     if database.is_sqlite:
         yield from _claim_by_file(database, limit)
         return
     with database.begin() as connection:
-        claimed = Claim(execute(connection, _pending_unlocked(limit)).all())
+        claimed = Claim(execute(connection, _pending(limit)).all())
         yield claimed
         _mark(connection, claimed)
 
@@ -136,11 +136,6 @@ def _claim_by_file(database: Database, limit: int) -> Iterator[Claim]:
 
 
 @cache
-def _pending_unlocked(limit: int) -> Select[Any]:
-    return _pending(limit).with_for_update(skip_locked=True)
-
-
-@cache
 def _pending(limit: int) -> Select[Any]:
     columns = (
         outbox.c.number,
@@ -151,7 +146,8 @@ def _pending(limit: int) -> Select[Any]:
         outbox.c.occurred_at,
         outbox.c.body,
     )
-    return select(*columns).where(_is_pending).order_by(outbox.c.number).limit(limit)
+    pending = select(*columns).where(_is_pending).order_by(outbox.c.number).limit(limit)
+    return pending.with_for_update(skip_locked=True)  # no effect on SQLite
 
 
 def _mark(connection: Connection, claimed: Claim) -> None:
@@ -170,13 +166,7 @@ def _mark_sent(*, is_sqlite: bool) -> Update:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """How much of an outbox is not sent.
-
-    Attributes:
-        depth: the number of pending events.
-        age: seconds since the oldest of them was written.
-        rejected: the number of events that the broker will never accept.
-    """
+    """Numbers of pending and rejected events, and the age of the oldest pending one in seconds."""
 
     depth: int
     age: float
@@ -197,7 +187,7 @@ def backlog(connection: Connection) -> Backlog:
 
 
 def rejected_events(connection: Connection, limit: int) -> list[tuple[str, str, str]]:
-    """The events that the broker will never accept, oldest first: id, type and reason."""
+    """The rejected events, oldest first: id, type and reason."""
     columns = outbox.c.event_id, outbox.c.event_type, outbox.c.rejected
     statement = select(*columns).where(outbox.c.rejected.is_not(None)).order_by(outbox.c.number)
     rows = connection.execute(statement.limit(limit))

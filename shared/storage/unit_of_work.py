@@ -1,4 +1,4 @@
-"""What a handler works with in one transaction: its store, and the events that it publishes."""
+"""The unit of work that a handler gets: one transaction with a store and the published events."""
 
 from collections.abc import Sequence
 from typing import Generic
@@ -42,7 +42,7 @@ O = TypeVar("O", default=None)  # noqa: E741 - the usual letter for a gateway
 
 
 class UnitOfWork(Generic[S, O]):
-    """What a handler works with.
+    """One transaction of a service, and the events that are published in it.
 
     Attributes:
         store: the service's own tables.
