@@ -25,9 +25,7 @@ _CURSOR = "shop_cursor"
 
 
 def execute(
-    connection: Connection,
-    statement: Statement,
-    parameters: Parameters = MappingProxyType({}),
+    connection: Connection, statement: Statement, parameters: Parameters = MappingProxyType({})
 ) -> Result[Any]:
     """Execute a statement in the connection's transaction, and fetch all rows.
 

@@ -56,15 +56,10 @@ class FailedAttempt:
 
 def mentions(connection: Connection, subject: str) -> list[Mention]:
     """The events about an order in the service's inbox and outbox."""
-    received = select(
-        inbox.c.event_id, inbox.c.event_type, inbox.c.occurred_at, literal(value=True)
-    ).where(inbox.c.subject == subject)
-    published = select(
-        outbox.c.event_id,
-        outbox.c.event_type,
-        outbox.c.occurred_at,
-        outbox.c.sent_at.is_not(None),
-    ).where(outbox.c.subject == subject)
+    columns = "event_id", "event_type", "occurred_at"
+    received = select(*inbox.c[columns], literal(value=True)).where(inbox.c.subject == subject)
+    is_sent = outbox.c.sent_at.is_not(None)
+    published = select(*outbox.c[columns], is_sent).where(outbox.c.subject == subject)
     return [Mention(*row) for row in connection.execute(union_all(received, published))]
 
 
@@ -79,13 +74,7 @@ def failed_attempts(
     connection: Connection, event_ids: Collection[UUID]
 ) -> dict[UUID, list[FailedAttempt]]:
     """The failed attempts of each event, oldest first."""
-    columns = (
-        failures.c.event_id,
-        failures.c.outcome,
-        failures.c.error,
-        failures.c.message,
-        failures.c.failed_at,
-    )
+    columns = failures.c["event_id", "outcome", "error", "message", "failed_at"]
     ids = [str(event_id) for event_id in event_ids]
     statement = select(*columns).where(failures.c.event_id.in_(ids)).order_by(failures.c.number)
     attempts: dict[UUID, list[FailedAttempt]] = {}

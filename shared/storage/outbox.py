@@ -137,15 +137,9 @@ def _claim_by_file(database: Database, limit: int) -> Iterator[Claim]:
 
 @cache
 def _pending(limit: int) -> Select[Any]:
-    columns = (
-        outbox.c.number,
-        outbox.c.event_id,
-        outbox.c.topic,
-        outbox.c.event_type,
-        outbox.c.correlation_id,
-        outbox.c.occurred_at,
-        outbox.c.body,
-    )
+    columns = outbox.c[
+        "number", "event_id", "topic", "event_type", "correlation_id", "occurred_at", "body"
+    ]
     pending = select(*columns).where(_is_pending).order_by(outbox.c.number).limit(limit)
     return pending.with_for_update(skip_locked=True)  # no effect on SQLite
 

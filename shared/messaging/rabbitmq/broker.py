@@ -31,7 +31,7 @@ class RabbitBroker:
         app: the start of the connections' names at the broker.
 
     Raises:
-        InvalidInput: one of the URLs is not such a URL.
+        InvalidInput: a URL is invalid.
     """
 
     def __init__(self, url: str, *, admin_url: str | None = None, app: str = "shop") -> None:

@@ -27,11 +27,8 @@ class Management:
     Every method raises BrokerUnavailable when the API does not answer, and BrokerRefused when it
     refuses; the messages hold no password.
 
-    Args:
-        url: `http://user:password@host:15672`.
-
     Raises:
-        InvalidInput: not such a URL. The message repeats nothing of it.
+        InvalidInput: the URL is not like `http://user:password@host:15672`; it is not quoted.
     """
 
     def __init__(self, url: str) -> None:
