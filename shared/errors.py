@@ -25,8 +25,9 @@
 Some services define errors of their own below these classes. After any other exception a delivery
 is retried, and a command ends with a traceback.
 
-Messages hold ids and values but no personal data: they are recorded, logged and shown unchanged.
-Class names are recorded in databases, so a renamed class no longer matches older records.
+A message is one sentence, by default the first line of the class docstring. It holds ids and values
+but no personal data, as it is recorded, logged and shown unchanged. Class names are recorded in
+databases, so a renamed class no longer matches older records.
 """
 
 from collections.abc import Iterator
@@ -35,9 +36,6 @@ from typing import ClassVar
 
 class ShopError(Exception):
     """An error without further details.
-
-    Args:
-        message: one sentence; the first line of the class docstring by default.
 
     Attributes:
         may_succeed_on_redrive: False if a dead letter with this error fails again whatever is

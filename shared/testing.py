@@ -69,7 +69,6 @@ class Stage:
 
     Args:
         folder: an empty folder for the files.
-        services: the services to run.
         gateway: the gateways of services, by the service's name.
 
     Attributes:

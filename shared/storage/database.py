@@ -118,10 +118,7 @@ def is_environmental(error: BaseException) -> bool:
 
 
 def parse_url(url: str, variable: str) -> URL:
-    """Parse a database URL.
-
-    Args:
-        variable: the name of the setting, for the error.
+    """Parse the database URL that is the setting `variable`.
 
     Raises:
         InvalidInput: it is no URL, or names no database; the message repeats no part of it.

@@ -40,13 +40,7 @@ class InboxEntry:
 
 @dataclass(frozen=True, slots=True)
 class FailedAttempt:
-    """One failed attempt to handle an event.
-
-    Attributes:
-        outcome: `retried`; `dead` for the last attempt; `sent again` if the event was redriven.
-        error: the error's class.
-        message: without personal data.
-    """
+    """One failed attempt to handle an event, as `failures` records it."""
 
     outcome: str
     error: str

@@ -50,11 +50,7 @@ class Outgoing:
 def write(
     connection: Connection, outgoing: Sequence[Outgoing], *, notifies_relay: bool = False
 ) -> None:
-    """Insert events into the outbox, in one statement.
-
-    Args:
-        notifies_relay: wake the service's relay in another process, as `notify` does.
-    """
+    """Insert events into the outbox, in one statement that may also do what `notify` does."""
     if not outgoing:
         return
     rows = [

@@ -70,11 +70,7 @@ class Writer:
 
 
 class DataVersionPoller:
-    """Notices commits of other connections by the file's data version.
-
-    Args:
-        pending: a query that returns a row if the commits are of interest.
-    """
+    """Notices commits of other connections by the file's data version, if `pending` has a row."""
 
     file_descriptor: int | None = None
 

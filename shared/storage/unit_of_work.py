@@ -16,11 +16,7 @@ from shared.storage.outbox import Outgoing
 
 
 class Store:
-    """A service's own tables, within one transaction.
-
-    Attributes:
-        connection: the transaction's.
-    """
+    """A service's own tables, within the transaction of `connection`."""
 
     def __init__(self, connection: Connection, database: Database) -> None:
         self.connection = connection

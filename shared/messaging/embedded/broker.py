@@ -40,11 +40,7 @@ _DROP_HISTORY = (
 
 
 class EmbeddedBroker:
-    """A broker in a SQLite file, which is created if it is missing.
-
-    Args:
-        clock: returns seconds since the epoch.
-    """
+    """A broker in a SQLite file, created if missing; `clock` returns seconds since the epoch."""
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
         self._file = BrokerFile(path.absolute())

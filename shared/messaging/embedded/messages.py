@@ -37,12 +37,7 @@ _RELEASE = """
 
 
 class ReadyMessage(NamedTuple):
-    """A message that can be delivered.
-
-    Attributes:
-        attempts: number of failed attempts.
-        reason: why the message is dead; None in a live queue.
-    """
+    """A message that can be delivered, after `attempts` failures; a `reason` is why it is dead."""
 
     number: int
     event_id: str

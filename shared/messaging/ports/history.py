@@ -10,9 +10,7 @@ from typing import Protocol
 class HistoryRecord:
     """A message in the history; all attributes but the offset are untrusted.
 
-    Attributes:
-        offset: position in the history, from 0 on; offsets increase and may have gaps.
-        topic: routing key.
+    Offsets increase from 0 on and may have gaps.
     """
 
     offset: int

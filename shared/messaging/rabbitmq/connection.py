@@ -210,8 +210,8 @@ class BrokerConnection:
             supported_version(connection.server_properties)
         except BrokerTooOld as error:
             self.disconnect(error)
-            return
-        self._open_channel()
+        else:
+            self._open_channel()
 
     def _connection_closed(self, _connection: pika.SelectConnection, reason: BaseException) -> None:
         self._disconnect_reason = self._disconnect_reason or reason

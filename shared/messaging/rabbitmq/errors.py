@@ -30,10 +30,7 @@ _REFUSALS = {
 
 
 def supported_version(server: Mapping[str, object] | None) -> str:
-    """Product and version of the broker.
-
-    Args:
-        server: the server properties of a connection.
+    """Product and version of the broker, from the server properties of a connection.
 
     Raises:
         BrokerTooOld: it is older than OLDEST_VERSION, or not RabbitMQ.

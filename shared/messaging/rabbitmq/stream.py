@@ -24,12 +24,7 @@ _ACKNOWLEDGE_EVERY = 250
 
 
 class StreamConsumer:
-    """A consumer of a stream.
-
-    Args:
-        start: `first`, `last` (the last chunk), an offset, or a time.
-        prefetch: records that the broker sends ahead, at most.
-    """
+    """A consumer of a stream; `start` is `first`, `last` (the last chunk), an offset, or a time."""
 
     def __init__(
         self, session: Session, name: str, *, start: str | int | datetime, prefetch: int = PREFETCH
