@@ -76,14 +76,9 @@ def note_redriven(connection: Connection, letters: Iterable[tuple[str, int]]) ->
 
 def attempt_counts(connection: Connection, event_ids: Sequence[str]) -> dict[tuple[str, int], int]:
     """The number of recorded attempts, by event id and number of replays."""
-    statement = (
-        select(failures.c.event_id, failures.c.replays, func.count())
-        .where(failures.c.event_id.in_(event_ids))
-        .group_by(failures.c.event_id, failures.c.replays)
-    )
-    return {
-        (event_id, replays): count for event_id, replays, count in connection.execute(statement)
-    }
+    key = failures.c["event_id", "replays"]
+    counts = select(*key, func.count()).where(failures.c.event_id.in_(event_ids)).group_by(*key)
+    return {(event_id, replays): count for event_id, replays, count in connection.execute(counts)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +98,7 @@ def final_failures(
         partition_by=(failures.c.event_id, failures.c.replays),
         order_by=(is_final.desc(), failures.c.number.desc()),
     )
-    columns = failures.c.event_id, failures.c.replays, failures.c.error, failures.c.failed_at
+    columns = failures.c["event_id", "replays", "error", "failed_at"]
     ranked = select(*columns, rank.label("rank")).where(failures.c.event_id.in_(event_ids))
     failed = ranked.subquery()
     final: dict[str, dict[int, FinalFailure]] = {}

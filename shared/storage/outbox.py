@@ -169,9 +169,8 @@ def backlog(connection: Connection) -> Backlog:
     depth, oldest, now = connection.execute(
         select(func.count(), func.min(outbox.c.created_at), clock).where(_is_pending)
     ).one()
-    rejected = connection.execute(
-        select(func.count()).where(outbox.c.rejected.is_not(None))
-    ).scalar_one()
+    count_rejected = select(func.count()).where(outbox.c.rejected.is_not(None))
+    rejected = connection.execute(count_rejected).scalar_one()
     age = (now - oldest).total_seconds() if oldest else 0.0
     return Backlog(depth, age, rejected)
 

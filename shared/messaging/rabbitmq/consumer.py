@@ -38,7 +38,7 @@ class _Isolation(NamedTuple):
 
 
 class RabbitConsumer(BrokerConnection):
-    """A consumer of one queue."""
+    """A consumer with a connection of its own."""
 
     def __init__(
         self, address: Address, queue: str, *, prefetch: int, slow_start: bool, name: str
@@ -59,9 +59,9 @@ class RabbitConsumer(BrokerConnection):
     def is_consuming(self) -> bool:
         return self._consuming
 
-    def take(self, most: int, *, wait: float) -> list[Delivery]:
+    def take(self, limit: int, /, *, wait: float) -> list[Delivery]:
         self.ensure_running()
-        taken = self._buffer.take(most, wait=wait)
+        taken = self._buffer.take(limit, wait=wait)
         if not taken and self.fatal_error is not None:
             self.ensure_running()
         return taken
@@ -101,7 +101,7 @@ class RabbitConsumer(BrokerConnection):
         self._end_isolation()
 
     def _on_pika_failure(self) -> None:
-        # A message that pika cannot decode is redelivered until its limit: then hold it alone.
+        # A message that pika cannot decode is redelivered until its limit; hold it alone.
         self._successes = 0
 
     def _on_fatal_error(self) -> None:
