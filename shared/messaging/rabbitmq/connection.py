@@ -94,11 +94,12 @@ class BrokerConnection:
                 self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 self._thread.start()
 
-    def submit(self, work: Callable[[], None]) -> None:
-        """Run `work` on the connection's thread; does nothing without a connection."""
+    def submit(self, work: Callable[[], None]) -> bool:
+        """Run `work` on the connection's thread; returns False if there is no connection."""
         connection = self._connection
         if connection is not None:
             connection.ioloop.add_callback_threadsafe(work)
+        return connection is not None
 
     def close(self) -> None:
         """Close gracefully; blocks for some seconds at most."""

@@ -71,11 +71,12 @@ class RabbitConsumer(BrokerConnection):
             self.submit(lambda: self._settle(settlements))
 
     def isolate(self, delivery: Delivery) -> None:
+        self._successes = 0  # also if the connection is lost now
         if isinstance(delivery.token, _Token):
             isolation = _Isolation(delivery.token, threading.Event())
             self._buffer.unblock()
-            self.submit(lambda: self._isolate(isolation))
-            isolation.done.wait(_ISOLATE_TIMEOUT)
+            if self.submit(lambda: self._isolate(isolation)):
+                isolation.done.wait(_ISOLATE_TIMEOUT)
 
     def wake(self) -> None:
         self._buffer.wake()
