@@ -54,7 +54,7 @@ def published_fingerprints(folder: Path = HERE) -> dict[str, str]:
 
 
 def publish_examples(names: Iterable[str], folder: Path = HERE) -> None:
-    """Record the fingerprints of new examples by type and name; recorded ones stay unchanged."""
+    """Record the fingerprints of new examples (type/name); those recorded before stay unchanged."""
     current = fingerprints(folder)
     recorded = {name: current[name] for name in names} | published_fingerprints(folder)
     text = json.dumps(dict(sorted(recorded.items())), indent=2)

@@ -15,9 +15,9 @@ E = TypeVar("E", bound=DomainEvent)
 
 
 def readings(subscribed: Iterable[Kind]) -> dict[str, Kind]:
-    """The class that a reader of contracts and base classes gets for each type on the wire.
+    """The class that a reader gets for each type on the wire.
 
-    Versions that cannot be converted to a subscribed one are missing.
+    Versions that cannot be converted to a subscribed contract or base class are missing.
     """
     kinds = tuple(subscribed)
     targets = {wire_type(written): _target(written, kinds) for written in concrete_types()}

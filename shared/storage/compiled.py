@@ -1,10 +1,10 @@
 """Executes statements that SQLAlchemy compiles once and the driver executes.
 
 `Connection.execute` takes four times as long as this (42 µs against 10 µs for a short SELECT on
-SQLite, 115 µs against 30 µs on PostgreSQL). The statements that every event needs go this way:
-inbox, outbox and the locked rows of a batch; everything else uses `Connection.execute`. Parameters
-and results are converted by SQLAlchemy's types, and errors are SQLAlchemy's. The cost is the use of
-one private method of SQLAlchemy (see docs/decisions/0007).
+SQLite, 115 µs against 30 µs on PostgreSQL). The statements that every event needs use it: inbox,
+outbox and the locked rows of a batch; everything else uses `Connection.execute`. Parameters and
+results are converted by SQLAlchemy's types, and errors are SQLAlchemy's. The cost is the use of one
+private method of SQLAlchemy (see docs/decisions/0007).
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -118,7 +118,7 @@ def is_environmental(error: BaseException) -> bool:
 
 
 def parse_url(url: str, variable: str) -> URL:
-    """Parse the database URL that is the setting `variable`.
+    """Parse a database URL; `variable` is the setting that the error names.
 
     Raises:
         InvalidInput: it is no URL, or names no database; the message repeats no part of it.

@@ -34,7 +34,7 @@ def record(connection: Connection, database: Database, discard: Discard) -> None
 
 
 def find(connection: Connection, name: str, *, by_end: bool) -> Discard | None:
-    """The discard of a letter by its id, or `by_end` of its id; None for no or several letters."""
+    """The discard of the letter whose id is `name`, or ends with it; None if not exactly one."""
     letter_id = discards.c.letter_id
     is_named = letter_id.endswith(name, autoescape=True) if by_end else letter_id == name
     statement = select(discards).where(is_named).limit(2)

@@ -18,7 +18,7 @@ from shared.storage.tables import failures
 RETRIED = "retried"
 DEAD = "dead"
 REDRIVEN = "sent again"
-"""Outcomes of an attempt: REDRIVEN was DEAD until the event was redriven."""
+"""Outcomes of an attempt: REDRIVEN replaces DEAD when the event is redriven."""
 
 _FINAL = (DEAD, REDRIVEN)
 
@@ -62,7 +62,7 @@ def record(connection: Connection, failure: Failure) -> None:
 
 
 def note_redriven(connection: Connection, letters: Iterable[tuple[str, int]]) -> None:
-    """Record that dead letters, given by id and number of earlier redrives, were redriven."""
+    """Record that dead letters were redriven; each is an id and its number of earlier redrives."""
     dead = update(failures).where(
         failures.c.event_id == bindparam("letter"),
         failures.c.replays <= bindparam("most_replays"),

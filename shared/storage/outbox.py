@@ -50,7 +50,7 @@ class Outgoing:
 def write(
     connection: Connection, outgoing: Sequence[Outgoing], *, notifies_relay: bool = False
 ) -> None:
-    """Insert events into the outbox, in one statement that may also do what `notify` does."""
+    """Insert events into the outbox, in one statement; with `notifies_relay` it also notifies."""
     if not outgoing:
         return
     rows = [

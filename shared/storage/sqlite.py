@@ -70,7 +70,7 @@ class Writer:
 
 
 class DataVersionPoller:
-    """Notices commits of other connections by the file's data version, if `pending` has a row."""
+    """Notices commits of other connections after which the query `pending` returns a row."""
 
     file_descriptor: int | None = None
 

@@ -53,11 +53,7 @@ class RabbitConsumer(BrokerConnection):
         self._consumer_tag: str | None = None
         self._current_prefetch = 0
         self._isolation: _Isolation | None = None
-        self._consuming = False
-
-    @property
-    def is_consuming(self) -> bool:
-        return self._consuming
+        self.is_consuming = False
 
     def take(self, limit: int, /, *, wait: float) -> list[Delivery]:
         self.ensure_running()
@@ -95,7 +91,7 @@ class RabbitConsumer(BrokerConnection):
         self._consume(channel)
 
     def _on_disconnected(self) -> None:
-        self._consuming = False
+        self.is_consuming = False
         self._consumer_tag = None
         self._unsettled.clear()
         self._buffer.clear()
@@ -110,7 +106,7 @@ class RabbitConsumer(BrokerConnection):
 
     def _before_close(self, channel: Channel, close: Callable[[], None]) -> None:
         consumer_tag, self._consumer_tag = self._consumer_tag, None
-        self._consuming = False
+        self.is_consuming = False
 
         def requeue_all_and_close(*_: object) -> None:
             channel.basic_nack(0, multiple=True, requeue=True)
@@ -133,7 +129,7 @@ class RabbitConsumer(BrokerConnection):
         )
 
     def _registered(self, _frame: frame.Method[spec.Basic.ConsumeOk]) -> None:
-        self._consuming = True
+        self.is_consuming = True
         self._set_ready()
 
     def _deliver(
