@@ -67,6 +67,6 @@ class DeliveryBuffer:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Make all further calls of `put` return at once."""
+        """Make the current and all further calls of `put` return at once."""
         self._closed = True
         self.unblock()
