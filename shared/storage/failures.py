@@ -76,7 +76,7 @@ def note_redriven(connection: Connection, letters: Iterable[tuple[str, int]]) ->
 
 def attempt_counts(connection: Connection, event_ids: Sequence[str]) -> dict[tuple[str, int], int]:
     """The number of recorded attempts, by event id and number of replays."""
-    key = failures.c["event_id", "replays"]
+    key = failures.c.event_id, failures.c.replays
     counts = select(*key, func.count()).where(failures.c.event_id.in_(event_ids)).group_by(*key)
     return {(event_id, replays): count for event_id, replays, count in connection.execute(counts)}
 
