@@ -1,19 +1,19 @@
 """All errors of the project in one tree: each class decides what becomes of a delivery or command.
 
     ShopError                        delivery: retried; command: exit code 1
-    ├── InvalidInput                 command: exit code 2, the user can correct the input
-    ├── OperationFailed              command: exit code 1
+    ├── InvalidInput                 command: exit code 2, the message says what is expected
+    ├── OperationFailed              command: exit code 1, although the input was valid
     │   ├── CommitOutcomeUnknown     delivery: requeued if the probe fails, else retried
     │   ├── UnreadableContractFile   `make contracts`: exit code 1
     │   └── BrokerUnavailable        process: waits and connects again
-    │       └── BrokerRefused        process: gives up, connecting again does not help
+    │       └── BrokerRefused        process: gives up after some attempts (password, permission)
     │           └── BrokerTooOld     process: gives up
-    ├── DependencyUnavailable        delivery: requeued uncounted; consuming stops for now
-    ├── UndeclaredEvent              delivery: retried, the code of the service is wrong
-    ├── EventIsImmutable             delivery: retried, the code of the service is wrong
+    ├── DependencyUnavailable        all deliveries: requeued uncounted; consuming stops for now
+    ├── UndeclaredEvent              delivery: retried, as a corrected service may be deployed
+    ├── EventIsImmutable             delivery: retried, as a corrected service may be deployed
     ├── TransientFailure             delivery: retried after the queue's delay, dead past its limit
     │   ├── NotKnownYet
-    │   └── DeadlineExceeded         the process ends as well
+    │   └── DeadlineExceeded         other deliveries: requeued; the process ends
     └── PermanentFailure             delivery: dead at once
         ├── MalformedEvent           a redrive cannot succeed
         │   └── EventTooLarge        a redrive cannot succeed
@@ -22,11 +22,12 @@
         ├── OlderThanTheInbox
         └── Impossible
 
-The RabbitMQ adapter and some services define a few errors of their own below these classes. Any
-other exception is unforeseen: a delivery is retried, a command ends with a traceback.
+Some services define errors of their own below these classes. After any other exception a delivery
+is retried, and a command ends with a traceback.
 
-Messages hold ids and values but no personal data: they are recorded, logged and shown unchanged.
-Class names are recorded in databases, so a renamed class no longer matches older records.
+A message is one sentence, by default the first line of the class docstring. It holds ids and values
+but no personal data, as it is recorded, logged and shown unchanged. Class names are recorded in
+databases, so a renamed class no longer matches older records.
 """
 
 from collections.abc import Iterator
@@ -35,9 +36,6 @@ from typing import ClassVar
 
 class ShopError(Exception):
     """An error without further details.
-
-    Args:
-        message: one sentence; the first line of the class docstring by default.
 
     Attributes:
         may_succeed_on_redrive: False if a dead letter with this error fails again whatever is
@@ -51,11 +49,7 @@ class ShopError(Exception):
 
 
 def error_named(name: str) -> type[ShopError] | None:
-    """Find an error class by its name, as failed attempts record it.
-
-    Returns:
-        The class; None if no class of that name is in the tree or its module is not imported.
-    """
+    """The class with this name; None if it is not in the tree or its module is not imported."""
     return next((each for each in _tree(ShopError) if each.__name__ == name), None)
 
 
@@ -66,47 +60,27 @@ def _tree(root: type[ShopError]) -> Iterator[type[ShopError]]:
 
 
 class InvalidInput(ShopError):
-    """The input is not valid.
-
-    The command ends with exit code 2; the message says what is expected.
-    """
+    """The input is not valid."""
 
 
 class OperationFailed(ShopError):
-    """The command could not be carried out.
-
-    The input was valid. The command ends with exit code 1.
-    """
+    """The command could not be carried out."""
 
 
 class CommitOutcomeUnknown(OperationFailed):
-    """The connection to the database was lost during the commit: the outcome is unknown.
-
-    A delivery is requeued if the database does not answer a probe, else retried; the inbox makes
-    both safe. A command ends with exit code 1.
-    """
+    """The connection to the database was lost during the commit: the outcome is unknown."""
 
 
 class UnreadableContractFile(OperationFailed):
-    """A published schema or example file is not a JSON object.
-
-    `make contracts` ends with exit code 1.
-    """
+    """A published schema or example file is not a JSON object."""
 
 
 class BrokerUnavailable(OperationFailed):
-    """The broker cannot be reached.
-
-    A service waits and connects again. A command ends with exit code 1.
-    """
+    """The broker cannot be reached."""
 
 
 class BrokerRefused(BrokerUnavailable):
-    """The broker refuses this service.
-
-    Connecting again does not help: wrong credentials, missing permission or an unsupported
-    version. A service gives up after a few attempts; a command ends with exit code 1.
-    """
+    """The broker refuses this service."""
 
 
 class BrokerTooOld(BrokerRefused):
@@ -114,33 +88,19 @@ class BrokerTooOld(BrokerRefused):
 
 
 class DependencyUnavailable(ShopError):
-    """A dependency of the service is unavailable.
-
-    The service stops consuming, requeues what it holds without counting an attempt, and resumes
-    when the dependency answers again.
-    """
+    """A dependency of the service is unavailable."""
 
 
 class UndeclaredEvent(ShopError):
-    """A service publishes an event that its declaration does not name.
-
-    The broker would refuse it. The delivery is retried: a corrected version of the service may be
-    deployed before the limit is reached.
-    """
+    """A service publishes an event that its declaration does not name."""
 
 
 class EventIsImmutable(ShopError, AttributeError):
-    """An event cannot be changed.
-
-    Also an AttributeError, as for any frozen object. The delivery is retried.
-    """
+    """An event cannot be changed."""
 
 
 class TransientFailure(ShopError):
-    """The attempt failed; a later one may succeed.
-
-    The delivery is retried after the queue's delay and is dead past its limit.
-    """
+    """The attempt failed; a later one may succeed."""
 
 
 class NotKnownYet(TransientFailure):
@@ -148,17 +108,11 @@ class NotKnownYet(TransientFailure):
 
 
 class DeadlineExceeded(TransientFailure):
-    """The handler exceeded its deadline.
-
-    The attempt counts, all other deliveries are requeued, and the process ends.
-    """
+    """The handler exceeded its deadline."""
 
 
 class PermanentFailure(ShopError):
-    """The event can never be handled.
-
-    The delivery is dead at once, without a retry.
-    """
+    """The event can never be handled."""
 
 
 class MalformedEvent(PermanentFailure):

@@ -27,10 +27,7 @@ E = TypeVar("E", bound=DomainEvent)
 
 @contextmanager
 def recording() -> Iterator[list[Any]]:
-    """Record the events that units of work publish within the block, in their order.
-
-    Each has the correlation id and the causation id with which it is sent.
-    """
+    """Record the events that units of work publish within the block, as they will be sent."""
     events: list[Any] = []
     write = outbox.write
 
@@ -47,10 +44,7 @@ def recording() -> Iterator[list[Any]]:
 
 
 def example(contract: type[E], **changed: object) -> E:
-    """A new event with the fields of the first published example of its contract.
-
-    Args:
-        changed: fields that are to differ.
+    """A new event with the fields of its contract's first published example, except `changed`.
 
     Raises:
         IndexError: the contract has no published example.
@@ -61,30 +55,24 @@ def example(contract: type[E], **changed: object) -> E:
 
 
 class Clock:
-    """A clock that changes only when `now` is set.
-
-    Attributes:
-        now: seconds since the epoch.
-    """
+    """A clock that changes only when `now`, in seconds since the epoch, is set."""
 
     def __init__(self, now: float = 1_800_000_000.0) -> None:
         self.now = now
 
-    def __call__(self) -> float:
-        """The time, in seconds since the epoch."""
+    def __call__(self) -> float:  # noqa: D102 - as `time.time`
         return self.now
 
 
 class Stage:
-    """Runs services on the embedded broker and SQLite, without threads, only when it is called.
+    """Runs services on the embedded broker and SQLite, in the calling thread.
 
     Args:
         folder: an empty folder for the files.
-        services: the services to run.
         gateway: the gateways of services, by the service's name.
 
     Attributes:
-        clock: the broker's clock; delayed messages are ready when it has been set forward.
+        clock: the broker's clock; set it forward to make delayed messages ready.
         databases: by the service's name.
     """
 
@@ -114,24 +102,20 @@ class Stage:
             yield self.services[service].store(connection, database)
 
     def publish(self, *events: DomainEvent, source: str = "elsewhere") -> None:
-        """Publish events directly to the broker.
-
-        Args:
-            source: the name of the publishing service.
-        """
+        """Publish events directly to the broker, as the service `source`."""
         self._publisher.publish([message_of(event, source=source) for event in events])
 
     def play(self, *, turns: int = 100) -> list[DeliveryResult]:
         """Send and handle events until no message is ready; delayed messages stay in the queue.
 
         Args:
-            turns: times that each service may relay and react.
+            turns: how often each service may relay and react.
 
         Returns:
-            The result of each delivery, in order.
+            The results of all deliveries, in order.
 
         Raises:
-            AssertionError: messages are still ready after so many turns.
+            AssertionError: messages are still ready after these turns.
         """
         results: list[DeliveryResult] = []
         for _ in range(turns):
@@ -144,11 +128,7 @@ class Stage:
         raise AssertionError(f"messages are still ready after {turns} turns")
 
     def react(self, name: str) -> list[DeliveryResult]:
-        """Let one service handle a batch of the messages that are ready for it.
-
-        Returns:
-            The result of each delivery, in order.
-        """
+        """Let one service handle a batch of ready messages; returns the result of each."""
         service = self.services[name]
         reactor = Reactor(
             service=service,

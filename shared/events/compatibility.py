@@ -38,11 +38,7 @@ class BreakingChange:
 
 
 def breaking_changes(old: Schema, new: Schema, field: str = "") -> Iterator[BreakingChange]:
-    """Iterate over the breaking changes from one schema to another.
-
-    Args:
-        field: path of the field that the schemas describe; empty for a whole event.
-    """
+    """Iterate over the breaking changes between schemas of an event or one of its fields."""
     old_types, new_types = _by_type(old), _by_type(new)
     removed, added = old_types.keys() - new_types.keys(), new_types.keys() - old_types.keys()
     if removed and added:
@@ -58,10 +54,8 @@ def breaking_changes(old: Schema, new: Schema, field: str = "") -> Iterator[Brea
 
 def _of_one_type(old: Schema, new: Schema, field: str) -> Iterator[BreakingChange]:
     yield from _values(old, new, field)
-    for limit in LOWER_LIMITS:
-        yield from _limit(old, new, limit, field, sign=1)
-    for limit in UPPER_LIMITS:
-        yield from _limit(old, new, limit, field, sign=-1)
+    for limit in (*LOWER_LIMITS, *UPPER_LIMITS):
+        yield from _limit(old, new, limit, field)
     for keyword in sorted((old.keys() | new.keys()) - _ANNOTATIONS - _COMPARED):
         if old.get(keyword) != new.get(keyword):
             change = f"changes its {keyword.removeprefix('x-')}{_from_to(old, new, keyword)}"
@@ -82,12 +76,11 @@ def _values(old: Schema, new: Schema, field: str) -> Iterator[BreakingChange]:
         yield BreakingChange(field, f"allows more values{added}", BREAKS_CONSUMERS)
 
 
-def _limit(
-    old: Schema, new: Schema, limit: str, field: str, *, sign: int
-) -> Iterator[BreakingChange]:
+def _limit(old: Schema, new: Schema, limit: str, field: str) -> Iterator[BreakingChange]:
     before, after = old.get(limit), new.get(limit)
     if before == after:
         return
+    sign = 1 if limit in LOWER_LIMITS else -1
     is_tighter = before is None or (after is not None and (after - before) * sign > 0)
     verb, harm = ("tightens", BREAKS_HISTORY) if is_tighter else ("loosens", BREAKS_CONSUMERS)
     yield BreakingChange(field, f"{verb} its {limit}{_from_to(old, new, limit)}", harm)

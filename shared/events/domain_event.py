@@ -30,10 +30,6 @@ def uuid7() -> UUID:
     return UUID(int=number & ~(0x3 << 62) | 0x2 << 62)
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
 Kind = type["DomainEvent"]
 """A class of events. Needed inside event classes, where `type` is the property."""
 
@@ -58,7 +54,9 @@ class DomainEvent(BaseModel):
     previous: ClassVar["Kind | None"] = None
 
     event_id: UUID = Field(default_factory=uuid7)
-    occurred_at: Annotated[AwareDatetime, AfterValidator(in_utc)] = Field(default_factory=_now)
+    occurred_at: Annotated[AwareDatetime, AfterValidator(in_utc)] = Field(
+        default_factory=lambda: datetime.now(UTC)
+    )
     correlation_id: UUID | None = None
     causation_id: UUID | None = None
 
@@ -135,10 +133,7 @@ def wire_type(event_type: type[DomainEvent]) -> str:
 
 
 def topic_of(event_type: str) -> str:
-    """The topic of a type on the wire: `order.placed` for `order.placed.v1`.
-
-    A type without a version is returned unchanged.
-    """
+    """The topic of a type on the wire; a type without a version is returned unchanged."""
     return event_type.rpartition(".v")[0] or event_type
 
 

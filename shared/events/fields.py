@@ -40,7 +40,7 @@ def _no_float(value: Any) -> Any:  # noqa: ANN401 - not validated yet
 
 
 def _cents(value: Decimal) -> Decimal:
-    return value.quantize(Decimal("0.01"))
+    return abs(value.quantize(Decimal("0.01")))  # -0 passes `ge=0`
 
 
 def _printable(value: str) -> str:
@@ -57,8 +57,16 @@ def _no_encoded_word(value: str) -> str:
 
 
 def _text(pattern: str, description: str, max_length: int | None = None) -> Any:  # noqa: ANN401 - a FieldInfo
-    """A string that matches a pattern; the description is the error message if it does not."""
+    """The description is also the error message for a string that does not match the pattern."""
     return Field(pattern=pattern, description=description, max_length=max_length)
+
+
+def _line(max_length: int) -> Any:  # noqa: ANN401 - a FieldInfo
+    return Field(
+        max_length=max_length,
+        description=f"1 to {max_length} printable characters on one line",
+        json_schema_extra={"minLength": 1},
+    )
 
 
 def first_error(error: ValidationError, model: type[BaseModel]) -> str:
@@ -78,7 +86,7 @@ OrderId = Annotated[str, _text(r"^[A-Za-z0-9-]{1,64}$", "1 to 64 letters, digits
 Sku = Annotated[str, _text(r"^[A-Za-z0-9._-]{1,64}$", "1 to 64 letters, digits, . _ and -")]
 
 UNIT = "x-unit"
-"""The keyword of a JSON Schema that holds the unit of a number."""
+"""The JSON Schema keyword for the unit of a number."""
 
 Quantity = Annotated[
     int,
@@ -133,27 +141,11 @@ EmailAddress = Annotated[
     AfterValidator(_no_encoded_word),
 ]
 
-ShippingAddress = Annotated[
-    str,
-    Field(
-        max_length=500,
-        description="1 to 500 printable characters on one line",
-        json_schema_extra={"minLength": 1},
-    ),
-    AfterValidator(_printable),
-]
+ShippingAddress = Annotated[str, _line(500), AfterValidator(_printable)]
 
 Word = Annotated[
     str, _text(r"^[A-Za-z0-9 ._-]{1,64}$", "1 to 64 letters, digits, spaces, . _ and -")
 ]
 """A short name or code, such as a carrier or a payment method."""
 
-Reason = Annotated[
-    str,
-    Field(
-        max_length=200,
-        description="1 to 200 printable characters on one line",
-        json_schema_extra={"minLength": 1},
-    ),
-    AfterValidator(_printable),
-]
+Reason = Annotated[str, _line(200), AfterValidator(_printable)]

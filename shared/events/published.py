@@ -1,7 +1,7 @@
 """The published files beside the contracts: a schema for each version, and examples of events.
 
-Schemas are in `schemas/TYPE.json`, examples in `examples/TYPE/NAME.json`. Files make a change of a
-contract visible as a change of what consumers rely on.
+Schemas are in `schemas/TYPE.json`, examples in `examples/TYPE/NAME.json`. They make a change of a
+contract visible in a review. A file that is not a JSON object raises UnreadableContractFile.
 """
 
 import hashlib
@@ -17,27 +17,19 @@ HERE = Path(__file__).parent
 
 
 def schemas(folder: Path = HERE) -> dict[str, Schema]:
-    """Read all published schemas, by type on the wire.
-
-    Raises:
-        UnreadableContractFile: a file is not a JSON object.
-    """
+    """Read all published schemas, by type on the wire."""
     return {path.stem: _read(path) for path in sorted((folder / "schemas").glob("*.json"))}
 
 
 def write_schema(type_: str, schema: Mapping[str, Any], folder: Path = HERE) -> None:
-    """Publish the schema of a type, in place of the one before."""
+    """Publish the schema of a type; it replaces the previous one."""
     text = json.dumps(schema, indent=2, ensure_ascii=False)
     (folder / "schemas").mkdir(exist_ok=True)
     (folder / "schemas" / f"{type_}.json").write_text(f"{text}\n", encoding="utf-8")
 
 
 def examples(type_: str, folder: Path = HERE) -> dict[str, dict[str, Any]]:
-    """Read the example CloudEvents of a type, by name.
-
-    Raises:
-        UnreadableContractFile: a file is not a JSON object.
-    """
+    """Read the example CloudEvents of a type, by name."""
     paths = sorted((folder / "examples" / type_).glob("*.json"))
     return {path.stem: _read(path) for path in paths}
 
@@ -56,21 +48,13 @@ def fingerprints(folder: Path = HERE) -> dict[str, str]:
 
 
 def published_fingerprints(folder: Path = HERE) -> dict[str, str]:
-    """SHA-256 of each example when it was published; a published example must not change.
-
-    Raises:
-        UnreadableContractFile: the file is not a JSON object.
-    """
+    """SHA-256 of each example when it was published; a published example must not change."""
     path = _fingerprints_path(folder)
     return _read(path) if path.exists() else {}
 
 
 def publish_examples(names: Iterable[str], folder: Path = HERE) -> None:
-    """Record the current fingerprints of new examples; those published before stay unchanged.
-
-    Args:
-        names: type and name of each, such as `order.placed.v1/two-products`.
-    """
+    """Record the fingerprints of new examples (type/name); those recorded before stay unchanged."""
     current = fingerprints(folder)
     recorded = {name: current[name] for name in names} | published_fingerprints(folder)
     text = json.dumps(dict(sorted(recorded.items())), indent=2)

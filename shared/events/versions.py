@@ -17,11 +17,7 @@ E = TypeVar("E", bound=DomainEvent)
 def readings(subscribed: Iterable[Kind]) -> dict[str, Kind]:
     """The class that a reader gets for each type on the wire.
 
-    Args:
-        subscribed: contracts and base classes.
-
-    Returns:
-        Only types that can be read: versions without a converter to a subscribed one are missing.
+    Versions that cannot be converted to a subscribed contract or base class are missing.
     """
     kinds = tuple(subscribed)
     targets = {wire_type(written): _target(written, kinds) for written in concrete_types()}
@@ -29,18 +25,14 @@ def readings(subscribed: Iterable[Kind]) -> dict[str, Kind]:
 
 
 def written_as(type_: str, wanted: Kind) -> Kind:
-    """The contract of a type on the wire, to validate an event before its conversion.
-
-    Args:
-        wanted: the class that the reader gets; most often the contract itself.
-    """
+    """The contract of a type on the wire, to validate an event before `convert`."""
     if wire_type(wanted) == type_:
         return wanted
     return next(each for each in concrete_types() if wire_type(each) == type_)
 
 
 def convert(event: DomainEvent, wanted: Kind) -> DomainEvent:
-    """Convert an event to another version, step by step; one of that version is returned as it is.
+    """Convert an event to another version, step by step; an event of that version is unchanged.
 
     Raises:
         ValueError: the version cannot express this event.
@@ -53,11 +45,7 @@ def convert(event: DomainEvent, wanted: Kind) -> DomainEvent:
 
 
 def rewritten(event: DomainEvent, version: type[E], **data: object) -> E:
-    """Build an event of another version, with the same envelope and equal fields; for converters.
-
-    Args:
-        data: the fields that differ.
-    """
+    """Build an event of another version with the same fields, except `data`; for converters."""
     return version.model_validate({**dict(event), **data})
 
 

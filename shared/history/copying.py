@@ -21,12 +21,7 @@ WINDOW = 500
 
 
 class CopiedWindow(NamedTuple):
-    """A window of messages that the broker has confirmed.
-
-    Attributes:
-        size: the number of messages.
-        next_offset: every requested event below this offset is in the queue.
-    """
+    """Messages that the broker has confirmed: all events below `next_offset` are in the queue."""
 
     size: int
     next_offset: int
@@ -35,11 +30,10 @@ class CopiedWindow(NamedTuple):
 def copy(
     events: Iterable[HistoryEvent], publisher: Publisher, *, to: str, replays: int = 0
 ) -> Iterator[CopiedWindow]:
-    """Publish events to one queue, window by window; the next window is read during the publish.
+    """Publish events to the queue `to`; while a window is published, the next one is read.
 
     Args:
-        to: the name of the queue.
-        replays: the number of replays by a person, sent with each message.
+        replays: how often a person has replayed the events, sent with each message.
 
     Raises:
         OperationFailed: the broker rejects an event.
@@ -60,6 +54,6 @@ def copy(
             window = next_window
 
 
-def _message(told: HistoryEvent, *, to: str, replays: int) -> Message:
-    message = message_of(told.event, source="history", body=told.record.body)
+def _message(item: HistoryEvent, *, to: str, replays: int) -> Message:
+    message = message_of(item.event, source="history", body=item.record.body)
     return replace(message, only_to=to, replays=replays, low_priority=True)

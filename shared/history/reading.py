@@ -8,7 +8,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple, Self
@@ -24,7 +24,7 @@ from shared.messaging.ports.history import HistoryReader, HistoryRecord
 from shared.messaging.topology import topics_matched
 
 _CLOCK_TOLERANCE = timedelta(minutes=1)
-"""How much earlier than the requested time a reading starts, because clocks of machines differ."""
+"""How much earlier than the requested time to start, because the clocks of machines differ."""
 
 _FIRST_CHUNK = 1_000
 """Offsets that `LatestEvents` reads first; each further chunk is four times as large."""
@@ -50,7 +50,7 @@ class UnreadableRecord(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """A sentence for people."""
+        """The record in a sentence for people."""
         return f"unreadable, skipped: {self.label}: {self.reason}"
 
 
@@ -59,10 +59,10 @@ class EventFilter:
     """Selects events of the history; by default all.
 
     Attributes:
-        types: types on the wire; empty for every type.
-        topics: binding keys, of which one must match the routing key; empty for every topic.
-        order_id: None for all orders.
-        since: the earliest time of occurrence; None for no limit.
+        types: types on the wire; empty for all.
+        topics: binding keys, of which one must match the routing key; empty for all.
+        order_id: None for all.
+        since: the earliest time of occurrence; None for all.
     """
 
     types: frozenset[str] = frozenset()
@@ -95,108 +95,95 @@ class EventFilter:
         return self.order_id is not None and fields.get("subject", self.order_id) != self.order_id
 
 
+@dataclass(eq=False)
 class EventReader:
     """Iterates over the events of a history that pass a filter, in order of arrival.
 
-    Args:
+    Attributes:
         start: the first offset; by default the filter's `since`, or else the beginning.
         end: the offset to stop before; None to wait for new events without end.
         on_unreadable: called with each record that is not an event.
-
-    Attributes:
         next_offset: the offset after the last record that was read.
         unreadable: the number of records that are not events.
     """
 
-    def __init__(
-        self,
-        history: HistoryReader,
-        event_filter: EventFilter,
-        *,
-        start: int | None = None,
-        end: int | None = None,
-        on_unreadable: Callable[[UnreadableRecord], None] = lambda _: None,
-    ) -> None:
-        self.next_offset = start or 0
-        self.unreadable = 0
-        self._history = history
-        self._filter = event_filter
-        self._start = start
-        self._end = end
-        self._on_unreadable = on_unreadable
+    history: HistoryReader
+    event_filter: EventFilter
+    _: KW_ONLY
+    start: int | None = None
+    end: int | None = None
+    on_unreadable: Callable[[UnreadableRecord], None] = lambda _: None
+    next_offset: int = field(init=False)
+    unreadable: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self.next_offset = self.start or 0
 
     def __iter__(self) -> Iterator[HistoryEvent]:
         contracts = {wire_type(contract): contract for contract in concrete_types()}
-        start: int | datetime = self._start or 0
-        if self._start is None and self._filter.since is not None:
-            start = _with_tolerance(self._filter.since)
-        with (
-            _SeenIds() as seen,
-            closing(self._history.read(start=start, end=self._end)) as records,
-        ):
+        start: int | datetime = self.start or 0
+        if self.start is None and self.event_filter.since is not None:
+            start = _with_tolerance(self.event_filter.since)
+        with _SeenIds() as seen, closing(self.history.read(start=start, end=self.end)) as records:
             for record in records:
                 self.next_offset = record.offset + 1
-                if self._filter.rules_out(record):
+                if self.event_filter.rules_out(record):
                     continue
                 try:
                     event = decode(record.body, contracts)
                 except MalformedEvent as error:
                     self.unreadable += 1
-                    self._on_unreadable(_unreadable(record, error))
+                    self.on_unreadable(_unreadable(record, error))
                     continue
-                if self._filter.matches(event) and seen.add(event.event_id):
+                if self.event_filter.matches(event) and seen.add(event.event_id):
                     yield HistoryEvent(record, event)
 
 
+@dataclass(eq=False)
 class LatestEvents:
     """Iterates over the latest events of a history that pass a filter, oldest first.
 
     The history is read backwards in chunks, only as far as needed. Of an event that was published
     twice, the later copy is returned if the first one is in a chunk that was not read.
 
-    Args:
+    Attributes:
         limit: the maximum number of events.
         on_unreadable: called with each record that is not an event in the chunks that are read.
-
-    Attributes:
         unreadable: the number of these records.
     """
 
-    def __init__(
-        self,
-        history: HistoryReader,
-        event_filter: EventFilter,
-        limit: int,
-        *,
-        on_unreadable: Callable[[UnreadableRecord], None] = lambda _: None,
-    ) -> None:
-        self.unreadable = 0
-        self._history = history
-        self._filter = event_filter
-        self._limit = limit
-        self._on_unreadable = on_unreadable
+    history: HistoryReader
+    event_filter: EventFilter
+    limit: int
+    _: KW_ONLY
+    on_unreadable: Callable[[UnreadableRecord], None] = lambda _: None
+    unreadable: int = field(default=0, init=False)
 
     def __iter__(self) -> Iterator[HistoryEvent]:
         latest: dict[UUID, HistoryEvent] = {}
-        end = self._history.end()
-        first, size = self._first_offset(end), max(_FIRST_CHUNK, self._limit)
-        while first < end and len(latest) < self._limit:
+        end = self.history.end()
+        first, size = self._first_offset(end), max(_FIRST_CHUNK, self.limit)
+        while first < end and len(latest) < self.limit:
             start = max(first, end - size)
             reader = EventReader(
-                self._history, self._filter, start=start, end=end, on_unreadable=self._on_unreadable
+                self.history,
+                self.event_filter,
+                start=start,
+                end=end,
+                on_unreadable=self.on_unreadable,
             )
-            older = {item.event.event_id: item for item in deque(reader, self._limit)}
+            older = {item.event.event_id: item for item in deque(reader, self.limit)}
             latest = {key: item for key, item in older.items() if key not in latest} | latest
             self.unreadable += reader.unreadable
             end, size = start, size * 4
-        yield from list(latest.values())[-self._limit :]
+        yield from list(latest.values())[-self.limit :]
 
     def _first_offset(self, end: int) -> int:
-        if self._filter.since is None:
-            first = self._history.first()
+        if self.event_filter.since is None:
+            first = self.history.first()
         else:
-            start = _with_tolerance(self._filter.since)
-            with closing(self._history.read(start=start, end=end)) as records:
+            start = _with_tolerance(self.event_filter.since)
+            with closing(self.history.read(start=start, end=end)) as records:
                 first = next(records, None)
         return end if first is None else first.offset
 
@@ -216,14 +203,12 @@ class _SeenIds:
         self._ids.close()
 
     def add(self, event_id: UUID) -> bool:
-        """Add an id; False if it is there already."""
+        """Add an id; returns False for one that was added before."""
         added = self._ids.execute("INSERT OR IGNORE INTO seen VALUES (?)", (event_id.bytes,))
         return added.rowcount == 1
 
 
-@lru_cache(maxsize=1024)
-def _is_routed(topics: frozenset[str], topic: str) -> bool:
-    return topics_matched(topics, topic)
+_is_routed = lru_cache(maxsize=1024)(topics_matched)
 
 
 def _with_tolerance(since: datetime) -> datetime:

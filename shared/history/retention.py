@@ -1,4 +1,4 @@
-"""Tells whether older events were dropped from the history, and since when it is kept."""
+"""Finds out whether older events were dropped from the history, and where it begins."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,24 +9,20 @@ from shared.messaging.ports.history import HistoryReader
 
 @dataclass(frozen=True, slots=True)
 class TruncatedHistory:
-    """A history from which older events were dropped.
-
-    Attributes:
-        begins_at: when the oldest kept event occurred; None if no event is kept.
-    """
+    """A history whose oldest event occurred at `begins_at`; None if all events were dropped."""
 
     begins_at: datetime | None
 
     @property
     def sentence(self) -> str:
-        """A sentence for people: what was dropped."""
+        """What was dropped, in a sentence for people."""
         if self.begins_at is None:
             return "the history was dropped: no event is kept any more"
         begins_at = f"{self.begins_at:%Y-%m-%d %H:%M:%S} UTC"
         return f"the history begins at {begins_at}; older events were dropped"
 
     def affects(self, since: datetime | None) -> bool:
-        """Whether it lacks events since that time; None stands for the very first event."""
+        """Whether it lacks events since this time; None means since the first event."""
         return self.begins_at is None or since is None or since < self.begins_at
 
 

@@ -74,12 +74,13 @@ def dead_queue(name: str) -> str:
     return f"{name}.dead"
 
 
-def matches(pattern: str, topic: str) -> bool:
-    """Whether a binding key matches a routing key.
+def topics_matched(patterns: Iterable[str], topic: str) -> bool:
+    """Whether any of the binding keys matches a routing key.
 
     Source: https://www.rabbitmq.com/tutorials/tutorial-five-python#topic-exchange
     """
-    return _matches(pattern.split("."), topic.split("."))
+    words = topic.split(".")
+    return any(_matches(pattern.split("."), words) for pattern in patterns)
 
 
 def _matches(pattern: list[str], words: list[str]) -> bool:
@@ -88,8 +89,3 @@ def _matches(pattern: list[str], words: list[str]) -> bool:
     if pattern[0] == "#":
         return any(_matches(pattern[1:], words[skipped:]) for skipped in range(len(words) + 1))
     return bool(words) and pattern[0] in ("*", words[0]) and _matches(pattern[1:], words[1:])
-
-
-def topics_matched(patterns: Iterable[str], topic: str) -> bool:
-    """Whether any of the binding keys matches a routing key."""
-    return any(matches(pattern, topic) for pattern in patterns)

@@ -8,18 +8,14 @@ from sqlalchemy import Connection, select, update
 from shared.storage.database import Database
 from shared.storage.tables import DatabaseClock, checkpoints
 
-_ONLY_ROW = 1
-
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """How far a service has got in the history.
+    """The progress of a service's catch-up.
 
     Attributes:
         position: all events below it have been sent to the service.
-        until: the position at which the catch-up ends; the service's queue gets the events from
-            there on.
-        is_complete: the catch-up has ended.
+        until: the position at which the catch-up ends; later events arrive in the queue.
     """
 
     position: int
@@ -41,7 +37,7 @@ def completed_at(connection: Connection) -> datetime | None:
 
 def begin(connection: Connection, database: Database, *, until: int) -> None:
     """Set the checkpoint to the beginning of the history, whatever it was before."""
-    row = {"number": _ONLY_ROW, "position": 0, "until": until, "caught_up_at": None}
+    row = {"number": 1, "position": 0, "until": until, "caught_up_at": None}
     insert = database.insert(checkpoints).values(row)
     connection.execute(insert.on_conflict_do_update(index_elements=["number"], set_=row))
 

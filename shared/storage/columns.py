@@ -11,21 +11,15 @@ SerialNumber = BigInteger().with_variant(Integer(), "sqlite")
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """An aware time, in UTC; on SQLite a text that sorts by time."""
+    """An aware time, in UTC; on SQLite a text that sorts by time. A naive time is a ValueError."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[datetime] | TypeEngine[str]:
-        """The column's type in the database."""
         return String(32) if dialect.name == "sqlite" else DateTime(timezone=True)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Convert a value for the database.
-
-        Raises:
-            ValueError: the time has no time zone.
-        """
         require_aware(value)
         if value is None or dialect.name != "sqlite":
             return value
@@ -34,7 +28,6 @@ class UtcTime(TypeDecorator[datetime]):
     def process_result_value(
         self, value: datetime | str | None, dialect: Dialect
     ) -> datetime | None:
-        """Convert a value from the database."""
         del dialect
         moment = datetime.fromisoformat(value) if isinstance(value, str) else value
         return moment and moment.astimezone(UTC)
@@ -53,11 +46,9 @@ class MoneyAmount(TypeDecorator[Decimal]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Decimal] | TypeEngine[int]:
-        """The column's type in the database."""
         return Integer() if dialect.name == "sqlite" else Numeric(16, 2)
 
     def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Decimal | None:
-        """Convert a value for the database."""
         if value is None or dialect.name != "sqlite":
             return value
         # Rounded as PostgreSQL does, half away from zero.
@@ -65,7 +56,6 @@ class MoneyAmount(TypeDecorator[Decimal]):
         return int(hundredths)  # type: ignore[return-value]
 
     def process_result_value(self, value: Decimal | int | None, dialect: Dialect) -> Decimal | None:
-        """Convert a value from the database."""
         if value is None:
             return None
         return Decimal(value).scaleb(-2) if dialect.name == "sqlite" else Decimal(value)

@@ -1,10 +1,10 @@
 """Executes statements that SQLAlchemy compiles once and the driver executes.
 
 `Connection.execute` takes four times as long as this (42 µs against 10 µs for a short SELECT on
-SQLite, 115 µs against 30 µs on PostgreSQL). The statements that every event needs go this way:
-inbox, outbox and the locked rows of a batch; everything else uses `Connection.execute`. Parameters
-and results are converted by SQLAlchemy's types, and errors are SQLAlchemy's. The cost is the use of
-one private method of SQLAlchemy (see docs/decisions/0007).
+SQLite, 115 µs against 30 µs on PostgreSQL). The statements that every event needs use it: inbox,
+outbox and the locked rows of a batch; everything else uses `Connection.execute`. Parameters and
+results are converted by SQLAlchemy's types, and errors are SQLAlchemy's. The cost is the use of one
+private method of SQLAlchemy (see docs/decisions/0007).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,15 +25,13 @@ _CURSOR = "shop_cursor"
 
 
 def execute(
-    connection: Connection,
-    statement: Statement,
-    parameters: Parameters = MappingProxyType({}),
+    connection: Connection, statement: Statement, parameters: Parameters = MappingProxyType({})
 ) -> Result[Any]:
     """Execute a statement in the connection's transaction, and fetch all rows.
 
     Args:
         statement: the same object each time, since its compiled form is cached forever.
-        parameters: the same names each time.
+        parameters: with the same names each time.
 
     Raises:
         DBAPIError: as `Connection.execute` raises it.
@@ -84,7 +82,6 @@ class _CompiledStatement:
         self._converters: list[tuple[int, Convert]] | None = None
 
     def bind(self, parameters: Parameters) -> Any:  # noqa: ANN401 - a mapping or a list, as the driver needs it
-        """The parameters for the driver."""
         values = {**self._constants, **parameters}
         for name, convert in self._binders:
             values[name] = convert(values[name])

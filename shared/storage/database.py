@@ -15,7 +15,6 @@ from shared.storage.bulk import Insert, insert_into
 if TYPE_CHECKING:
     from shared.storage.sqlite import Writer
 
-
 DATABASE_ERRORS = (DBAPIError, CommitOutcomeUnknown)
 """The errors that a transaction raises because of the database or the connection to it."""
 
@@ -119,10 +118,7 @@ def is_environmental(error: BaseException) -> bool:
 
 
 def parse_url(url: str, variable: str) -> URL:
-    """Parse a database URL.
-
-    Args:
-        variable: the name of the setting, for the error.
+    """Parse a database URL; `variable` is the setting that the error names.
 
     Raises:
         InvalidInput: it is no URL, or names no database; the message repeats no part of it.

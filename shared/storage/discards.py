@@ -14,7 +14,7 @@ class Discard:
     """One discarded dead letter, without personal data.
 
     Attributes:
-        letter_id: the event's id; for a message that is no event, the id that stands in for it.
+        letter_id: the event's id, or that of its `Identity` if the message is not an event.
         discarded_by: user and machine.
         discarded_at: set by the database.
     """
@@ -28,18 +28,13 @@ class Discard:
 
 
 def record(connection: Connection, database: Database, discard: Discard) -> None:
-    """Store a discard; one of the same letter that is stored already stays unchanged."""
+    """Store a discard, unless one of the same letter is stored already."""
     row = {name: getattr(discard, name) for name in Discard.__slots__ if name != "discarded_at"}
     connection.execute(database.insert(discards).on_conflict_do_nothing(), [row])
 
 
 def find(connection: Connection, name: str, *, by_end: bool) -> Discard | None:
-    """The discard of a letter; None for an unknown or an ambiguous name.
-
-    Args:
-        name: the letter's id.
-        by_end: `name` is the end of the id.
-    """
+    """The discard of the letter whose id is `name`, or ends with it; None if not exactly one."""
     letter_id = discards.c.letter_id
     is_named = letter_id.endswith(name, autoescape=True) if by_end else letter_id == name
     statement = select(discards).where(is_named).limit(2)

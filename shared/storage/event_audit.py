@@ -1,4 +1,4 @@
-"""What a service's inbox, outbox and failures say about an order or about events."""
+"""Reads what a service's inbox, outbox and failures record about an order or about events."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -12,11 +12,7 @@ from shared.storage.tables import failures, inbox, outbox
 
 @dataclass(frozen=True, slots=True)
 class EventSummary:
-    """An event without its data.
-
-    Attributes:
-        causation_id: the event that caused it; None for a person's action.
-    """
+    """An event without its data; `causation_id` is None for a person's action."""
 
     event_id: UUID
     type: str
@@ -26,11 +22,7 @@ class EventSummary:
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """An event about an order in a service's inbox or outbox.
-
-    Attributes:
-        is_sent: the broker has it.
-    """
+    """An event about an order in a service's inbox or outbox."""
 
     event_id: UUID
     type: str
@@ -48,14 +40,7 @@ class InboxEntry:
 
 @dataclass(frozen=True, slots=True)
 class FailedAttempt:
-    """One failed attempt to handle an event.
-
-    Attributes:
-        outcome: `retried`; `dead` for the last attempt; `sent again` for a last attempt after
-            which a person sent the event again.
-        error: the error's class.
-        message: the error's message, without personal data.
-    """
+    """One failed attempt to handle an event, as `failures` records it."""
 
     outcome: str
     error: str
@@ -65,15 +50,10 @@ class FailedAttempt:
 
 def mentions(connection: Connection, subject: str) -> list[Mention]:
     """The events about an order in the service's inbox and outbox."""
-    received = select(
-        inbox.c.event_id, inbox.c.event_type, inbox.c.occurred_at, literal(value=True)
-    ).where(inbox.c.subject == subject)
-    published = select(
-        outbox.c.event_id,
-        outbox.c.event_type,
-        outbox.c.occurred_at,
-        outbox.c.sent_at.is_not(None),
-    ).where(outbox.c.subject == subject)
+    columns = "event_id", "event_type", "occurred_at"
+    received = select(*inbox.c[columns], literal(value=True)).where(inbox.c.subject == subject)
+    is_sent = outbox.c.sent_at.is_not(None)
+    published = select(*outbox.c[columns], is_sent).where(outbox.c.subject == subject)
     return [Mention(*row) for row in connection.execute(union_all(received, published))]
 
 
@@ -88,13 +68,7 @@ def failed_attempts(
     connection: Connection, event_ids: Collection[UUID]
 ) -> dict[UUID, list[FailedAttempt]]:
     """The failed attempts of each event, oldest first."""
-    columns = (
-        failures.c.event_id,
-        failures.c.outcome,
-        failures.c.error,
-        failures.c.message,
-        failures.c.failed_at,
-    )
+    columns = failures.c["event_id", "outcome", "error", "message", "failed_at"]
     ids = [str(event_id) for event_id in event_ids]
     statement = select(*columns).where(failures.c.event_id.in_(ids)).order_by(failures.c.number)
     attempts: dict[UUID, list[FailedAttempt]] = {}

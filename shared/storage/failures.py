@@ -1,7 +1,7 @@
 """The record of failed attempts to handle an event, without personal data.
 
-It holds the message of this project's errors only, since these contain ids and no personal data.
-For other errors it holds the class and the stack, since their messages may quote any value.
+For an error from outside this project it holds the class and the stack but no message, which may
+quote any value.
 """
 
 import traceback
@@ -18,7 +18,7 @@ from shared.storage.tables import failures
 RETRIED = "retried"
 DEAD = "dead"
 REDRIVEN = "sent again"
-"""Outcomes of an attempt: REDRIVEN was DEAD until a person sent the event again."""
+"""Outcomes of an attempt: REDRIVEN replaces DEAD when the event is redriven."""
 
 _FINAL = (DEAD, REDRIVEN)
 
@@ -62,11 +62,7 @@ def record(connection: Connection, failure: Failure) -> None:
 
 
 def note_redriven(connection: Connection, letters: Iterable[tuple[str, int]]) -> None:
-    """Record that a person sent dead letters again.
-
-    Args:
-        letters: ids, each with the number of times it had been sent again before.
-    """
+    """Record that dead letters were redriven; each is an id and its number of earlier redrives."""
     dead = update(failures).where(
         failures.c.event_id == bindparam("letter"),
         failures.c.replays <= bindparam("most_replays"),
@@ -80,14 +76,9 @@ def note_redriven(connection: Connection, letters: Iterable[tuple[str, int]]) ->
 
 def attempt_counts(connection: Connection, event_ids: Sequence[str]) -> dict[tuple[str, int], int]:
     """The number of recorded attempts, by event id and number of replays."""
-    statement = (
-        select(failures.c.event_id, failures.c.replays, func.count())
-        .where(failures.c.event_id.in_(event_ids))
-        .group_by(failures.c.event_id, failures.c.replays)
-    )
-    return {
-        (event_id, replays): count for event_id, replays, count in connection.execute(statement)
-    }
+    key = failures.c.event_id, failures.c.replays
+    counts = select(*key, func.count()).where(failures.c.event_id.in_(event_ids)).group_by(*key)
+    return {(event_id, replays): count for event_id, replays, count in connection.execute(counts)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +92,13 @@ class FinalFailure:
 def final_failures(
     connection: Connection, event_ids: Sequence[str]
 ) -> dict[str, dict[int, FinalFailure]]:
-    """The final failure of each event, by its id and its number of replays.
-
-    Where no failure was recorded as final, it is the last one.
-    """
+    """The final failure of each event, or else its last one, by id and number of replays."""
     is_final = case((failures.c.outcome.in_(_FINAL), 1), else_=0)
     rank = func.row_number().over(
         partition_by=(failures.c.event_id, failures.c.replays),
         order_by=(is_final.desc(), failures.c.number.desc()),
     )
-    columns = failures.c.event_id, failures.c.replays, failures.c.error, failures.c.failed_at
+    columns = failures.c["event_id", "replays", "error", "failed_at"]
     ranked = select(*columns, rank.label("rank")).where(failures.c.event_id.in_(event_ids))
     failed = ranked.subquery()
     final: dict[str, dict[int, FinalFailure]] = {}

@@ -23,7 +23,7 @@ _ADVISORY_LOCK = 7_450_001
 """An arbitrary number, the same in every process."""
 
 _ALEMBIC_LOCK = threading.Lock()
-"""Alembic keeps its context in a module, so two threads would migrate each other's database:
+"""Alembic's context is global to the process, so two threads would migrate each other's database:
 https://alembic.sqlalchemy.org/en/latest/api/runtime.html#the-environment-context"""
 
 
@@ -52,11 +52,7 @@ VERSION_TABLES = frozenset({RUNTIME.version_table, SERVICE_VERSION})
 
 
 def chains(migrations: Path) -> tuple[Chain, Chain]:
-    """The runtime's chain, and the service's.
-
-    Args:
-        migrations: the folder of the service's migrations.
-    """
+    """The runtime's chain, and that of the service with this folder of migrations."""
     return RUNTIME, Chain(migrations, SERVICE_VERSION)
 
 

@@ -50,11 +50,7 @@ class Outgoing:
 def write(
     connection: Connection, outgoing: Sequence[Outgoing], *, notifies_relay: bool = False
 ) -> None:
-    """Insert events into the outbox, in one statement.
-
-    Args:
-        notifies_relay: wake the service's relay in another process, as `notify` does.
-    """
+    """Insert events into the outbox, in one statement; with `notifies_relay` it also notifies."""
     if not outgoing:
         return
     rows = [
@@ -81,8 +77,8 @@ def _notify_relay(_table: Table, insert: bulk.Insert) -> UpdateBase:
 def notify(connection: Connection, database: Database) -> None:
     """Wake the service's relay in another process, once this transaction commits.
 
-    On SQLite the relay sees the commit itself. NOTIFY makes every commit of the PostgreSQL
-    cluster a little slower, so processes with a relay of their own do without it.
+    On SQLite the relay notices the commit. NOTIFY slows down every commit of the PostgreSQL
+    cluster a little, so processes with a relay of their own do not use it.
     """
     if not database.is_sqlite:
         connection.execute(text(f"NOTIFY {CHANNEL}"))
@@ -108,14 +104,14 @@ def claim(database: Database, limit: int) -> Iterator[Claim]:
 
     On PostgreSQL the rows stay locked meanwhile, and other relays skip them. Rows are never
     selected as "numbers above the last one", since numbers commit out of order. On SQLite a
-    lock would block the service, so a file lock beside the database admits one relay at a time;
-    the claim of another relay is empty.
+    lock would block the service, so a relay locks a file beside the database; meanwhile the
+    claims of other relays are empty.
     """
     if database.is_sqlite:
         yield from _claim_by_file(database, limit)
         return
     with database.begin() as connection:
-        claimed = Claim(execute(connection, _pending_unlocked(limit)).all())
+        claimed = Claim(execute(connection, _pending(limit)).all())
         yield claimed
         _mark(connection, claimed)
 
@@ -136,22 +132,12 @@ def _claim_by_file(database: Database, limit: int) -> Iterator[Claim]:
 
 
 @cache
-def _pending_unlocked(limit: int) -> Select[Any]:
-    return _pending(limit).with_for_update(skip_locked=True)
-
-
-@cache
 def _pending(limit: int) -> Select[Any]:
-    columns = (
-        outbox.c.number,
-        outbox.c.event_id,
-        outbox.c.topic,
-        outbox.c.event_type,
-        outbox.c.correlation_id,
-        outbox.c.occurred_at,
-        outbox.c.body,
-    )
-    return select(*columns).where(_is_pending).order_by(outbox.c.number).limit(limit)
+    columns = outbox.c[
+        "number", "event_id", "topic", "event_type", "correlation_id", "occurred_at", "body"
+    ]
+    pending = select(*columns).where(_is_pending).order_by(outbox.c.number).limit(limit)
+    return pending.with_for_update(skip_locked=True)  # no effect on SQLite
 
 
 def _mark(connection: Connection, claimed: Claim) -> None:
@@ -170,13 +156,7 @@ def _mark_sent(*, is_sqlite: bool) -> Update:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """How much of an outbox is not sent.
-
-    Attributes:
-        depth: the number of pending events.
-        age: seconds since the oldest of them was written.
-        rejected: the number of events that the broker will never accept.
-    """
+    """Numbers of pending and rejected events, and the age of the oldest pending one in seconds."""
 
     depth: int
     age: float
@@ -189,15 +169,14 @@ def backlog(connection: Connection) -> Backlog:
     depth, oldest, now = connection.execute(
         select(func.count(), func.min(outbox.c.created_at), clock).where(_is_pending)
     ).one()
-    rejected = connection.execute(
-        select(func.count()).where(outbox.c.rejected.is_not(None))
-    ).scalar_one()
+    count_rejected = select(func.count()).where(outbox.c.rejected.is_not(None))
+    rejected = connection.execute(count_rejected).scalar_one()
     age = (now - oldest).total_seconds() if oldest else 0.0
     return Backlog(depth, age, rejected)
 
 
 def rejected_events(connection: Connection, limit: int) -> list[tuple[str, str, str]]:
-    """The events that the broker will never accept, oldest first: id, type and reason."""
+    """The rejected events, oldest first: id, type and reason."""
     columns = outbox.c.event_id, outbox.c.event_type, outbox.c.rejected
     statement = select(*columns).where(outbox.c.rejected.is_not(None)).order_by(outbox.c.number)
     rows = connection.execute(statement.limit(limit))

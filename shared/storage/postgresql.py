@@ -18,10 +18,7 @@ _CONNECT_ARGS = {
     "keepalives_count": 2,
 }
 
-READ_OPTIONS: dict[str, object] = {
-    "isolation_level": "REPEATABLE READ",
-    "postgresql_readonly": True,
-}
+READ_OPTIONS = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 """Execution options of a connection that reads one snapshot."""
 
 
@@ -62,11 +59,7 @@ def _translate_errors() -> Iterator[None]:
 
 
 def engine_for(address: URL, app: str) -> Engine:
-    """An engine for a server.
-
-    Args:
-        app: the name that the server shows for its connections.
-    """
+    """An engine for a server, which shows `app` as the name of the connections."""
     engine = create_engine(
         address,
         hide_parameters=True,
@@ -74,7 +67,7 @@ def engine_for(address: URL, app: str) -> Engine:
         pool_pre_ping=True,
         connect_args=_CONNECT_ARGS | {"application_name": app},
     )
-    # An INSERT of many rows is one statement; psycopg would send one for each row.
+    # An INSERT of many rows is one statement, where psycopg would send one for each row.
     engine.dialect.use_insertmanyvalues_wo_returning = True
     event.listen(engine, "handle_error", _remove_values)
     return engine

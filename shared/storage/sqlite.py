@@ -21,12 +21,12 @@ POLL_INTERVAL = 0.05
 """Seconds between two reads of a file's data version; each takes some microseconds."""
 
 BUSY_POLL_INTERVAL = 0.2
-"""The same while every read finds commits: under load, few large batches cost the services half
-of what many small ones do."""
+"""The same while every read finds commits: under load, many small batches cost the services twice
+as much as few large ones."""
 
 
 class Writer:
-    """The connection with which a process writes a file; one thread has it at a time.
+    """The connection with which a process writes a file; one thread uses it at a time.
 
     It is kept between transactions: SQLite's page cache stays warm, and taking a connection out of
     the pool and returning it costs as much as two statements.
@@ -40,10 +40,10 @@ class Writer:
 
     @contextmanager
     def connected(self) -> Iterator[Connection]:
-        """The connection, for one transaction; waits until no other thread has it.
+        """The connection, for one transaction; waits until no other thread uses it.
 
         Raises:
-            InvalidRequestError: this thread has it already.
+            InvalidRequestError: this thread uses it already.
         """
         with self._lock:
             if self._is_in_use:
@@ -70,11 +70,7 @@ class Writer:
 
 
 class DataVersionPoller:
-    """Notices commits of other connections by the file's data version.
-
-    Args:
-        pending: a query that returns a row if the commits are of interest.
-    """
+    """Notices commits of other connections after which the query `pending` returns a row."""
 
     file_descriptor: int | None = None
 
@@ -117,8 +113,7 @@ def engine_for(address: URL) -> Engine:
     # The driver must not begin transactions, since `_begin` does. "Serializable isolation":
     # https://docs.sqlalchemy.org/en/21/dialects/sqlite.html
     @event.listens_for(engine, "connect")
-    def _configure(connection: sqlite3.Connection, record: PoolProxiedConnection) -> None:
-        del record
+    def _configure(connection: sqlite3.Connection, _record: PoolProxiedConnection) -> None:
         connection.isolation_level = None
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
             connection.execute(f"PRAGMA {pragma}")

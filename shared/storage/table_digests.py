@@ -14,18 +14,10 @@ from shared.storage.migrating import VERSION_TABLES
 from shared.storage.tables import failures, metadata
 from shared.storage.tables import inbox as inbox_table
 
-_DIGESTS = 1 << 256
-"""The number of SHA-256 digests."""
-
 
 @dataclass(frozen=True, slots=True)
 class TableDigest:
-    """A table's contents, whatever the order of its rows.
-
-    Attributes:
-        rows: the number of rows.
-        digest: equal for equal rows.
-    """
+    """The number of a table's rows, and a digest that does not depend on their order."""
 
     rows: int
     digest: str
@@ -47,7 +39,7 @@ def truncate(connection: Connection) -> None:
 
 
 def dead_event_ids(connection: Connection) -> set[str]:
-    """The ids of events that are dead: neither sent again nor handled since their last attempt."""
+    """The ids of events that are dead: neither redriven nor handled since their last attempt."""
     statement = select(failures.c.event_id).where(failures.c.outcome == DEAD).distinct()
     dead = set(connection.execute(statement).scalars())
     return dead - inbox.outcomes(connection, dead).keys()
@@ -62,11 +54,11 @@ def _own_tables(connection: Connection) -> list[Table]:
 
 
 def _digest(connection: Connection, table: Table) -> TableDigest:
-    # The driver's values are enough for a comparison, and need none of the service's column types.
+    # A comparison of the driver's values does not need the service's column types.
     name = connection.dialect.identifier_preparer.quote(table.name)
     query = text(f"SELECT * FROM {name}")  # noqa: S608 - quoted
     count = total = 0
     for row in connection.execute(query, execution_options={"yield_per": 1000}):
         count += 1
         total += int.from_bytes(hashlib.sha256(repr(tuple(row)).encode()).digest(), "big")
-    return TableDigest(count, f"{total % _DIGESTS:064x}")
+    return TableDigest(count, f"{total % 2**256:064x}")

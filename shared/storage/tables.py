@@ -6,7 +6,6 @@ whichever machine a service runs on.
 
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text, Uuid
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from shared.storage.columns import SerialNumber, UtcTime
@@ -22,14 +21,12 @@ class DatabaseClock(FunctionElement[object]):
 
 
 @compiles(DatabaseClock, "postgresql")
-def _of_postgresql(element: DatabaseClock, compiler: SQLCompiler, **kwargs: object) -> str:
-    del element, compiler, kwargs
+def _of_postgresql(*_element: object, **_options: object) -> str:
     return "clock_timestamp()"
 
 
 @compiles(DatabaseClock, "sqlite")
-def _of_sqlite(element: DatabaseClock, compiler: SQLCompiler, **kwargs: object) -> str:
-    del element, compiler, kwargs
+def _of_sqlite(*_element: object, **_options: object) -> str:
     return "(strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now'))"
 
 

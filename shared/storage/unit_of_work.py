@@ -1,4 +1,4 @@
-"""What a handler works with in one transaction: its store, and the events that it publishes."""
+"""The unit of work that a handler gets: one transaction with a store and the published events."""
 
 from collections.abc import Sequence
 from typing import Generic
@@ -16,11 +16,7 @@ from shared.storage.outbox import Outgoing
 
 
 class Store:
-    """A service's own tables, within one transaction.
-
-    Attributes:
-        connection: the transaction's.
-    """
+    """A service's own tables, within the transaction of `connection`."""
 
     def __init__(self, connection: Connection, database: Database) -> None:
         self.connection = connection
@@ -42,7 +38,7 @@ O = TypeVar("O", default=None)  # noqa: E741 - the usual letter for a gateway
 
 
 class UnitOfWork(Generic[S, O]):
-    """What a handler works with.
+    """One transaction of a service, and the events that are published in it.
 
     Attributes:
         store: the service's own tables.

@@ -38,7 +38,7 @@ class CommitListener(Protocol):
 
 
 class Wakeup:
-    """Lets one thread wait until `notify` is called or, after `listen`, another process commits."""
+    """Lets a thread wait until `notify` is called or, after `listen`, another process commits."""
 
     def __init__(self) -> None:
         self._receiver, self._sender = socket.socketpair()

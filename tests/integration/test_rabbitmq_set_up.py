@@ -55,7 +55,7 @@ def test_set_up_removes_stale_bindings_of_services_only(
     broker.set_up(TOPOLOGY)
     management.put("queues", rabbitmq_vhost.name, "watching", content={"durable": True})
     path = ("bindings", rabbitmq_vhost.name, "e", "events", "q", "watching")
-    management.post(*path, content={"routing_key": "#"})
+    management._request("POST", path, {"routing_key": "#"})
 
     broker.set_up(Topology(queues=(replace(EMAIL, topics=frozenset({"order.placed"})),)))
 

@@ -15,8 +15,6 @@ from shared.messaging.embedded.wakeup import QueueWakeups
 from shared.messaging.ports.broker import Depth
 from shared.messaging.topology import Queue, Topology, dead_queue
 
-_SECONDS_A_DAY = 86_400
-
 _SET_UP_QUEUE = """
     INSERT INTO queues (name, step, longest, attempt_limit) VALUES (?, ?, ?, ?)
     ON CONFLICT (name) DO UPDATE
@@ -29,8 +27,8 @@ _FIRST_RETAINED = """
 """
 
 _DROP_HISTORY = (
-    # Messages that still wait get a body of their own. All rows below a number are dropped, by
-    # number and not by time: a clock that was set back must leave no gap.
+    # Messages that still wait get a body of their own. Rows are dropped by number and not by time,
+    # so that a clock that was set back leaves no gap.
     """
     UPDATE messages
     SET event = NULL,
@@ -42,12 +40,7 @@ _DROP_HISTORY = (
 
 
 class EmbeddedBroker:
-    """A broker in a SQLite file.
-
-    Args:
-        path: the file; created if it is missing.
-        clock: returns seconds since the epoch.
-    """
+    """A broker in a SQLite file, created if missing; `clock` returns seconds since the epoch."""
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
         self._file = BrokerFile(path.absolute())
@@ -56,19 +49,18 @@ class EmbeddedBroker:
         self._open: WeakSet[EmbeddedPublisher | EmbeddedConsumer] = WeakSet()
 
     def set_up(self, topology: Topology) -> list[str]:
-        """See the port; also drops history that is older than the retention."""
+        """Also drop history that is older than the retention."""
         with self._file.opened() as connection, self._file.writing(connection):
             connection.executemany(_SET_UP_QUEUE, _queue_rows(topology))
             connection.execute("DELETE FROM bindings")
             connection.executemany("INSERT INTO bindings VALUES (?, ?)", _bindings(topology.queues))
-            oldest = self._clock() - topology.history.days * _SECONDS_A_DAY
+            oldest = self._clock() - topology.history.days * 86_400
             first_retained = connection.execute(_FIRST_RETAINED, (oldest,)).fetchone()
             for statement in _DROP_HISTORY:
                 connection.execute(statement, first_retained)
         return []
 
     def check(self, topology: Topology) -> list[str]:
-        """See the port."""
         with self._file.opened() as connection:
             rows = {row[0]: row for row in connection.execute("SELECT * FROM queues")}
             bound = set(connection.execute("SELECT queue, pattern FROM bindings"))
@@ -93,7 +85,6 @@ class EmbeddedBroker:
             return f"embedded broker (SQLite {sqlite3.sqlite_version})"
 
     def depth(self, queue: str) -> Depth:
-        """See the port."""
         with self._file.opened() as connection:
             require_queue(connection, queue)
             living = set(filter(self._file.is_alive, consumers_of(connection, queue)))
@@ -101,7 +92,6 @@ class EmbeddedBroker:
         return Depth(ready, len(living))
 
     def bind(self, queue: Queue) -> None:
-        """See the port."""
         with self._file.opened() as connection, self._file.writing(connection):
             require_queue(connection, queue.name)
             connection.executemany(
@@ -109,13 +99,11 @@ class EmbeddedBroker:
             )
 
     def publisher(self) -> EmbeddedPublisher:
-        """See the port."""
         publisher = EmbeddedPublisher(self._file, clock=self._clock, wakeups=self._wakeups)
         self._open.add(publisher)
         return publisher
 
     def consumer(self, queue: str, *, prefetch: int, slow_start: bool = True) -> EmbeddedConsumer:
-        """See the port."""
         consumer = EmbeddedConsumer(
             self._file,
             queue,
@@ -128,11 +116,9 @@ class EmbeddedBroker:
         return consumer
 
     def history(self) -> EmbeddedHistory:
-        """See the port."""
         return EmbeddedHistory(self._file)
 
     def close(self) -> None:
-        """See the port."""
         for each in list(self._open):
             each.close()
 

@@ -1,8 +1,8 @@
 """Consumes a queue of the embedded broker.
 
-Guarantees: one consumer at a time holds a message, as long as the consumer's process lives. A file
-lock of the operating system proves that it lives, not a lease. What a dead consumer held counts as
-a failed attempt, as with RabbitMQ.
+Guarantees: one consumer at a time holds a message, as long as its process lives, which a file lock
+of the operating system proves. What a dead consumer held counts as a failed attempt, as with
+RabbitMQ.
 """
 
 import sqlite3
@@ -29,14 +29,7 @@ _CHECK_CONSUMERS_EVERY = 1.0
 
 
 class EmbeddedConsumer:
-    """A consumer with a connection of its own.
-
-    Args:
-        prefetch: maximum number of unsettled deliveries that it holds.
-        slow_start: True to hold one at a time until `SLOW_START_AFTER` are done.
-        clock: returns seconds since the epoch.
-        wakeups: notified of every change that this process makes to a queue.
-    """
+    """A consumer with a connection of its own."""
 
     def __init__(  # noqa: PLR0913 - the broker object's own parts
         self,
@@ -70,11 +63,9 @@ class EmbeddedConsumer:
 
     @property
     def is_consuming(self) -> bool:
-        """See the port."""
         return self._connection is not None
 
     def take(self, limit: int, /, *, wait: float) -> list[Delivery]:
-        """See the port."""
         deadline = time.monotonic() + wait
         while True:
             with self._lock, self._file.translate_errors():
@@ -88,10 +79,10 @@ class EmbeddedConsumer:
                 return taken
 
     def settle(self, settlements: Sequence[Settlement]) -> None:
-        """See the port; writes all outcomes and claims new messages in one transaction.
+        """Write all outcomes and claim new messages in one transaction.
 
-        While more deliveries are held, those that are done are only noted, and written with the
-        next transaction. If the process dies before, they are delivered again as duplicates.
+        While more deliveries are held, those that are done are written with the next transaction.
+        If the process dies before, they are delivered again as duplicates.
         """
         with self._lock, self._file.translate_errors():
             if self._connection is None:
@@ -109,7 +100,6 @@ class EmbeddedConsumer:
             self._wakeups.notify({self._queue, dead_queue(self._queue)})
 
     def isolate(self, delivery: Delivery) -> None:
-        """See the port."""
         with self._lock, self._file.translate_errors():
             self._done_count = 0
             if self._connection is None:
@@ -119,13 +109,11 @@ class EmbeddedConsumer:
             self._untaken = deque(each for each in self._untaken if each.token in self._held)
 
     def wake(self) -> None:
-        """See the port."""
         with self._condition:
             self._woken = True
             self._condition.notify_all()
 
     def close(self) -> None:
-        """See the port."""
         with self._lock:
             self._closed = True
             self._untaken.clear()
@@ -231,7 +219,7 @@ class EmbeddedConsumer:
                 remaining = deadline - time.monotonic()
                 if remaining <= 0:
                     return False
-                # Checked under the condition's lock, so that no notification is missed before wait.
+                # Checked with the condition's lock held, so that no notification is missed.
                 if self._has_changed(version):
                     return True
                 self._condition.wait(min(remaining, _POLL_INTERVAL))

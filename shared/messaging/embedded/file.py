@@ -65,11 +65,7 @@ _MIGRATIONS = (
 
 
 class BrokerFile:
-    """Opens connections to the file, and locks it for writing.
-
-    Args:
-        path: created if it is missing, with its parent folders.
-    """
+    """Opens connections to the file, which is created if it is missing, and locks it to write."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -95,11 +91,7 @@ class BrokerFile:
 
     @contextmanager
     def opened(self) -> Iterator[sqlite3.Connection]:
-        """A connection that is closed at the end of the block.
-
-        Raises:
-            BrokerUnavailable: the file cannot be used.
-        """
+        """A connection, as `open` returns it, that is closed at the end of the block."""
         with closing(self.open()) as connection, self.translate_errors():
             yield connection
 
@@ -144,7 +136,7 @@ class BrokerFile:
         return False
 
     def remove_lock_of(self, consumer: str) -> None:
-        """Delete the lock file of a consumer that is no longer registered."""
+        """Delete the lock file of a former consumer."""
         self._lock_path(consumer).unlink(missing_ok=True)
 
     def _lock_path(self, consumer: str) -> Path:

@@ -31,12 +31,10 @@ class EmbeddedHistory:
         self._closed = threading.Event()
 
     def first(self) -> HistoryRecord | None:
-        """See the port."""
         with self._file.opened() as connection:
             return next(iter(_page(connection, 0, end=None, size=1)), None)
 
     def end(self) -> int:
-        """See the port."""
         # Numbers are never reused, so the sequence also counts rows that were dropped.
         query = "SELECT seq FROM sqlite_sequence WHERE name = 'history'"
         with self._file.opened() as connection:
@@ -46,7 +44,7 @@ class EmbeddedHistory:
     def read(
         self, *, start: int | datetime = 0, end: int | None = None
     ) -> Generator[HistoryRecord, None, None]:
-        """See the port; between two pages no lock is held and no transaction is open."""
+        """Between two pages no lock is held and no transaction is open."""
         with self._file.opened() as connection:
             offset = start if isinstance(start, int) else _offset_at(connection, start)
             while not self._closed.is_set():
@@ -60,7 +58,6 @@ class EmbeddedHistory:
                     return
 
     def close(self) -> None:
-        """See the port."""
         self._closed.set()
 
 
@@ -76,5 +73,5 @@ def _page(
 
 
 def _offset_at(connection: sqlite3.Connection, moment: datetime) -> int:
-    """The offset of the first record that arrived at a time or later, else the end."""
+    """The offset of the first record that arrived at this time or later, else the end."""
     return int(connection.execute(_FIND_OFFSET, (moment.timestamp(),)).fetchone()[0])

@@ -37,12 +37,7 @@ _RELEASE = """
 
 
 class ReadyMessage(NamedTuple):
-    """A message that can be delivered.
-
-    Attributes:
-        attempts: number of failed attempts.
-        reason: why the message is dead; None in a live queue.
-    """
+    """A message that can be delivered, after `attempts` failures; a `reason` is why it is dead."""
 
     number: int
     event_id: str
@@ -54,17 +49,13 @@ class ReadyMessage(NamedTuple):
 
 
 def require_queue(connection: sqlite3.Connection, queue: str) -> None:
-    """Check that a queue exists.
-
-    Raises:
-        BrokerUnavailable: it has not been set up.
-    """
+    """Raise BrokerUnavailable for a queue that does not exist."""
     if not connection.execute("SELECT 1 FROM queues WHERE name = ?", (queue,)).fetchone():
         raise BrokerUnavailable(f"the broker has no queue {queue}; make it with: shop setup")
 
 
 def register(connection: sqlite3.Connection, consumer: str, *, queue: str) -> None:
-    """Register a consumer, which must hold its lock: without it, it would count as dead."""
+    """Register a consumer, which must hold its lock: without the lock it would count as dead."""
     require_queue(connection, queue)
     connection.execute("INSERT INTO consumers VALUES (?, ?)", (consumer, queue))
 
@@ -91,7 +82,7 @@ def is_any_ready(connection: sqlite3.Connection, queue: str, *, now: float) -> b
 
 
 def next_ready_at(connection: sqlite3.Connection, queue: str) -> float:
-    """When the first message that nobody holds becomes ready; infinity if there is none."""
+    """When the first message without a holder becomes ready; infinity if there is none."""
     row = connection.execute(
         "SELECT min(ready_at) FROM messages WHERE queue = ? AND holder IS NULL", (queue,)
     ).fetchone()
@@ -158,13 +149,12 @@ def fail(
 ) -> None:
     """Count a failed attempt: delay each message, or move it to the dead queue past the limit.
 
-    Args:
-        reason: move the messages to the dead queue now, for this reason.
+    With a `reason` all messages are moved to the dead queue now.
     """
     for number in numbers:
         row = connection.execute(_HELD, (number, holder)).fetchone()
         if row is None:
-            continue  # another consumer took this one for dead
+            continue  # another consumer found this one's lock free and failed the message
         queue, failures, delay, max_delay, max_retries = row
         if max_retries is None:  # a dead queue counts no attempts and keeps everything
             requeue(connection, [number], holder=holder)

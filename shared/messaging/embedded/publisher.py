@@ -51,7 +51,6 @@ class EmbeddedPublisher:
         self._lock = threading.Lock()
 
     def publish(self, messages: Sequence[Message]) -> list[str | None]:
-        """See the port."""
         if not messages:
             return []
         with self._lock, self._file.translate_errors():
@@ -63,7 +62,6 @@ class EmbeddedPublisher:
         return rejections
 
     def close(self) -> None:
-        """See the port."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -72,7 +70,7 @@ class EmbeddedPublisher:
 def _write(
     connection: sqlite3.Connection, messages: Sequence[Message], *, now: float
 ) -> tuple[list[str | None], set[str]]:
-    """Write all messages but the rejected; returns a reason or None for each, and the queues."""
+    """Returns a reason for each rejected message, None for the others, and the changed queues."""
     subscriptions = _subscriptions(connection)
     if not subscriptions:
         raise BrokerUnavailable("the broker has no queues yet; make them with: shop setup")

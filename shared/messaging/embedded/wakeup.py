@@ -7,8 +7,8 @@ from threading import Condition
 class QueueWakeups:
     """A condition for each queue, shared by all publishers and consumers of a broker object.
 
-    Only consumers of a queue that has changed wake up: each one that polls in vain takes the
-    interpreter lock from those that have work.
+    Only consumers of a queue that has changed wake up: a poll that finds nothing takes the
+    interpreter lock from threads that have work.
     """
 
     def __init__(self) -> None:

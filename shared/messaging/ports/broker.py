@@ -20,19 +20,18 @@ from shared.messaging.topology import Queue, Topology
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """The size of a queue.
-
-    Attributes:
-        ready: messages that can be delivered now: neither delayed nor held by a consumer.
-        consumers: consumers that are registered.
-    """
+    """The size of a queue; `ready` messages are neither delayed nor held by a consumer."""
 
     ready: int
     consumers: int
 
 
 class Broker(Protocol):
-    """A broker; it connects when it is used. All methods may be called from any thread."""
+    """A broker; it connects when it is used. All methods may be called from any thread.
+
+    Methods that use the broker raise BrokerUnavailable if it does not answer, is too old, or lacks
+    the queue.
+    """
 
     def set_up(self, topology: Topology) -> list[str]:
         """Create or change exchanges, queues and bindings; a second call has no effect.
@@ -40,10 +39,7 @@ class Broker(Protocol):
         Bindings that the topology no longer names are removed; queues and their messages stay.
 
         Returns:
-            What could not be done for lack of permission, a sentence each.
-
-        Raises:
-            BrokerUnavailable: the broker cannot be reached or is too old.
+            What was not done because of a missing permission, a sentence each.
         """
 
     def check(self, topology: Topology) -> list[str]:
@@ -57,18 +53,10 @@ class Broker(Protocol):
         """
 
     def depth(self, queue: str) -> Depth:
-        """Return the size of a queue.
-
-        Raises:
-            BrokerUnavailable: the broker does not answer, or the queue does not exist.
-        """
+        """Return the size of a queue."""
 
     def bind(self, queue: Queue) -> None:
-        """Bind a service's own queue to its topics; other bindings of the queue stay.
-
-        Raises:
-            BrokerUnavailable: the broker does not answer, or the queue does not exist.
-        """
+        """Bind a service's own queue to its topics; other bindings of the queue stay."""
 
     def publisher(self) -> Publisher:
         """Create a publisher."""

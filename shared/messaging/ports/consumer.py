@@ -35,7 +35,7 @@ class Delivery:
         attempt: 1 for the first; each failed attempt adds one.
         replays: how often the message has been redriven or replayed.
         token: identifies the delivery to its consumer; opaque to others.
-        reason: the broker's word for why the message is dead; empty in a live queue.
+        reason: why the message is dead, in the broker's words; empty in a live queue.
     """
 
     queue: str

@@ -10,9 +10,7 @@ from typing import Protocol
 class HistoryRecord:
     """A message in the history; all attributes but the offset are untrusted.
 
-    Attributes:
-        offset: position in the history, from 0 on; offsets increase and may have gaps.
-        topic: routing key.
+    Offsets increase from 0 on and may have gaps.
     """
 
     offset: int
@@ -48,7 +46,7 @@ class HistoryReader(Protocol):
             end: offset to stop before; None to wait for new records without end.
 
         Raises:
-            BrokerUnavailable: the broker stayed away although the reader tried again for a while.
+            BrokerUnavailable: the broker is still away after several attempts.
         """
 
     def close(self) -> None:

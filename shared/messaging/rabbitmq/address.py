@@ -40,7 +40,7 @@ def parse(url: str) -> Address:
     """Parse an AMQP URL.
 
     Raises:
-        InvalidInput: not such a URL. The message repeats nothing of it, as it may hold a password.
+        InvalidInput: the URL is invalid; it is not quoted, as it may hold a password.
     """
     try:
         parts = urlsplit(url)

@@ -9,7 +9,7 @@ from shared.messaging.ports.publisher import Message
 
 
 class Batch:
-    """Messages being published. The connection's thread changes it; the caller awaits `finished`.
+    """Messages that are being published; changed by the connection's thread until `finished`.
 
     Attributes:
         reasons: for each message None, or why the broker will never accept it.
@@ -47,11 +47,7 @@ class Batch:
         self.unsent.extend(self.unconfirmed.pop(tag) for tag in tags)
 
     def resend_unconfirmed(self, *, has_poison: bool) -> None:
-        """The channel was closed, so the outcome of everything unconfirmed is unknown.
-
-        Args:
-            has_poison: one of the unconfirmed messages may be the reason.
-        """
+        """The channel was closed, perhaps by one of the messages, and their outcome is unknown."""
         self.unsent.extendleft(reversed(self.unconfirmed.values()))
         if has_poison:
             self.possible_poison = max(self.possible_poison, len(self.unconfirmed))

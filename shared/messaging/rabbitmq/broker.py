@@ -31,7 +31,7 @@ class RabbitBroker:
         app: the start of the connections' names at the broker.
 
     Raises:
-        InvalidInput: one of the URLs is not such a URL.
+        InvalidInput: a URL is invalid.
     """
 
     def __init__(self, url: str, *, admin_url: str | None = None, app: str = "shop") -> None:
@@ -46,11 +46,9 @@ class RabbitBroker:
         self._lock = threading.Lock()
 
     def set_up(self, topology: Topology) -> list[str]:
-        """See the port."""
         return installation.install(topology, self._session_address, self._management)
 
     def check(self, topology: Topology) -> list[str]:
-        """See the port."""
         try:
             return inspect(topology, self._session_address, self._management)
         except BrokerUnavailable as error:
@@ -62,19 +60,15 @@ class RabbitBroker:
             return session.version
 
     def depth(self, queue: str) -> Depth:
-        """See the port."""
         return depth_of(queue, self._session_address)
 
     def bind(self, queue: Queue) -> None:
-        """See the port."""
         installation.bind(queue, self._session_address)
 
     def publisher(self) -> RabbitPublisher:
-        """See the port."""
         return self._tracked(RabbitPublisher(self._address, name=f"{self._app} publisher"))
 
     def consumer(self, queue: str, *, prefetch: int, slow_start: bool = True) -> RabbitConsumer:
-        """See the port."""
         name = f"{self._app} consumer of {queue}"
         return self._tracked(
             RabbitConsumer(
@@ -83,11 +77,9 @@ class RabbitBroker:
         )
 
     def history(self) -> RabbitHistory:
-        """See the port."""
         return RabbitHistory(self._address.with_connection_name(f"{self._app} history"))
 
     def close(self) -> None:
-        """See the port."""
         with self._lock:
             connections, self._connections = list(self._connections), WeakSet()
         for connection in connections:

@@ -6,7 +6,7 @@ from collections import deque
 from shared.messaging.ports.consumer import Delivery
 
 _MAX_BYTES = 16 * 1024 * 1024
-"""Of the bodies not taken; above it the connection stops reading, so the broker keeps the rest."""
+"""Bodies not taken yet; above it the connection stops reading, so the broker keeps the rest."""
 
 _MAX_BLOCK = 5.0
 """Seconds without reading; longer would delay heartbeats, which is worse than using the memory."""
@@ -37,11 +37,7 @@ class DeliveryBuffer:
             self._blocks = has_room and not self._closed
 
     def take(self, most: int, *, wait: float) -> list[Delivery]:
-        """At most so many deliveries; waits for the first one, or for `wake`.
-
-        Args:
-            wait: seconds.
-        """
+        """At most `most` deliveries; waits for the first one or `wake`, for `wait` seconds."""
         with self._changed:
             self._changed.wait_for(lambda: self._deliveries or self._woken, timeout=wait)
             self._woken = False
@@ -71,6 +67,6 @@ class DeliveryBuffer:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Let no `put` block any more."""
+        """Make the current and all further calls of `put` return at once."""
         self._closed = True
         self.unblock()

@@ -1,6 +1,6 @@
-"""A broker connection on a thread of its own, which reconnects by itself.
+"""A broker connection on a thread of its own, which reconnects automatically.
 
-pika is used on that thread only, and heartbeats are sent from it; other threads `submit` work.
+Only that thread uses pika, and it sends the heartbeats; other threads `submit` work.
 """
 
 import logging
@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pika
 from pika.channel import Channel
 from pika.exceptions import AMQPError
-from tenacity import RetryCallState, Retrying, wait_random_exponential
+from tenacity import RetryCallState, Retrying, sleep_using_event, wait_random_exponential
 
 from shared.errors import BrokerTooOld, BrokerUnavailable
 from shared.messaging.rabbitmq import pika_internals
@@ -21,14 +21,14 @@ from shared.messaging.rabbitmq.errors import broker_error, is_refusal, supported
 _log = logging.getLogger(__name__)
 
 _MAX_REFUSALS = 4
-"""Attempts. A starting broker refuses for a moment what it grants later."""
+"""Attempts; a broker that is starting refuses for a moment what it grants later."""
 
 _CLOSE_TIMEOUT = 5.0
 """Seconds for a graceful close; then the loop is stopped."""
 
 
 class BrokerConnection:
-    """What publisher and consumer have in common.
+    """The base of publisher and consumer.
 
     A subclass overrides the hooks `_on_…` and `_before_close`. They and all submitted work run on
     the connection's thread.
@@ -60,11 +60,11 @@ class BrokerConnection:
         self._refusals = 0
 
     def _on_channel_open(self, channel: Channel) -> None:
-        """Use the new channel; call `_set_ready` once that has succeeded."""
+        """Use the new channel, then call `_set_ready`."""
         raise NotImplementedError
 
     def _on_disconnected(self) -> None:
-        """Forget what belonged to the connection."""
+        """Drop the state of the connection."""
         raise NotImplementedError
 
     def _on_pika_failure(self) -> None:
@@ -94,11 +94,12 @@ class BrokerConnection:
                 self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 self._thread.start()
 
-    def submit(self, work: Callable[[], None]) -> None:
-        """Run this on the connection's thread; does nothing without a connection."""
+    def submit(self, work: Callable[[], None]) -> bool:
+        """Run `work` on the connection's thread; returns False if there is no connection."""
         connection = self._connection
         if connection is not None:
             connection.ioloop.add_callback_threadsafe(work)
+        return connection is not None
 
     def close(self) -> None:
         """Close gracefully; blocks for some seconds at most."""
@@ -132,7 +133,7 @@ class BrokerConnection:
                 Retrying(
                     retry=self._should_retry,
                     wait=wait_random_exponential(multiplier=0.5, max=30),
-                    sleep=self._sleep,
+                    sleep=sleep_using_event(self._closing),
                     before_sleep=self._log_retry,
                 )(self._connect_once)
             except BrokerUnavailable as error:
@@ -148,9 +149,6 @@ class BrokerConnection:
     def _should_retry(self, state: RetryCallState) -> bool:
         failed = state.outcome is not None and state.outcome.failed
         return failed and not self._closing.is_set() and self._refusals < _MAX_REFUSALS
-
-    def _sleep(self, seconds: float) -> None:
-        self._closing.wait(seconds)
 
     def _log_retry(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -213,8 +211,8 @@ class BrokerConnection:
             supported_version(connection.server_properties)
         except BrokerTooOld as error:
             self.disconnect(error)
-            return
-        self._open_channel()
+        else:
+            self._open_channel()
 
     def _connection_closed(self, _connection: pika.SelectConnection, reason: BaseException) -> None:
         self._disconnect_reason = self._disconnect_reason or reason

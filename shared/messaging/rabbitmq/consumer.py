@@ -8,7 +8,7 @@ attempt of no other message, because a new consumer holds one delivery at a time
 import threading
 from collections.abc import Callable, Sequence
 from itertools import takewhile
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 from pika import frame, spec
 from pika.channel import Channel
@@ -38,7 +38,7 @@ class _Isolation(NamedTuple):
 
 
 class RabbitConsumer(BrokerConnection):
-    """A consumer of one queue."""
+    """A consumer with a connection of its own."""
 
     def __init__(
         self, address: Address, queue: str, *, prefetch: int, slow_start: bool, name: str
@@ -53,40 +53,31 @@ class RabbitConsumer(BrokerConnection):
         self._consumer_tag: str | None = None
         self._current_prefetch = 0
         self._isolation: _Isolation | None = None
-        self._consuming = False
+        self.is_consuming = False
 
-    @property
-    def is_consuming(self) -> bool:
-        """See the port."""
-        return self._consuming
-
-    def take(self, most: int, *, wait: float) -> list[Delivery]:
-        """See the port."""
+    def take(self, limit: int, /, *, wait: float) -> list[Delivery]:
         self.ensure_running()
-        taken = self._buffer.take(most, wait=wait)
+        taken = self._buffer.take(limit, wait=wait)
         if not taken and self.fatal_error is not None:
             self.ensure_running()
         return taken
 
     def settle(self, settlements: Sequence[Settlement]) -> None:
-        """See the port."""
         if settlements:
             self.submit(lambda: self._settle(settlements))
 
     def isolate(self, delivery: Delivery) -> None:
-        """See the port."""
+        self._successes = 0  # also if the connection is lost now
         if isinstance(delivery.token, _Token):
             isolation = _Isolation(delivery.token, threading.Event())
             self._buffer.unblock()
-            self.submit(lambda: self._isolate(isolation))
-            isolation.done.wait(_ISOLATE_TIMEOUT)
+            if self.submit(lambda: self._isolate(isolation)):
+                isolation.done.wait(_ISOLATE_TIMEOUT)
 
     def wake(self) -> None:
-        """See the port."""
         self._buffer.wake()
 
     def close(self) -> None:
-        """See the port."""
         self._buffer.close()
         super().close()
         self.wake()
@@ -100,14 +91,14 @@ class RabbitConsumer(BrokerConnection):
         self._consume(channel)
 
     def _on_disconnected(self) -> None:
-        self._consuming = False
+        self.is_consuming = False
         self._consumer_tag = None
         self._unsettled.clear()
         self._buffer.clear()
         self._end_isolation()
 
     def _on_pika_failure(self) -> None:
-        # A message that pika cannot decode is redelivered until its limit: then hold it alone.
+        # A message that pika cannot decode is redelivered until its limit; hold it alone.
         self._successes = 0
 
     def _on_fatal_error(self) -> None:
@@ -115,7 +106,7 @@ class RabbitConsumer(BrokerConnection):
 
     def _before_close(self, channel: Channel, close: Callable[[], None]) -> None:
         consumer_tag, self._consumer_tag = self._consumer_tag, None
-        self._consuming = False
+        self.is_consuming = False
 
         def requeue_all_and_close(*_: object) -> None:
             channel.basic_nack(0, multiple=True, requeue=True)
@@ -138,7 +129,7 @@ class RabbitConsumer(BrokerConnection):
         )
 
     def _registered(self, _frame: frame.Method[spec.Basic.ConsumeOk]) -> None:
-        self._consuming = True
+        self.is_consuming = True
         self._set_ready()
 
     def _deliver(
@@ -168,29 +159,29 @@ class RabbitConsumer(BrokerConnection):
         if channel is None or not channel.is_open:
             return
         done = set()
-        for tag, outcome in self._unsettled_tags(settlements):
+        for settled, outcome in settlements:
+            token = settled.token
+            if not self._holds(token):
+                continue
             if outcome is Outcome.DONE:
-                done.add(tag)
+                done.add(token.tag)
             else:
-                del self._unsettled[tag]
-                _return(channel, tag, outcome)
+                del self._unsettled[token.tag]
+                _return(channel, token.tag, outcome)
         self._acknowledge(channel, done)
         self._successes += len(done)
-        if self._isolation is None:
-            self._raise_prefetch(channel)
-        elif self._isolation.done.is_set() and not self._is_isolated():
-            self._consume(channel)
+        if self._isolation is not None:
+            if self._isolation.done.is_set() and not self._is_isolated():
+                self._consume(channel)
+        elif self._successes >= SLOW_START_AFTER and self._current_prefetch < self._prefetch:
+            self._consume_again(channel)  # a new prefetch applies to new consumers only
 
-    def _unsettled_tags(self, settlements: Sequence[Settlement]) -> list[tuple[int, Outcome]]:
-        """Tags and outcomes of this channel's deliveries that are not settled yet."""
-        tokens = [(settled.token, outcome) for settled, outcome in settlements]
-        return [
-            (token.tag, outcome)
-            for token, outcome in tokens
-            if isinstance(token, _Token)
+    def _holds(self, token: object) -> TypeGuard[_Token]:
+        return (
+            isinstance(token, _Token)
             and token.generation == self._generation
             and token.tag in self._unsettled
-        ]
+        )
 
     def _acknowledge(self, channel: Channel, done: set[int]) -> None:
         """Acknowledge in one frame up to the first unsettled tag, the others one by one."""
@@ -202,20 +193,15 @@ class RabbitConsumer(BrokerConnection):
         for tag in done:
             del self._unsettled[tag]
 
-    def _raise_prefetch(self, channel: Channel) -> None:
-        """End the slow start; a new prefetch applies to new consumers only."""
-        if self._successes >= SLOW_START_AFTER and self._current_prefetch < self._prefetch:
-            self._consume_again(channel)
-
     def _consume_again(self, channel: Channel) -> None:
         if self._consumer_tag is not None:
             consumer_tag, self._consumer_tag = self._consumer_tag, None
             channel.basic_cancel(consumer_tag, callback=lambda _: self._consume(channel))
 
     def _isolate(self, isolation: _Isolation) -> None:
-        channel, token = self._channel, isolation.token
+        channel = self._channel
         self._successes = 0
-        is_held = token.generation == self._generation and token.tag in self._unsettled
+        is_held = self._holds(isolation.token)
         # With a prefetch of 1 the broker sends no other delivery before this one is settled.
         is_alone = self._consumer_tag is not None and self._current_prefetch == 1
         if channel is None or not channel.is_open or not is_held or is_alone:
@@ -252,7 +238,7 @@ class RabbitConsumer(BrokerConnection):
 
 
 def _return(channel: Channel, tag: int, outcome: Outcome) -> None:
-    """A reject counts as a failed attempt and is delayed; a nack is neither.
+    """A reject counts a failed attempt and delays the message; a nack does neither.
 
     Source: https://www.rabbitmq.com/docs/quorum-queues#delayed-retry
     """

@@ -1,7 +1,7 @@
 """The topology as RabbitMQ's declarations: data only.
 
-What keeps messages safe is in the arguments of the queues, which cannot be changed; what may be
-tuned is in policies, which can be changed at any time.
+Settings that keep messages safe are arguments of the queues, which cannot be changed; settings to
+tune are in policies, which can be changed at any time.
 """
 
 import re

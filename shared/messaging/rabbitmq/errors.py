@@ -30,10 +30,7 @@ _REFUSALS = {
 
 
 def supported_version(server: Mapping[str, object] | None) -> str:
-    """Product and version of the broker.
-
-    Args:
-        server: the server properties of a connection.
+    """Product and version of the broker, from the server properties of a connection.
 
     Raises:
         BrokerTooOld: it is older than OLDEST_VERSION, or not RabbitMQ.
@@ -63,7 +60,7 @@ def is_refusal(error: BaseException) -> bool:
 
 
 def broker_error(error: BaseException, address: Address) -> BrokerUnavailable:
-    """The error to raise for one of pika's, or for one of the operating system's."""
+    """The error to raise in place of an error of pika or the operating system."""
     cause = cause_of(error)
     if isinstance(cause, BrokerUnavailable):
         return cause
@@ -82,10 +79,7 @@ _SENTENCES: tuple[tuple[type[BaseException] | UnionType, str], ...] = (
     (amqp.IncompatibleProtocolError, "{broker} is still starting, or is not an AMQP broker"),
     (amqp.ConnectionBlockedTimeout, "{broker} accepts no messages: its memory or disk is full"),
     (socket.gaierror, "the broker's host name {host!r} cannot be resolved"),
-    (
-        ConnectTimeout | TimeoutError | amqp.ConnectionOpenAborted,
-        "{broker} does not answer",
-    ),
+    (ConnectTimeout | TimeoutError | amqp.ConnectionOpenAborted, "{broker} does not answer"),
     (ConnectionRefusedError, "{broker} cannot be reached: the connection is refused"),
 )
 """The first entry whose class matches is used."""

@@ -1,6 +1,6 @@
 """Reads the stream `history` over AMQP 0.9.1.
 
-Offsets only grow, with gaps. Reading continues after the last record when its connection is lost.
+Offsets increase, with gaps. After a lost connection reading continues behind the last record.
 
 Source: https://www.rabbitmq.com/docs/streams#consuming
 """
@@ -24,7 +24,7 @@ _MAX_EMPTY_WAITS = 4
 """Waits in a row without a record until the stream is checked for its end."""
 
 _MAX_FAILURES = 8
-"""Connections in a row that bring no record."""
+"""Connections in a row that return no record."""
 
 
 class RabbitHistory:
@@ -35,13 +35,11 @@ class RabbitHistory:
         self._closed = threading.Event()
 
     def first(self) -> HistoryRecord | None:
-        """See the port."""
         with self._consume("first", prefetch=1) as stream:
             records = self._take_available(stream)
         return records[0] if records else None
 
     def end(self) -> int:
-        """See the port."""
         end = 0
         with self._consume("last") as stream:
             records = self._take_available(stream)
@@ -53,8 +51,9 @@ class RabbitHistory:
     def read(
         self, *, start: int | datetime = 0, end: int | None = None
     ) -> Generator[HistoryRecord, None, None]:
-        """See the port."""
-        position, failures = _at_or_after_1970(start), 0
+        if isinstance(start, datetime) and start.timestamp() < 0:
+            start = 0  # AMQP cannot express a time before 1970
+        position, failures = start, 0
         while not self._closed.is_set() and not _reaches(position, end):
             try:
                 for record in self._read_once(position, end):
@@ -71,7 +70,6 @@ class RabbitHistory:
                 self._closed.wait(min(0.1 * 2**failures, 5.0))
 
     def close(self) -> None:
-        """See the port."""
         self._closed.set()
 
     def _take_available(self, stream: StreamConsumer) -> list[HistoryRecord]:
@@ -117,11 +115,6 @@ class RabbitHistory:
     ) -> Iterator[StreamConsumer]:
         with open_session(self._address) as session:
             yield StreamConsumer(session, HISTORY, start=start, prefetch=prefetch)
-
-
-def _at_or_after_1970(start: int | datetime) -> int | datetime:
-    """AMQP cannot express an earlier time, and no stream is as old."""
-    return 0 if isinstance(start, datetime) and start.timestamp() < 0 else start
 
 
 def _reaches(position: int | datetime, end: int | None) -> bool:

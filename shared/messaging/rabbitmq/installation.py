@@ -24,7 +24,7 @@ _WITHOUT_ADMIN = "that needs the management API (SHOP_BROKER_ADMIN_URL)"
 
 
 def install(topology: Topology, address: Address, management: Management | None) -> list[str]:
-    """Apply the policies first, so that the first message has its delays; unbind last.
+    """Apply the policies before the queues exist, so that they hold for the first message.
 
     Returns:
         What was not done for lack of permission, a sentence each.

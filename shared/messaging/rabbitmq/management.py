@@ -22,16 +22,13 @@ _EXPECTED = "the broker's admin URL should look like http://user:password@host:1
 
 
 class Management:
-    """The management API. For any thread; it keeps no connection open.
+    """The management API; usable from any thread; keeps no connection open.
 
     Every method raises BrokerUnavailable when the API does not answer, and BrokerRefused when it
     refuses; the messages hold no password.
 
-    Args:
-        url: `http://user:password@host:15672`.
-
     Raises:
-        InvalidInput: not such a URL. The message repeats nothing of it.
+        InvalidInput: the URL is not like `http://user:password@host:15672`; it is not quoted.
     """
 
     def __init__(self, url: str) -> None:
@@ -55,10 +52,6 @@ class Management:
     def put(self, *path: str, content: Mapping[str, object] | None = None) -> None:
         """Create or replace the resource."""
         self._request("PUT", path, content or {})
-
-    def post(self, *path: str, content: Mapping[str, object]) -> None:
-        """Add a resource."""
-        self._request("POST", path, content)
 
     def delete(self, *path: str) -> None:
         """Delete the resource, if there is one."""

@@ -68,5 +68,5 @@ def _put_permissions(
 
 
 def _exactly(names: Iterable[str]) -> str:
-    """A pattern for these names only: with a prefix a service could forge another's events."""
+    """A pattern for exactly these names; as a prefix, a name would match other services' too."""
     return f"^({'|'.join(re.escape(name) for name in sorted(names))})$"

@@ -1,6 +1,6 @@
 """Every use of pika beyond its documented API: what is used, and why.
 
-tests/unit/shared/messaging/rabbitmq/test_pika_internals.py holds what each function relies on.
+tests/unit/shared/messaging/rabbitmq/test_pika_internals.py checks what each function relies on.
 """
 
 import struct
@@ -62,7 +62,7 @@ def cause_of(error: BaseException) -> BaseException:
 
 
 def server_properties(connection: pika.BlockingConnection) -> dict[str, object] | None:
-    """What the broker says of itself; a BlockingConnection does not expose it."""
+    """The broker's properties, which a BlockingConnection does not expose."""
     return connection._impl.server_properties  # noqa: SLF001
 
 

@@ -55,7 +55,6 @@ class RabbitPublisher(BrokerConnection):
         self._last_was_nack = False
 
     def publish(self, messages: Sequence[Message]) -> list[str | None]:
-        """See the port."""
         if not messages:
             return []
         self.ensure_running()
@@ -65,8 +64,7 @@ class RabbitPublisher(BrokerConnection):
         try:
             self._wait(batch)
         finally:
-            # Later answers for what is still unconfirmed of it are ignored.
-            self._waiting.remove(batch)
+            self._waiting.remove(batch)  # later answers are ignored
         if batch.error is not None:
             raise batch.error
         return batch.reasons
@@ -76,9 +74,8 @@ class RabbitPublisher(BrokerConnection):
         while not batch.finished.wait(0.1):
             if self.fatal_error is not None:
                 self.ensure_running()
-            answered = sum(
-                each.answered for each in self._batches
-            )  # earlier batches are sent first
+            # Of all batches, since earlier ones are sent first.
+            answered = sum(each.answered for each in self._batches)
             if answered != last_answered:
                 last_answered, since = answered, time.monotonic()
             silence, error = time.monotonic() - since, self._current_error()
@@ -160,7 +157,7 @@ class RabbitPublisher(BrokerConnection):
             batch.fail(error)
 
     def _send(self) -> None:
-        """Send what fits into the window; the next batch fills it while one awaits its confirms."""
+        """Send what fits into the window, also of the batches after one that awaits confirms."""
         if self._channel is None or not self._ready or self._blocked or self._resend_scheduled:
             return
         all_batches = self._batches

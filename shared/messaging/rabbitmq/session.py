@@ -12,11 +12,7 @@ from shared.messaging.rabbitmq.errors import PIKA_ERRORS, broker_error, supporte
 
 
 class Session:
-    """An open connection.
-
-    Attributes:
-        version: product and version of the broker.
-    """
+    """An open connection; `version` is the product and version of the broker."""
 
     def __init__(self, connection: pika.BlockingConnection, *, version: str) -> None:
         self._connection = connection

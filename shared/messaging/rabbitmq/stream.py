@@ -20,16 +20,11 @@ from shared.messaging.rabbitmq.wire import text_of
 PREFETCH = 1000
 
 _ACKNOWLEDGE_EVERY = 250
-"""Records. Larger values of both read little faster, and make the broker hold more records."""
+"""Records. Larger values, also of PREFETCH, are hardly faster and cost the broker memory."""
 
 
 class StreamConsumer:
-    """A consumer of a stream.
-
-    Args:
-        start: `first`, `last` (the last chunk), an offset, or a time.
-        prefetch: records that the broker sends ahead, at most.
-    """
+    """A consumer of a stream; `start` is `first`, `last` (the last chunk), an offset, or a time."""
 
     def __init__(
         self, session: Session, name: str, *, start: str | int | datetime, prefetch: int = PREFETCH
@@ -44,10 +39,7 @@ class StreamConsumer:
         self._channel.basic_consume(name, self._receive, arguments={"x-stream-offset": start})
 
     def take(self, *, wait: float) -> list[HistoryRecord]:
-        """The records that have arrived; empty if none arrives in time.
-
-        Args:
-            wait: seconds to wait for the first.
+        """The records that have arrived; empty if none arrives within `wait` seconds.
 
         Raises:
             BrokerUnavailable: the stream was deleted.

@@ -11,6 +11,7 @@ from datetime import datetime
 from pika import spec
 from pika.exceptions import AMQPError
 
+from shared.messaging.codec import CONTENT_TYPE
 from shared.messaging.ports.consumer import Delivery
 from shared.messaging.ports.publisher import Message
 from shared.messaging.topology import EVENTS, REPLAYS
@@ -32,7 +33,7 @@ def target(message: Message) -> tuple[str, str]:
 def properties_of(message: Message) -> spec.BasicProperties:
     """The AMQP properties of a message to publish."""
     return spec.BasicProperties(  # type: ignore[no-untyped-call]
-        content_type="application/cloudevents+json",
+        content_type=CONTENT_TYPE,
         headers={REPLAYS_HEADER: message.replays} if message.replays > 0 else None,
         delivery_mode=2,
         # A quorum queue delivers messages without a priority before those of priority 0.
@@ -83,10 +84,9 @@ def _failures(headers: dict[str, object]) -> int:
 
 
 def text_of(value: object) -> str:
-    """The value if it is text, else an empty string."""
+    """The value if it is a string, else an empty string."""
     return value if isinstance(value, str) else ""
 
 
 def _count(value: object) -> int:
-    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MAX_COUNT
-    return value if is_count and isinstance(value, int) else 0
+    return value if type(value) is int and 0 <= value < _MAX_COUNT else 0

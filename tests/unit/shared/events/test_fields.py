@@ -1,7 +1,7 @@
 """The limits of every field type: values just inside and just outside."""
 
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -110,9 +110,15 @@ def test_a_value_outside_the_limits_is_invalid(kind: str, value: object) -> None
         TypeAdapter(TYPES[kind]).validate_python(value)
 
 
+def test_minus_zero_is_zero() -> None:
+    money: TypeAdapter[Decimal] = TypeAdapter(Money)
+
+    assert money.dump_json(money.validate_python("-0")).decode() == '"0.00"'
+
+
 @given(st.decimals(0, Decimal("999999999999.99"), places=2))
 def test_money_is_a_string_with_two_decimals_on_the_wire(amount: Decimal) -> None:
-    money: TypeAdapter[Decimal] = TypeAdapter(Annotated[Decimal, Money])
+    money: TypeAdapter[Decimal] = TypeAdapter(Money)
 
     wire = money.dump_json(money.validate_python(amount)).decode()
 
