@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shared.operations.console import AsJson, database_of, print_json, progress, show
+from shared.operations.console import AsJson, command_group, database_of, print_json, progress, show
 
 if TYPE_CHECKING:
     from services.orders.order import Order
     from services.orders.store import OrdersStore
     from shared.storage.unit_of_work import UnitOfWork
 
-app = typer.Typer(help="Place, pay, cancel and show orders.", no_args_is_help=True)
+app = command_group("Place, pay, cancel and show orders.")
 
 OrderId = Annotated[str, typer.Argument(metavar="ORDER", help="The order's id, such as ORD-123.")]
 
@@ -35,11 +35,7 @@ def place(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Place an order.
-
-    Repeating the command with the same --id and content is safe:
-    it returns the existing order. With other content it fails.
-    """
+    """Place an order; repeating it with the same --id and content is safe."""
     from services.orders.option_parsing import parse_items, parse_options
     from services.orders.order import items_summary
     from services.orders.placing import NewOrder, place_order
@@ -89,7 +85,7 @@ def pay(
 def cancel(
     order: OrderId,
     *,
-    reason: Annotated[str, typer.Option(help="The reason; the customer is told.")],
+    reason: Annotated[str, typer.Option(help="The reason, which the customer gets by email.")],
     as_json: AsJson = False,
 ) -> None:
     """Cancel an order that is neither paid nor shipped."""
@@ -173,10 +169,7 @@ def simulate(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Place random orders: about 80 % are paid, 10 % cancelled, the others left unpaid.
-
-    Ctrl-C stops it and prints the result so far.
-    """
+    """Place random orders until Ctrl-C: 80 % are paid, 10 % cancelled, the others left unpaid."""
     import secrets
 
     from services.orders.service import orders

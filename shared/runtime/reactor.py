@@ -292,8 +292,8 @@ def _done(delivery: Delivery, event: DomainEvent, work: UnitOfWork[Any, Any]) ->
 
 
 def _rejection(service: AnyService, event: DomainEvent) -> PermanentFailure:
-    """Why the service has no handler for an event."""
-    topics = {contract.topic for contract in service.contracts.values()}
+    """Why the service has no handler for an event; a type without a version is not a version."""
+    topics = {contract.topic for contract in service.contracts.values()} - {event.type}
     if isinstance(event, UnknownEvent) and topic_of(event.type) in topics:
         return UnsupportedVersion(f"{service.name} cannot read {event.type}")
     return NotSubscribed(f"{service.name} did not subscribe to {event.type}")

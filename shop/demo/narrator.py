@@ -5,6 +5,7 @@ import threading
 from rich.console import Console
 from rich.text import Text
 
+from shared.events import topic_of
 from shared.messaging.ports.consumer import Outcome
 from shared.runtime.reactor import DeliveryResult
 from shop.demo.checks import STYLES
@@ -41,7 +42,7 @@ class Narrator:
             if attempt > 1:
                 line.append(f" (attempt {attempt})", "bold green")
         for event_type in result.published:
-            line.append(f"  → {event_type.rpartition('.v')[0]}", "bold")
+            line.append(f"  → {topic_of(event_type)}", "bold")
         self._print(line)
 
     def _print(self, line: Text) -> None:

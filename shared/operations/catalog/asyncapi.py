@@ -99,7 +99,7 @@ def _sends(entries: Sequence[CatalogEntry]) -> Part:
             "action": "send",
             "channel": _ref("channels", entry.topic),
             "messages": [_ref("channels", entry.topic, "messages", entry.type)],
-            "summary": entry.says,
+            "summary": entry.description,
             "bindings": {
                 "amqp": {"deliveryMode": 2, "mandatory": True, "timestamp": True} | _BINDING
             },
@@ -133,7 +133,7 @@ def _message(entry: CatalogEntry) -> Part:
     return {
         "name": entry.type,
         "title": entry.type,
-        "summary": entry.says,
+        "summary": entry.description,
         "contentType": CONTENT_TYPE,
         "headers": {
             "type": "object",

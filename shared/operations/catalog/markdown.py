@@ -32,7 +32,8 @@ def page(entries: Sequence[CatalogEntry]) -> str:
 
 def _section(entry: CatalogEntry) -> Iterator[str]:
     yield f"## {entry.type}"
-    yield f"{entry.says} Routing key `{entry.topic}`; published by {_list(entry.publishers)}."
+    publishers = _list(entry.publishers)
+    yield f"{entry.description} Routing key `{entry.topic}`; published by {publishers}."
     yield _table(("field", "kind", "limits", "description"), map(_row, entry.fields))
     if entry.reactions:
         yield "\n".join(
@@ -47,7 +48,7 @@ def _section(entry: CatalogEntry) -> Iterator[str]:
 def _row(field: CatalogField) -> tuple[str, ...]:
     name = f"`{field.name}`" if field.is_required else f"`{field.name}` (optional)"
     limits = " ".join(filter(None, (field.limits, field.unit)))
-    return name, field.kind, limits, field.says
+    return name, field.kind, limits, field.description
 
 
 def _table(headings: Sequence[str], rows: Iterable[Iterable[str]]) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
-import typer
 from pydantic import TypeAdapter, ValidationError
 
 from shared.errors import BrokerUnavailable, InvalidInput, OperationFailed
@@ -20,6 +19,7 @@ from shared.messaging.connect import broker_at
 from shared.messaging.ports.broker import Broker
 from shared.messaging.ports.history import HistoryReader
 from shared.messaging.topology import dead_queue
+from shared.operations.console import counted, print_notice
 from shared.runtime.service import AnyService
 from shared.runtime.settings import OPERATOR, settings_for
 
@@ -44,11 +44,7 @@ def parse_filter(
 
 
 def require_order_id(text: str) -> None:
-    """Check an order id.
-
-    Raises:
-        InvalidInput: the text cannot be an order id.
-    """
+    """Raise InvalidInput if the text cannot be an order id."""
     try:
         TypeAdapter(OrderId).validate_python(text)
     except ValidationError:
@@ -155,21 +151,11 @@ def warn_if_truncated(history: HistoryReader, since: datetime | None) -> None:
 
 
 def warn_unreadable(record: UnreadableRecord) -> None:
-    """Print the id of a record that is not an event, and why."""
+    """Print which record is not an event, and why."""
     print_notice(record.sentence)
 
 
 def report_unreadable(reader: EventReader | LatestEvents) -> None:
     """Print how many unreadable records a reader skipped, if any."""
     if reader.unreadable:
-        print_notice(skipped(reader.unreadable))
-
-
-def skipped(number: int) -> str:
-    """A sentence for a number of skipped records."""
-    return f"{number:,} unreadable {'message was' if number == 1 else 'messages were'} skipped"
-
-
-def print_notice(sentence: str) -> None:
-    """Print a sentence on standard error."""
-    typer.echo(f"shop: {sentence}", err=True)
+        print_notice(f"skipped {counted(reader.unreadable, 'unreadable message')}")

@@ -3,18 +3,15 @@
 Lines for people contain no postal or e-mail addresses; a CloudEvent is printed with all its data.
 """
 
-import os
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 
-from rich.console import Console
 from rich.markup import escape
 
 from shared.events import topic_of
 from shared.history.reading import HistoryEvent
-from shared.operations.console import escape_control_characters, local
+from shared.operations.console import escape_control_characters, local, terminal
 from shared.operations.history import timeline
 from shared.operations.history.timeline import Reaction, Timeline, TimelineEntry
 
@@ -54,9 +51,8 @@ def as_line(item: HistoryEvent) -> str:
 
 
 def print_timeline(order: Timeline) -> None:
-    """Print a timeline, which must have entries; 100 columns wide if not on a terminal."""
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 100
-    console = Console(width=width, highlight=False)
+    """Print a timeline, which must have entries."""
+    console = terminal(width=100)
     first, last = order.entries[0].envelope, order.entries[-1].envelope
     duration = _duration((last.occurred_at - first.occurred_at).total_seconds())
     number = len(order.entries)
