@@ -90,11 +90,11 @@ def _describe(reaction: Reaction) -> str:
             attempt = f", at attempt {len(reaction.attempts) + 1} ({errors})" if errors else ""
             return f"handled {after}{attempt}"
         case timeline.DISCARDED:
-            return f"discarded by a person, {after}" + (f" ({errors})" if errors else "")
+            return f"discarded {after}" + (f" ({errors})" if errors else "")
         case timeline.DEAD:
             return f"dead {after}: {errors}; {reaction.attempts[-1].message}"
         case timeline.REDRIVEN:
-            return f"sent again by a person: {errors}; died {after}"
+            return f"redriven: {errors}; died {after}"
         case timeline.RETRYING:
             return f"failed, will be retried: {errors}; last {after}"
         case _:
