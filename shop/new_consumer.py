@@ -32,8 +32,7 @@ def add_consumer(name: str, topics: Sequence[str], *, commands: Iterable[str]) -
 
     Raises:
         InvalidInput: the name or a topic cannot be used.
-        OperationFailed: this is not a checkout or it cannot be written; the message says
-            whether anything was created.
+        OperationFailed: this is not a checkout, or it cannot be written.
     """
     user_id = registry.user_id(name)
     same_user = [each for each in registry.names() if registry.user_id(each) == user_id]

@@ -1,8 +1,7 @@
 """Events and order lines in the analytics database: one row each.
 
-Rows are only ever inserted, and the report computes its numbers from them. So the report depends
-on the set of events alone: not on their order, batches or duplicates. Replaying the history
-rebuilds it.
+Rows are inserted and never changed, and the report is computed from them. So it does not depend on
+the order of events, on batches or on duplicates, and a rebuild gives the same report.
 """
 
 from collections.abc import Mapping

@@ -108,14 +108,7 @@ class InventoryStore(Store):
         return [dict(row) for row in rows.mappings()]
 
     def restock(self, sku: str, pieces: int) -> dict[str, Any]:
-        """Add pieces to a product.
-
-        Returns:
-            The product's new stock.
-
-        Raises:
-            InvalidInput: there is no such product.
-        """
+        """Add pieces to a product and return its stock; raises InvalidInput for an unknown one."""
         statement = (
             update(products)
             .where(products.c.sku == sku)

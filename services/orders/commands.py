@@ -199,7 +199,7 @@ def simulate(
 
 @contextmanager
 def _unit_of_work(order_id: str, done: str, advice: str) -> "Iterator[UnitOfWork[OrdersStore]]":
-    """A unit of work on one order; if its outcome is unknown, the error says how to find out."""
+    """A unit of work on one order; if its outcome is unknown, the error names the next step."""
     from services.orders.service import orders
     from shared.errors import CommitOutcomeUnknown
 
@@ -231,7 +231,7 @@ def _print_result(order: "Order", sentence: str, *, as_json: bool) -> None:
 
 @contextmanager
 def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Tells whether Ctrl-C was pressed; a second Ctrl-C ends the program immediately."""
+    """Yield whether Ctrl-C was pressed; a second Ctrl-C ends the program immediately."""
     import signal
 
     is_interrupted = False

@@ -35,11 +35,7 @@ _FIELD_NAME = re.compile(r"[a-z_]*")
 
 
 def parse_options(model: type[M], **values: Any) -> M:  # noqa: ANN401 - not validated yet
-    """Build a model from option values; an option that is None was not given.
-
-    Raises:
-        InvalidInput: an option is invalid; the sentence names it.
-    """
+    """Build a model from the options that are not None; raises InvalidInput for an invalid one."""
     try:
         return model(**{name: value for name, value in values.items() if value is not None})
     except ValidationError as error:
@@ -51,11 +47,7 @@ def parse_options(model: type[M], **values: Any) -> M:  # noqa: ANN401 - not val
 
 
 def parse_items(items: Sequence[str]) -> dict[str, int]:
-    """Quantities by product, from the values of `--item SKU=N`.
-
-    Raises:
-        InvalidInput: a value is malformed, a product occurs twice, or there is no value.
-    """
+    """Parse the values of `--item SKU=N`; raises InvalidInput for a wrong, repeated or no value."""
     quantities: dict[str, int] = {}
     for position, item in enumerate(items, start=1):
         match = _ITEM.fullmatch(item)
@@ -73,11 +65,7 @@ def parse_items(items: Sequence[str]) -> dict[str, int]:
 
 
 def parse_status(status: str | None) -> str | None:
-    """The value of `--status`; None if it was not given.
-
-    Raises:
-        InvalidInput: there is no such status.
-    """
+    """Check the value of `--status`; raises InvalidInput if there is no such status."""
     if status is not None and status not in STATUSES:
         raise InvalidInput(f"--status should be one of {', '.join(STATUSES)}")
     return status

@@ -35,7 +35,7 @@ class Order:
 
     Attributes:
         items: quantities by product.
-        correlation_id: identifies the conversation that all events of this order belong to.
+        correlation_id: the correlation id of all events of this order.
         refunded_amount: set when the order is cancelled; 0 if nothing was paid.
     """
 

@@ -24,13 +24,7 @@ def new_order_id() -> str:
 
 
 class NewOrder(BaseModel):
-    """A customer's request to place an order.
-
-    Its limits are those of OrderPlaced, so every valid request can be published.
-
-    Attributes:
-        order_id: a random id by default.
-    """
+    """A customer's request to place an order, with the same limits as OrderPlaced."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 

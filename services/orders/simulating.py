@@ -25,11 +25,7 @@ _STOP_INTERVAL = 0.1
 
 @dataclass(slots=True)
 class SimulationResult:
-    """What a simulation has done so far.
-
-    Attributes:
-        refused: payments and cancellations that came too late.
-    """
+    """The counts so far; `refused` are payments and cancellations that came too late."""
 
     placed: int = 0
     paid: int = 0

@@ -164,7 +164,7 @@ def confirm(question: str) -> None:
 
 
 def local(moment: datetime) -> datetime:
-    """Convert to this machine's time zone; a time at the very end of the calendar stays in UTC."""
+    """Convert to the local time zone; a time at the end of the calendar stays in UTC."""
     try:
         return moment.astimezone()
     except OverflowError:
@@ -202,7 +202,7 @@ def progress(label: str) -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar on standard error, if that is a terminal.
 
     Yields:
-        A function that sets the progress: how many are done, and of how many.
+        A function to call with the number done and the total.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn

@@ -1,4 +1,4 @@
-"""The record of failed attempts: one row for each, in the service's own database."""
+"""Records failed attempts: one row for each, in the service's own database."""
 
 from shared.errors import DependencyUnavailable
 from shared.messaging.identity import Identity
@@ -10,12 +10,7 @@ from shared.storage.database import DATABASE_ERRORS, Database
 def failure_of(
     delivery: Delivery, described: failures.ErrorDescription, *, attempt: int, outcome: str
 ) -> failures.Failure:
-    """The row for one failed attempt at a delivery.
-
-    Args:
-        attempt: 1 for the first.
-        outcome: `failures.RETRIED` or `failures.DEAD`.
-    """
+    """The record of a failed attempt; `outcome` is `failures.RETRIED` or `failures.DEAD`."""
     identity = Identity.of(delivery)
     return failures.Failure(
         event_id=identity.id,
@@ -34,9 +29,6 @@ def record_failure(
     database: Database, delivery: Delivery, described: failures.ErrorDescription, *, outcome: str
 ) -> None:
     """Record the current attempt at a delivery as failed.
-
-    Args:
-        outcome: `failures.RETRIED` or `failures.DEAD`.
 
     Raises:
         DependencyUnavailable: it cannot be recorded, so the attempt must not count.

@@ -1,7 +1,7 @@
-"""Logs: an event name and fields, as JSON for machines or as coloured columns for people.
+"""Logs: an event name and fields, as JSON or as coloured columns for a terminal.
 
-No line holds an address or a mail: a line about a delivery holds ids, types, and what the handler
-noted; of an error that is not the project's own, it holds only the class and where it was raised.
+No line holds personal data: a line about a delivery holds ids, types and the handler's notes. Of an
+error that is not the project's own, it holds only the class and where it was raised.
 """
 
 import logging

@@ -1,6 +1,6 @@
 """Prometheus metrics of the services in one process.
 
-Source: names and units follow https://prometheus.io/docs/practices/naming/
+Source: https://prometheus.io/docs/practices/naming/
 """
 
 from collections.abc import Callable, Iterable

@@ -1,9 +1,8 @@
-"""Which deliveries are possible poison messages, which end the process that handles them.
+"""Finds possible poison messages, which end the process that handles them.
 
-A message that was delivered before, and of which neither a success nor a failure is recorded, was
-held by a process that ended. That message may have ended the process, or another one that it held
-may have. So each of them is handled while nothing else is held: if it ends the process again, it
-costs no other message an attempt.
+If a message was delivered before and neither a success nor a failure is recorded, the process that
+held it has ended. Any message that it held may be the cause. So each of them is handled while no
+other is held: if it ends the process again, no other message loses an attempt.
 """
 
 from collections.abc import Sequence
@@ -35,8 +34,8 @@ def possible_poison(database: Database, deliveries: Sequence[Delivery]) -> list[
 def record_ended_attempts(database: Database, delivery: Delivery, *, max_attempts: int) -> None:
     """Record that the earlier attempts at a possible poison message ended the process.
 
-    To be called when it is about to be handled alone, not earlier: the other possible poison
-    messages of its batch are requeued, and must be recognised when they are delivered again.
+    Call it just before the message is handled alone: the other possible poison messages of its
+    batch are requeued, and must be found again when they are delivered.
 
     Args:
         max_attempts: attempts that the queue allows; a higher count of the delivery is not trusted.

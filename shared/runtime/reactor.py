@@ -44,15 +44,15 @@ class Accepted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryResult:
-    """What was done with one delivery.
+    """The result of one delivery.
 
     Attributes:
         event: None if the message is not an event.
-        duplicate: the event had been handled before, so nothing was done.
+        duplicate: whether the event had been handled before, so that nothing was done.
         published: types of the events that its handlers published.
-        notes: what its handlers noted for the log.
+        notes: its handlers' notes for the log.
         error: why the attempt failed; None if it did not.
-        is_last_attempt: the queue allows no further attempt.
+        is_last_attempt: whether the queue allows no further attempt.
     """
 
     delivery: Delivery
@@ -79,12 +79,11 @@ class DeliveryResult:
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What was done with the deliveries of one batch.
+    """The results of the deliveries of one batch.
 
     Attributes:
-        results: one for each delivery.
-        seconds: how long it took.
-        unavailable: the dependency without which the service cannot react for now; usually None.
+        seconds: the duration.
+        unavailable: the error of a dependency that is away; usually None.
     """
 
     results: list[DeliveryResult]
@@ -112,9 +111,9 @@ class Reactor:
     watchdog: Watchdog = field(default_factory=Watchdog)
 
     def react(self, deliveries: Sequence[Delivery]) -> BatchResult:
-        """Handle deliveries and decide the outcome of each; it raises no error of a handler.
+        """Handle deliveries and decide the outcome of each; errors of handlers are not raised.
 
-        When a dependency is away, the deliveries without an outcome are to be requeued.
+        When a dependency is away, the outcome of the remaining deliveries is REQUEUE.
         """
         began = time.monotonic()
         results: list[DeliveryResult] = []

@@ -1,6 +1,6 @@
 """Parses options and opens the broker and the history for the commands `shop events …`.
 
-Import this module when a command runs: `shop --help` must not load the libraries of the broker.
+Import it when a command runs, so that `shop --help` does not load the broker's libraries.
 """
 
 import re
@@ -111,10 +111,7 @@ def open_broker(owner: str, *, create: bool = True) -> Iterator[Broker]:
 
 @contextmanager
 def open_history(services: Sequence[AnyService], *, create: bool = True) -> Iterator[HistoryReader]:
-    """Open the history with the first credentials that this process may read.
-
-    Args:
-        create: as in `open_broker`.
+    """Open the history with the first credentials that this process may read; see `open_broker`.
 
     Raises:
         OperationFailed: there are no such credentials.

@@ -90,8 +90,7 @@ class Rebuild:
 
     Attributes:
         batch_size: the maximum number of events in one transaction.
-        on_progress: called after each batch with the next offset and the offset to stop before.
-        on_unreadable: called with each record that is not an event.
+        on_progress: called after each batch with the next offset and the end.
     """
 
     service: AnyService

@@ -1,7 +1,4 @@
-"""Renders events and timelines for a terminal.
-
-Lines for people contain no postal or e-mail addresses; a CloudEvent is printed with all its data.
-"""
+"""Renders events and timelines for a terminal, without personal data except in CloudEvents."""
 
 from collections import Counter
 from collections.abc import Iterator
