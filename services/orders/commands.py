@@ -2,11 +2,19 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from shared.operations.console import AsJson, command_group, database_of, print_json, progress, show
+from shared.operations.console import (
+    AsJson,
+    command_group,
+    database_of,
+    print_json,
+    progress,
+    require_order_id,
+    show,
+)
 
 if TYPE_CHECKING:
     from services.orders.order import Order
@@ -102,14 +110,13 @@ def cancel(
 @app.command("show")
 def show_order(order: OrderId, *, as_json: AsJson = False) -> None:
     """Show one order and what has happened to it."""
-    from services.orders.option_parsing import OrderReference, parse_options
     from services.orders.paying import unknown_order
 
-    order_id = parse_options(OrderReference, order_id=order).order_id
+    require_order_id(order)
     with _store() as store:
-        stored = store.find(order_id)
+        stored = store.find(order)
     if stored is None:
-        raise unknown_order(order_id)
+        raise unknown_order(order)
     show(stored.record, as_json=as_json)
 
 
@@ -117,16 +124,13 @@ def show_order(order: OrderId, *, as_json: AsJson = False) -> None:
 def list_orders(
     *,
     status: Annotated[
-        str | None,
-        typer.Option(help="Only placed, reserved, paid, shipped or cancelled orders."),
+        Literal["placed", "reserved", "paid", "shipped", "cancelled"] | None,
+        typer.Option(help="Only orders with this status."),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most this many orders.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """List orders, newest first."""
-    from services.orders.option_parsing import parse_status
-
-    status = parse_status(status)
     with _store() as store:
         orders = store.latest(limit=limit, status=status)
     columns = {

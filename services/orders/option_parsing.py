@@ -4,21 +4,12 @@ import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
-from services.orders.order import STATUSES
 from shared.errors import InvalidInput
-from shared.events.fields import OrderId, first_error
+from shared.events.fields import first_error
 
 M = TypeVar("M", bound=BaseModel)
-
-
-class OrderReference(BaseModel):
-    """The id of an existing order."""
-
-    model_config = ConfigDict(hide_input_in_errors=True)
-
-    order_id: OrderId
 
 
 _OPTION_OF_FIELD = {
@@ -62,10 +53,3 @@ def parse_items(items: Sequence[str]) -> dict[str, int]:
     if not 1 <= len(quantities) <= 100:
         raise InvalidInput("an order has 1 to 100 products: give each as --item SKU=N")
     return quantities
-
-
-def parse_status(status: str | None) -> str | None:
-    """Check the value of `--status`; raises InvalidInput if there is no such status."""
-    if status is not None and status not in STATUSES:
-        raise InvalidInput(f"--status should be one of {', '.join(STATUSES)}")
-    return status

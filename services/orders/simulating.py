@@ -78,7 +78,8 @@ class Simulation:
         """Place this many orders, or fewer if it is stopped."""
         started = time.monotonic()
         rng = random.Random(self.seed)  # noqa: S311 - not used for security
-        skus = self._skus()
+        with self.database.read() as connection:
+            skus = [each.sku for each in OrdersStore(connection, self.database).products()]
         for number in range(count):
             self._wait_until(started + number / self.rate if self.rate else started)
             if self.is_stopped():
@@ -87,11 +88,6 @@ class Simulation:
             self.result.seconds = time.monotonic() - started
             self.on_placed()
         return self.result
-
-    def _skus(self) -> list[str]:
-        with self.database.read() as connection:
-            store = OrdersStore(connection, self.database)
-            return [product.sku for product in store.products()]
 
     def _wait_until(self, moment: float) -> None:
         while not self.is_stopped() and (seconds := moment - time.monotonic()) > 0:

@@ -7,33 +7,29 @@ from shared.storage import failures
 from shared.storage.database import DATABASE_ERRORS, Database
 
 
-def failure_of(
-    delivery: Delivery, described: failures.ErrorDescription, *, attempt: int, outcome: str
-) -> failures.Failure:
-    """The record of a failed attempt; `outcome` is `failures.RETRIED` or `failures.DEAD`."""
+def record_failure(
+    database: Database, delivery: Delivery, described: failures.ErrorDescription, *, outcome: str
+) -> None:
+    """Record the current attempt at a delivery as failed.
+
+    Args:
+        outcome: `failures.RETRIED` or `failures.DEAD`.
+
+    Raises:
+        DependencyUnavailable: it cannot be recorded, so the attempt must not count.
+    """
     identity = Identity.of(delivery)
-    return failures.Failure(
+    failure = failures.Failure(
         event_id=identity.id,
         event_type=identity.event_type,
         subject=identity.subject,
-        attempt=attempt,
+        attempt=delivery.attempt,
         replays=delivery.replays,
         outcome=outcome,
         error=described.error,
         message=described.message,
         traceback=described.stack,
     )
-
-
-def record_failure(
-    database: Database, delivery: Delivery, described: failures.ErrorDescription, *, outcome: str
-) -> None:
-    """Record the current attempt at a delivery as failed.
-
-    Raises:
-        DependencyUnavailable: it cannot be recorded, so the attempt must not count.
-    """
-    failure = failure_of(delivery, described, attempt=delivery.attempt, outcome=outcome)
     try:
         with database.begin() as connection:
             failures.record(connection, failure)

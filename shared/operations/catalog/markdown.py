@@ -19,7 +19,8 @@ def page(entries: Sequence[CatalogEntry]) -> str:
         ("event", "published by", "subscribers"),
         (
             (
-                f"[`{entry.type}`](#{_anchor(entry)})",
+                # GitHub drops dots from the anchor of a heading.
+                f"[`{entry.type}`](#{entry.type.replace('.', '')})",
                 _list(entry.publishers),
                 _list(entry.reactions),
             )
@@ -54,11 +55,6 @@ def _row(field: CatalogField) -> tuple[str, ...]:
 def _table(headings: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
     lines = [headings, ["---"] * len(headings), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _anchor(entry: CatalogEntry) -> str:
-    """The anchor that GitHub gives the heading: letters, digits, hyphens and underscores stay."""
-    return entry.type.replace(".", "")
 
 
 def _list(names: Iterable[str]) -> str:

@@ -8,18 +8,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
-from pydantic import TypeAdapter, ValidationError
-
 from shared.errors import BrokerUnavailable, InvalidInput, OperationFailed
 from shared.events import concrete_types, wire_type
-from shared.events.fields import OrderId
 from shared.history.reading import EventFilter, EventReader, LatestEvents, UnreadableRecord
 from shared.history.retention import truncated_history
 from shared.messaging.connect import broker_at
 from shared.messaging.ports.broker import Broker
 from shared.messaging.ports.history import HistoryReader
 from shared.messaging.topology import dead_queue
-from shared.operations.console import counted, print_notice
+from shared.operations.console import counted, print_notice, require_order_id
 from shared.runtime.service import AnyService
 from shared.runtime.settings import OPERATOR, settings_for
 
@@ -41,14 +38,6 @@ def parse_filter(
         order_id=order,
         since=parse_since(since) if since is not None else None,
     )
-
-
-def require_order_id(text: str) -> None:
-    """Raise InvalidInput if the text cannot be an order id."""
-    try:
-        TypeAdapter(OrderId).validate_python(text)
-    except ValidationError:
-        raise InvalidInput("an order's id should be 1 to 64 letters, digits or dashes") from None
 
 
 def parse_type(text: str) -> frozenset[str]:

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shared.operations.console import AsJson, database_of, print_json, print_notice, services_of
+from shared.operations.console import (
+    AsJson,
+    database_of,
+    print_json,
+    print_notice,
+    require_order_id,
+    services_of,
+)
 from shared.operations.history.options import Order, Since, Type
 
 if TYPE_CHECKING:
@@ -85,7 +92,7 @@ def timeline(
     from shared.operations.history.timeline_builder import TimelineBuilder
 
     services = services_of(context)
-    queries.require_order_id(order)
+    require_order_id(order)
     with ExitStack() as stack:
         builder = TimelineBuilder(
             services=services,
