@@ -1,6 +1,6 @@
-"""Checks that broker, databases and topology are as the services need them; `shop doctor`.
+"""Checks the broker, the databases and the topology: `shop doctor`.
 
-Each finding that is not well says what to do. The checks change nothing, use each service's own
+Each finding that is not well names a remedy. The checks change nothing, use each service's own
 credentials, and continue when a broker or a database cannot be reached.
 """
 

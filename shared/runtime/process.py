@@ -1,8 +1,8 @@
 """A service process: services under one supervisor, from start to exit code.
 
 It stops on SIGTERM and SIGINT within its grace period. It also ends when one of its threads ends
-(exit code 1) or when a handler exceeds its deadline (exit code 70); its supervisor in the operating
-system or the container engine is to restart it.
+(exit code 1) or when a handler exceeds its deadline (exit code 70). The operating system's service
+manager or the container engine must restart it.
 """
 
 import gc

@@ -6,7 +6,6 @@ from rich.console import Console
 from rich.text import Text
 
 from shared.events import topic_of
-from shared.messaging.ports.consumer import Outcome
 from shared.runtime.reactor import DeliveryResult
 from shop.demo.checks import STYLES
 
@@ -19,7 +18,7 @@ class Narrator:
         self._lock = threading.Lock()
 
     def headline(self, sentence: str) -> None:
-        """Print what a person does."""
+        """Print the next step."""
         self._print(Text(f"\n{sentence}", "bold"))
 
     def output(self, line: str) -> None:
@@ -27,7 +26,7 @@ class Narrator:
         self._print(Text(f"  {line}"))
 
     def on_delivery(self, service: str, result: DeliveryResult) -> None:
-        """Print what a service did with a delivery; analytics, which counts all, is left out."""
+        """Print the result of a delivery, except those of analytics, which counts every event."""
         if service == "analytics" or result.event is None or result.duplicate:
             return
         line = Text("  ")
@@ -35,7 +34,7 @@ class Narrator:
         line.append(f"{result.event.topic:<17}", "dim")
         attempt = result.delivery.attempt
         if result.error is not None:
-            state = "dead letter" if result.outcome is Outcome.DEAD else f"attempt {attempt}"
+            state = "dead letter" if result.is_dead else f"attempt {attempt}"
             line.append(f"✗ {result.error} ({state})", "red")
         else:
             line.append(", ".join(result.notes) or "handled")
