@@ -24,7 +24,7 @@ def add_consumer(name: str, topics: Sequence[str], *, commands: Iterable[str]) -
     """Create a new consumer in the project's checkout.
 
     Args:
-        topics: what it subscribes to, such as `order.placed`; every event if empty.
+        topics: its subscriptions, such as `order.placed`; every event if empty.
         commands: the names of `shop`'s commands.
 
     Yields:

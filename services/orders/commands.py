@@ -109,7 +109,7 @@ def cancel(
 
 @app.command("show")
 def show_order(order: OrderId, *, as_json: AsJson = False) -> None:
-    """Show one order and what has happened to it."""
+    """Show one order, its status and the time of each step."""
     from services.orders.paying import unknown_order
 
     require_order_id(order)

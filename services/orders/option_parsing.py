@@ -31,7 +31,7 @@ def parse_options(model: type[M], **values: Any) -> M:  # noqa: ANN401 - not val
         return model(**{name: value for name, value in values.items() if value is not None})
     except ValidationError as error:
         sentence = first_error(error, model)
-    # Raised outside the `except` block: the ValidationError holds what the user typed.
+    # Raised outside the `except` block: the ValidationError holds the user's input.
     raise InvalidInput(
         _FIELD_NAME.sub(lambda match: _OPTION_OF_FIELD.get(match[0], match[0]), sentence, count=1)
     )

@@ -1,4 +1,4 @@
-"""What all commands use: access to services and their databases, and output as text or JSON."""
+"""Shared code of commands: access to services and their databases, output as text or JSON."""
 
 import json
 import os
@@ -57,7 +57,7 @@ def database_of(service: "AnyService", *, make: bool = True) -> Iterator["Databa
             )
         yield database
     except CommitOutcomeUnknown:
-        raise  # its own message already says what to do
+        raise  # its message names the next step
     except DATABASE_ERRORS as error:
         cause = getattr(error, "orig", None) or error
         # A message of PostgreSQL's driver may contain a user's name; SQLite's contains none.

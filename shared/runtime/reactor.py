@@ -1,10 +1,10 @@
-"""How a service reacts: what is delivered takes effect exactly once, in one transaction.
+"""Handles deliveries so that each event takes effect exactly once.
 
 The inbox rows, the effects and the outgoing events of a batch commit together, and only then are
-its deliveries settled; a duplicate is recognised by its id in the inbox. A batch that fails is
-rolled back, and its deliveries are handled one by one, each in a transaction of its own, so a
-failing message does not affect the others. Only this module catches all exceptions: it decides the
-outcome of each delivery.
+its deliveries settled; the inbox detects a duplicate by its id. A batch that fails is rolled back,
+and its deliveries are handled one by one, each in its own transaction, so a failing message does
+not affect the others. Only this module catches all exceptions: it decides the outcome of each
+delivery.
 """
 
 import time
@@ -97,7 +97,7 @@ class Reactor:
 
     Attributes:
         retry: the retry policy of the service's queue; it decides which attempt is the last.
-        gateway: what the service acts on outside its database; None if nothing.
+        gateway: the service's gateway; None if it has none.
         executor: runs transactions of one event at the same time; None for batches.
         inbox_horizon: how far back the inbox remembers events; None if it remembers all.
     """
@@ -176,7 +176,7 @@ class Reactor:
         horizon = self.inbox_horizon
         if horizon is not None and event.occurred_at < datetime.now(UTC) - horizon:
             raise OlderThanTheInbox(
-                f"{event.type} {event.event_id} occurred before what the inbox remembers"
+                f"{event.type} {event.event_id} is older than the inbox's retention"
             )
         return Accepted(delivery, event, handlers)
 

@@ -38,7 +38,7 @@ class ServiceRunner:
 
     Attributes:
         concurrency: transactions at the same time; if more than 1, each has one delivery.
-        gateway: what the service acts on outside its database; None if nothing.
+        gateway: the service's gateway; None if it has none.
         from_history: whether to begin a catch-up.
         watchdog: what the threads that run handlers are doing.
         deadline: seconds that a handler may take.
@@ -198,7 +198,7 @@ class ServiceRunner:
         """
         numbers = service_settings_of(self.service)
         batch_size = self.concurrency if self.service.gateway else numbers.batch_size
-        # RabbitMQ requeues what is held for too long; the embedded broker does not.
+        # RabbitMQ requeues messages that are held for too long; the embedded broker does not.
         held = numbers.concurrency if self.settings.is_embedded else 0
         consumer = self.broker.consumer(self.name, prefetch=2 * max(batch_size, held))
         self._consumer = consumer

@@ -1,4 +1,4 @@
-"""The declaration of a service: its name, its store, its subscriptions and what it publishes.
+"""The declaration of a service: its name, its store, its subscriptions and its events.
 
 The service's queue, broker permissions and catalog entry are derived from it. It has no connection.
 """

@@ -1,4 +1,4 @@
-"""Prints what happens in the demo."""
+"""Prints the steps of the demo and the results of deliveries."""
 
 import threading
 

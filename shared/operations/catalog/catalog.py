@@ -80,7 +80,7 @@ def _entry(contract: Kind, services: Sequence[AnyService]) -> CatalogEntry:
 
 
 def _reactions(service: AnyService, contract: Kind) -> Iterator[str]:
-    """The first line of the docstring of each handler that an event goes to."""
+    """The first line of the docstring of each handler of an event."""
     read_as = service.contracts.get(wire_type(contract))
     for kind, handler in service.subscriptions:
         if read_as is not None and issubclass(read_as, kind):

@@ -1,4 +1,4 @@
-"""Checks that the contracts are compatible with what was published before: `make contracts`.
+"""Checks that the contracts are compatible with the published ones: `make contracts`.
 
 With `--accept` it publishes schemas of new versions and of compatible changes, and new examples.
 It never accepts a change that breaks consumers or the history, or a change of a published example.

@@ -178,7 +178,7 @@ def discard(
     reason: Annotated[str, typer.Option("--reason", help="Why; it is recorded.")],
     as_json: AsJson = False,
 ) -> None:
-    """Remove a dead letter for good, and record who did so, when and why.
+    """Remove a dead letter for good, and record the user, the time and the reason.
 
     The service will never handle that event. The record is shown by
     `shop dead list --discarded` and `shop dead show`.
@@ -216,7 +216,7 @@ def _for_terminal(row: dict[str, Any]) -> dict[str, Any]:
     times = {
         name: row[name] and f"{local(row[name]):%m-%d %H:%M}"
         for name in ("first", "last")
-        if name in row  # a discard has neither; its time keeps the year
+        if name in row  # a discard has neither
     }
     ids = {name: row[name][-8:] for name in ("example", "id") if name in row and is_terminal()}
     return row | times | ids

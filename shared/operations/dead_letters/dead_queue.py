@@ -65,7 +65,7 @@ class DeadQueue:
         """
         queue = dead_queue(self.service.name)
         while self._consumers:
-            self._consumers.pop().close()  # requeues what an earlier call left
+            self._consumers.pop().close()  # requeues the letters of an earlier call
         depth = self.broker.depth(queue)
         if depth.consumers:
             raise self._held_elsewhere()

@@ -11,7 +11,7 @@ from shared.storage import failures, inbox
 
 APPLIED = "applied"
 DISCARDED = "discarded"
-"""Shown instead of an error where the inbox says that the event was handled, or discarded."""
+"""Shown instead of an error if the inbox has the event as handled, or discarded."""
 
 MIN_ID_SUFFIX = 6
 """How many characters at the end of an id select a letter."""

@@ -115,7 +115,7 @@ def _history_owner(services: Sequence[AnyService]) -> str:
         with suppress(OperationFailed):
             settings_for(owner)
             return owner
-    return OPERATOR  # open_broker raises the error that says why
+    return OPERATOR  # open_broker raises the error with the reason
 
 
 def has_messages(service: AnyService) -> bool:

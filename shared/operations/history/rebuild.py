@@ -25,7 +25,7 @@ from shared.storage.table_digests import TableDigest
 
 @dataclass(slots=True)
 class RebuildResult:
-    """What a rebuild did.
+    """The result of a rebuild.
 
     Attributes:
         handled: events that were handled.

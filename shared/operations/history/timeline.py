@@ -88,7 +88,7 @@ class Timeline:
 
     Attributes:
         entries: by time of occurrence.
-        notes: sentences on what could not be read, and what was read instead.
+        notes: sentences about sources that could not be read, and those read instead.
         is_certain: whether `entries` holds every event of the order; False if the history was
             needed and could not be read.
     """
