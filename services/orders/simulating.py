@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 
 from services.orders.cancelling import Cancellation, cancel_order
-from services.orders.order import Order, OrderConflict
+from services.orders.order import OrderConflict
 from services.orders.paying import Payment, pay_order
 from services.orders.placing import NewOrder, place_order
 from services.orders.service import orders
@@ -100,23 +100,17 @@ class Simulation:
         self.result.placed += 1
         try:
             if share < PAID:
-                self._pay(order)
+                payment = Payment(order_id=order.order_id, amount=order.total_amount)
+                with orders.unit_of_work(self.database) as work:
+                    pay_order(payment, work)
+                self.result.paid += 1
             elif share < PAID + CANCELLED:
-                self._cancel(order)
+                cancellation = Cancellation(order_id=order.order_id, reason="changed my mind")
+                with orders.unit_of_work(self.database) as work:
+                    cancel_order(cancellation, work)
+                self.result.cancelled += 1
         except OrderConflict:
             self.result.refused += 1
-
-    def _pay(self, order: Order) -> None:
-        payment = Payment(order_id=order.order_id, amount=order.total_amount)
-        with orders.unit_of_work(self.database) as work:
-            pay_order(payment, work)
-        self.result.paid += 1
-
-    def _cancel(self, order: Order) -> None:
-        request = Cancellation(order_id=order.order_id, reason="changed my mind")
-        with orders.unit_of_work(self.database) as work:
-            cancel_order(request, work)
-        self.result.cancelled += 1
 
 
 def random_order(rng: random.Random, skus: Sequence[str]) -> NewOrder:

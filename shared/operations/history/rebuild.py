@@ -5,7 +5,7 @@ ends early, the service continues from the checkpoint at its next start. Message
 service's queue are duplicates afterwards.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -117,8 +117,9 @@ class Rebuild:
             checkpoints.begin(connection, self.database, until=end)
         event_filter = EventFilter(topics=self.service.topics)
         reader = EventReader(history, event_filter, end=end, on_unreadable=self.on_unreadable)
+        events = iter(reader)
         with closing(self.broker.publisher()) as publisher:
-            for batch in self._batches(reader):
+            while batch := list(islice(events, self.batch_size)):
                 pending = [item for item in batch if str(item.event.event_id) not in dead]
                 result.unchanged += len(batch) - len(pending)
                 failed = self._handle(pending, result)
@@ -133,11 +134,6 @@ class Rebuild:
             checkpoints.complete(connection)
             result.after = table_digests.digests(connection)
         return result
-
-    def _batches(self, reader: EventReader) -> Iterator[list[HistoryEvent]]:
-        events = iter(reader)
-        while batch := list(islice(events, self.batch_size)):
-            yield batch
 
     def _handle(self, batch: Sequence[HistoryEvent], result: RebuildResult) -> list[HistoryEvent]:
         """Handle a batch, and return the events that failed."""

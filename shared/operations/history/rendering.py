@@ -81,7 +81,8 @@ def _lines(entry: TimelineEntry) -> Iterator[str]:
 
 def _describe(reaction: Reaction) -> str:
     after = "" if reaction.after is None else f"{_duration(reaction.after)} after"
-    errors = _errors(reaction)
+    counts = Counter(attempt.error for attempt in reaction.attempts)
+    errors = ", ".join(f"{number} × {error}" for error, number in counts.items())
     match reaction.outcome:
         case timeline.HANDLED:
             attempt = f", at attempt {len(reaction.attempts) + 1} ({errors})" if errors else ""
@@ -96,11 +97,6 @@ def _describe(reaction: Reaction) -> str:
             return f"failed, will be retried: {errors}; last {after}"
         case _:
             return _WITHOUT_RECORD[reaction.outcome]
-
-
-def _errors(reaction: Reaction) -> str:
-    counts = Counter(attempt.error for attempt in reaction.attempts)
-    return ", ".join(f"{number} × {error}" for error, number in counts.items())
 
 
 def _clock(moment: datetime) -> str:
