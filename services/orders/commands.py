@@ -173,7 +173,7 @@ def simulate(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Place random orders until Ctrl-C: 80 % are paid, 10 % cancelled, the others left unpaid."""
+    """Place random orders: about 80 % are paid, 10 % cancelled; Ctrl-C stops it."""
     import secrets
 
     from services.orders.service import orders

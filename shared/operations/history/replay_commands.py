@@ -35,8 +35,8 @@ def replay(  # noqa: PLR0913 - its options
     """Send old events to one service's queue again, with a lower priority than new events.
 
     An event that the service has handled is a duplicate and changes nothing.
-    If the service publishes or acts outside its database, it does so again
-    for every other event: you are asked first.
+    If the service publishes or acts outside its database, it does so for
+    every event that it has not handled: you are asked first.
     """
     from dataclasses import replace
 
