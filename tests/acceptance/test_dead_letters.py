@@ -190,7 +190,7 @@ def test_a_letter_that_dies_again_shows_how_often_it_was_retried(
 
 
 def _failed_twice(shop: RunningShop) -> bool:
-    return shop.failed("fickle") == ["Impossible", "Impossible"]
+    return shop.failed("flaky") == ["Impossible", "Impossible"]
 
 
 def test_only_letters_with_the_given_error_are_retried(
