@@ -1,5 +1,5 @@
-# `make help` says what there is. Works on a new machine with Python 3.11 or newer: what a target
-# needs it makes first, again only when the lock file has changed.
+# `make help` lists the targets. Python 3.11 or newer is needed. A target creates the virtual
+# environment first if there is none or if the lock file has changed.
 
 PYTHON ?= python3
 VENV := .venv
@@ -18,13 +18,13 @@ PEERS := .venv-peers
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast chaos lint contracts docs bench setup up down logs order
 
-help: ## Say what there is
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(READY) ## Play the whole story in one process, in seconds
+demo: $(READY) ## Show all services at work in one process, in seconds
 	@$(IN)/shop demo
 
-test: $(READY) ## Run all tests; those with containers need Docker. ARGS="-k email" runs some
+test: $(READY) ## Run all tests; those with containers need Docker. ARGS="-k email" WORKERS=2
 	@$(IN)/pytest --numprocesses $(WORKERS) $(ARGS)
 
 test-fast: $(READY) ## Run the unit tests, and the contract tests on the embedded broker; no Docker
@@ -39,16 +39,16 @@ lint: $(READY) ## Check formatting, lint, types and contracts
 	@$(IN)/mypy
 	@$(IN)/python -m shared.operations.catalog.check_contracts
 
-contracts: $(READY) ## Check that events keep what was promised. ARGS=--accept keeps a safe change
+contracts: $(READY) ## Check that contracts are compatible. ARGS=--accept publishes a safe change
 	@$(IN)/python -m shared.operations.catalog.check_contracts $(ARGS)
 
-docs: $(READY) ## Make what docs/ takes from the program: events.md and the demo's picture
+docs: $(READY) ## Generate docs/events.md and the demo's picture
 	@$(IN)/python docs/make.py
 
-bench: $(READY) $(PEERS)/.ready ## Measure, beside peers; needs Docker. ONLY=react for one, ARGS="--scale 0.1"
+bench: $(READY) $(PEERS)/.ready ## Measure this system and its peers; needs Docker. ONLY=react ARGS="--scale 0.1"
 	@$(IN)/python -m benchmarks $(ONLY) $(ARGS)
 
-setup: $(READY) ## Make the virtual environment; demo, test and lint do so by themselves
+setup: $(READY) ## Create the virtual environment; the other targets do so if needed
 
 up: ## Start the composed system and wait until it is healthy
 	@docker compose up --detach --wait
@@ -57,7 +57,7 @@ up: ## Start the composed system and wait until it is healthy
 down: ## Stop it; the data stays. ARGS=-v removes the data too
 	@docker compose --profile tools down $(ARGS)
 
-logs: ## Follow what the services do, until Ctrl-C
+logs: ## Follow the services' logs until Ctrl-C
 	@docker compose logs --follow --no-log-prefix --tail 100 $$(docker compose config --services | grep -vE '^(rabbitmq|postgres|maildev|keys|setup)$$')
 
 order: ## Place an order in the composed system and pay it. ORDER=ORD-7 names it
@@ -68,14 +68,14 @@ order: ## Place an order in the composed system and pay it. ORDER=ORD-7 names it
 $(READY): requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.13")'
 	@test -x $(IN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "installing what requirements-dev.txt locks into $(VENV)"
+	@echo "installing requirements-dev.txt into $(VENV)"
 	@$(IN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@$(IN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# What cannot be installed is not measured: its row says so.
+# A peer that cannot be installed is not measured, which its row in the table says.
 $(PEERS)/.ready: requirements-peers.txt | $(READY)
 	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
-	@echo "installing what requirements-peers.txt locks into $(PEERS)"
+	@echo "installing requirements-peers.txt into $(PEERS)"
 	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-peers.txt \
 	  && touch $@ || echo "the peers could not be installed: their rows will say so"

@@ -11,17 +11,10 @@ from shared import __version__
 from shared.errors import InvalidInput, ShopError
 from shared.operations import commands as operations
 from shared.operations.catalog.commands import show_catalog
+from shared.operations.console import command_group, print_notice
 from shared.operations.dead_letters import commands as dead_letters
 from shared.operations.history import read_commands, replay_commands
 from shop import commands, registry
-
-
-def _group(help_text: str) -> typer.Typer:
-    """A group of commands. The callback keeps the name of a command that is alone in its group."""
-    group = typer.Typer(help=help_text, no_args_is_help=True)
-    group.callback()(lambda: None)
-    return group
-
 
 app = typer.Typer(
     name="shop",
@@ -59,7 +52,7 @@ app.command()(commands.setup)
 app.command()(operations.doctor)
 app.command()(commands.new)
 
-events = _group("Describe, show and replay events.")
+events = command_group("Describe, show and replay events.")
 events.command("catalog")(show_catalog)
 events.command()(read_commands.tail)
 events.command()(read_commands.history)
@@ -68,14 +61,14 @@ events.command()(replay_commands.replay)
 events.command()(replay_commands.rebuild)
 app.add_typer(events, name="events")
 
-dead = _group("List, show, retry and discard dead letters.")
+dead = command_group("List, show, retry and discard dead letters.")
 dead.command("list")(dead_letters.list_)
 dead.command("show")(dead_letters.show_)
 dead.command()(dead_letters.retry)
 dead.command()(dead_letters.discard)
 app.add_typer(dead, name="dead")
 
-outbox = _group("Resend events that the broker rejected.")
+outbox = command_group("Resend events that the broker rejected.")
 outbox.command()(operations.resend)
 app.add_typer(outbox, name="outbox")
 
@@ -97,24 +90,20 @@ def main() -> None:
     except typer.Abort:
         sys.exit(130)
     except ShopError as error:
-        _print_error(str(error))
+        print_notice(str(error))
         sys.exit(2 if isinstance(error, InvalidInput) else 1)
     except typer.exceptions.TyperException as error:
         if error.format_message():  # empty when the help of a group was shown
-            _print_error(error.format_message().replace("Value error, ", ""))
+            print_notice(error.format_message().replace("Value error, ", ""))
         sys.exit(error.exit_code)
     except OSError as error:
         if error.filename is not None:
-            _print_error(f"{error.filename}: {error.strerror}")
+            print_notice(f"{error.filename}: {error.strerror}")
             sys.exit(1)
         # Standard output was closed, as by a pager, or its disk is full.
-        _print_error(f"the output could not be written: {error.strerror}")
+        print_notice(f"the output could not be written: {error.strerror}")
         os._exit(1)  # sys.exit would flush standard output and fail again
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def _print_error(sentence: str) -> None:
-    typer.echo(f"shop: {sentence}", err=True)
 
 
 if __name__ == "__main__":

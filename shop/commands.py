@@ -75,11 +75,7 @@ def new(
     """Create a new consumer: its package, migration, test and Compose service."""
     from shop.new_consumer import add_consumer
 
-    for sentence in add_consumer(name, on or [], commands=_command_names(context)):
-        typer.echo(sentence)
-
-
-def _command_names(context: typer.Context) -> list[str]:
-    """The names of `shop`'s commands, which a new service cannot have."""
     program = context.find_root().command
-    return list(program.commands) if isinstance(program, TyperGroup) else []
+    commands = program.commands if isinstance(program, TyperGroup) else ()
+    for sentence in add_consumer(name, on or [], commands=commands):
+        typer.echo(sentence)

@@ -24,7 +24,7 @@ def add_consumer(name: str, topics: Sequence[str], *, commands: Iterable[str]) -
     """Create a new consumer in the project's checkout.
 
     Args:
-        topics: what it subscribes to, such as `order.placed`; every event if empty.
+        topics: its subscriptions, such as `order.placed`; every event if empty.
         commands: the names of `shop`'s commands.
 
     Yields:
@@ -32,8 +32,7 @@ def add_consumer(name: str, topics: Sequence[str], *, commands: Iterable[str]) -
 
     Raises:
         InvalidInput: the name or a topic cannot be used.
-        OperationFailed: this is not a checkout or it cannot be written; the message says
-            whether anything was created.
+        OperationFailed: this is not a checkout, or it cannot be written.
     """
     user_id = registry.user_id(name)
     same_user = [each for each in registry.names() if registry.user_id(each) == user_id]

@@ -32,11 +32,7 @@ def user_id(name: str) -> int:
 
 
 def service(name: str) -> "AnyService":
-    """The declaration of a service.
-
-    Raises:
-        InvalidInput: there is no service of this name.
-    """
+    """The declaration of a service; raises InvalidInput if there is none of this name."""
     if name not in names():
         raise InvalidInput(f"there is no service {name!r}; there are {', '.join(names())}")
     declared: AnyService = getattr(importlib.import_module(f"services.{name}.service"), name)

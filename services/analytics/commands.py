@@ -4,14 +4,9 @@ from typing import Any
 
 import typer
 
-from shared.operations.console import AsJson, database_of, print_json, show
+from shared.operations.console import AsJson, command_group, database_of, print_json, show
 
-app = typer.Typer(help="Show statistics about orders and events.", no_args_is_help=True)
-
-
-@app.callback()
-def callback() -> None:
-    """Make Typer keep the command's name, which it drops if an app has one command only."""
+app = command_group("Show statistics about orders and events.")
 
 
 @app.command("report")

@@ -1,4 +1,4 @@
-"""The handler of the analytics service: it takes every event of every type."""
+"""The handler of the analytics service, for events of every type."""
 
 from services.analytics.store import AnalyticsStore
 from shared.events import DomainEvent

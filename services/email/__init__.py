@@ -1,1 +1,1 @@
-"""Email: tells customers by email what happens to their orders."""
+"""Email: informs customers about their orders by email."""

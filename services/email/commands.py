@@ -4,20 +4,15 @@ from typing import Annotated
 
 import typer
 
-from shared.operations.console import AsJson, database_of, show
+from shared.operations.console import AsJson, command_group, database_of, show
 
-app = typer.Typer(help="Show the emails sent to customers.", no_args_is_help=True)
+app = command_group("Show the emails sent to customers.")
 
 Order = Annotated[
     str | None,
     typer.Option("--order", metavar="ORDER", help="Only emails about this order, such as ORD-123."),
 ]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="At most this many emails.")]
-
-
-@app.callback()
-def callback() -> None:
-    """Make Typer keep the command's name, which it drops if an app has one command only."""
 
 
 @app.command()

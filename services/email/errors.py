@@ -1,7 +1,7 @@
-"""Why an email could not be sent.
+"""The errors of sending an email.
 
-No message holds an email address. A mail server's reply may repeat the address, so messages hold
-only its code, and no smtplib error is the cause or context of one of these errors.
+No message holds an email address. A mail server's reply may repeat the address, so a message holds
+only the code of the reply, and no smtplib error is the cause or context of one of these errors.
 """
 
 from shared.errors import PermanentFailure, TransientFailure

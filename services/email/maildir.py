@@ -1,10 +1,7 @@
 """A Maildir: a folder that holds each email as a file, for use without a mail server.
 
-Guarantees:
-
-- When `send` returns, the email is on the disk.
-- A second email with the same Message-ID adds no file, even after a mail client has moved the
-  first one from `new` to `cur`.
+Guarantees: when `send` returns, the email is on the disk; a second email with the same Message-ID
+adds no file, even after a mail client has moved the first one from `new` to `cur`.
 
 Source: https://cr.yp.to/proto/maildir.html
 """
@@ -26,11 +23,7 @@ class Maildir:
         self._tmp, self._new, self._cur = folder / "tmp", folder / "new", folder / "cur"
 
     def send(self, mail: Mail) -> None:
-        """Write an email into the folder.
-
-        Raises:
-            DependencyUnavailable: the folder cannot be written, or the disk is full.
-        """
+        """Write an email into the folder; raises DependencyUnavailable if it cannot be written."""
         # mailbox.Maildir.add puts the time into the file's name, so it would keep both copies.
         name = sha256(str(mail.message["Message-ID"]).encode()).hexdigest()
         try:
@@ -42,11 +35,7 @@ class Maildir:
             raise self._unavailable(error) from error
 
     def probe(self) -> None:
-        """Write a file and delete it again.
-
-        Raises:
-            DependencyUnavailable: the folder cannot be written, or the disk is full.
-        """
+        """Write a file and delete it; raises DependencyUnavailable if it cannot be written."""
         try:
             self._create_folders()
             self._write(b"probe\n").unlink()

@@ -14,10 +14,16 @@ from shared.runtime.settings import Settings
 
 
 class MailTransport(Protocol):
-    """Where emails are sent to. Thread-safe."""
+    """A mail server or a folder that takes emails. Thread-safe."""
 
     def send(self, mail: Mail) -> None:
-        """Send an email; when this returns, the transport has stored or accepted it."""
+        """Send an email; when this returns, the mail server or the disk has it.
+
+        Raises:
+            MailRefused: refused permanently; the delivery is dead.
+            MailRefusedForNow: refused temporarily; the delivery is retried.
+            DependencyUnavailable: the mail server or the folder cannot be used.
+        """
 
     def probe(self) -> None:
         """Raise DependencyUnavailable if no email can be sent now."""
@@ -39,32 +45,18 @@ class Mailer:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """A mailer for these settings; it connects on first use.
-
-        Raises:
-            InvalidInput: SHOP_SMTP_URL or SHOP_MAIL_FROM is invalid.
-        """
+        """A mailer for these settings; raises InvalidInput if one of them is invalid."""
         sender = _parse_sender(settings.mail_from)
         if settings.smtp_url:
             return cls(MailServer(settings.smtp_url), sender=sender)
         return cls(Maildir(settings.home / "mail"), sender=sender)
 
     def send(self, mail: Mail) -> None:
-        """Send an email; when this returns, the mail server or the disk has it.
-
-        Raises:
-            MailRefused: refused permanently; the delivery is dead.
-            MailRefusedForNow: refused temporarily; the delivery is retried.
-            DependencyUnavailable: the mail server or the folder cannot be used.
-        """
+        """Send an email; see `MailTransport.send`."""
         self._transport.send(mail)
 
     def probe(self) -> None:
-        """Check that emails can be sent now.
-
-        Raises:
-            DependencyUnavailable: they cannot.
-        """
+        """Raise DependencyUnavailable if no email can be sent now."""
         self._transport.probe()
 
     def close(self) -> None:

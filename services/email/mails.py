@@ -1,7 +1,6 @@
-"""The emails that customers get, each in plain text and in HTML.
+"""Composes the emails to customers, in plain text and in HTML.
 
-All emails made from the same event have the same Message-ID, so a recipient can recognise a second
-copy.
+All emails about the same event have the same Message-ID, so a second copy can be recognised.
 """
 
 from dataclasses import dataclass

@@ -64,13 +64,7 @@ class MailServer:
         self._idle: deque[_IdleConnection] = deque()
 
     def send(self, mail: Mail) -> None:
-        """Send an email.
-
-        Raises:
-            MailRefused: refused permanently; the delivery is dead.
-            MailRefusedForNow: refused temporarily; the delivery is retried.
-            DependencyUnavailable: the server cannot be reached, or refuses the session.
-        """
+        """Send an email; see `MailTransport.send`."""
         connection = self._acquire()
         try:
             # Without these addresses, smtplib takes them from the headers and changes unusual ones.
@@ -91,11 +85,7 @@ class MailServer:
         raise error
 
     def probe(self) -> None:
-        """Check that the server accepts a session.
-
-        Raises:
-            DependencyUnavailable: the server cannot be reached, or refuses the session.
-        """
+        """Raise DependencyUnavailable if the server cannot be reached or refuses the session."""
         self._release(self._acquire())
 
     def close(self) -> None:
@@ -107,8 +97,8 @@ class MailServer:
     def _acquire(self) -> smtplib.SMTP:
         """An idle connection that works, or else a new one.
 
-        A server closes idle connections. A NOOP costs a round trip, but it finds that out while no
-        email is on its way, so no email is sent twice because of it.
+        A server closes idle connections. A NOOP costs a round trip, but it detects that before an
+        email is sent, so that no email is sent twice.
         """
         idle = self._pop_idle()
         if idle is not None and (idle.is_trusted or _answers(idle.connection)):

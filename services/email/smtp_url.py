@@ -23,11 +23,7 @@ class SmtpUrl:
 
     @classmethod
     def parse(cls, url: str) -> "SmtpUrl":
-        """Parse `smtp://host:port` or `smtps://host:port`, each with or without a login.
-
-        Raises:
-            InvalidInput: the URL is invalid; the message repeats no part of it.
-        """
+        """Parse a URL; raises InvalidInput, whose message repeats no part of it."""
         try:
             parts = urlsplit(url)
             port = parts.port

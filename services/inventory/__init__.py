@@ -1,1 +1,1 @@
-"""Inventory: keeps the stock and reserves it for orders."""
+"""Inventory: manages the stock and reserves it for orders."""

@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from shared.operations.console import AsJson, database_of, show
+from shared.operations.console import AsJson, command_group, database_of, show
 
-app = typer.Typer(help="Show and replenish the stock.", no_args_is_help=True)
+app = command_group("Show and replenish the stock.")
 
 COLUMNS = {"sku": "Product", "available": "Available", "reserved": "Reserved"}
 

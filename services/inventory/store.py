@@ -4,9 +4,10 @@ A batch locks its reservations first and its products second, each in key order.
 processes neither oversell nor deadlock.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, select, update
@@ -63,13 +64,9 @@ class InventoryStore(Store):
         """Lock and read the reservations of a batch's orders, then their products."""
         orders = [event for event in events if isinstance(event, OrderEvent)]
         self.reservations.lock_or_insert(order.order_id for order in orders)
-        self.products.lock(self._skus(orders))
-
-    def _skus(self, orders: Sequence[OrderEvent]) -> Iterator[str]:
-        for order in orders:
-            yield from self.reservations[order.order_id].items
-            if isinstance(order, OrderPlaced):
-                yield from order.items
+        reserved = (self.reservations[order.order_id].items for order in orders)
+        placed = (order.items for order in orders if isinstance(order, OrderPlaced))
+        self.products.lock(sku for items in chain(reserved, placed) for sku in items)
 
     def flush(self) -> None:
         """Write the rows that changed."""
@@ -108,14 +105,7 @@ class InventoryStore(Store):
         return [dict(row) for row in rows.mappings()]
 
     def restock(self, sku: str, pieces: int) -> dict[str, Any]:
-        """Add pieces to a product.
-
-        Returns:
-            The product's new stock.
-
-        Raises:
-            InvalidInput: there is no such product.
-        """
+        """Add pieces to a product and return its stock; raises InvalidInput for an unknown one."""
         statement = (
             update(products)
             .where(products.c.sku == sku)

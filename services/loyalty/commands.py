@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from shared.operations.console import AsJson, database_of, show
+from shared.operations.console import AsJson, command_group, database_of, require_valid, show
 
-app = typer.Typer(help="Show a customer's loyalty points.", no_args_is_help=True)
+app = command_group("Show a customer's loyalty points.")
 
 Email = Annotated[str, typer.Argument(metavar="EMAIL", help="The customer's email address.")]
 
@@ -36,14 +36,7 @@ def ledger(customer_email: Email, *, as_json: AsJson = False) -> None:
 
 
 def _require_email_address(text: str) -> None:
-    from pydantic import TypeAdapter, ValidationError
-
-    from shared.errors import InvalidInput
     from shared.events.fields import EmailAddress
 
-    try:
-        TypeAdapter(EmailAddress).validate_python(text)
-    except ValidationError:
-        raise InvalidInput(
-            "EMAIL should be one plain email address, such as jane@example.com"
-        ) from None
+    expected = "EMAIL should be one plain email address, such as jane@example.com"
+    require_valid(text, EmailAddress, expected)

@@ -1,8 +1,7 @@
 """Awards of points in the loyalty database.
 
-An order's award and takeback are one row, and the ledger's entries are read from it. So the ledger
-depends on the set of events alone, not on their order: an order that was cancelled first has
-entries that add up to zero once it is placed.
+An order's award and takeback are one row, from which the ledger's entries are read. So the ledger
+does not depend on the order of events: the entries of a cancelled order always add up to zero.
 """
 
 from collections.abc import Sequence

@@ -1,1 +1,1 @@
-"""Orders: takes, charges and cancels orders, and records what becomes of each."""
+"""Orders: places, charges and cancels orders, and records the state of each."""

@@ -2,18 +2,26 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from shared.operations.console import AsJson, database_of, print_json, progress, show
+from shared.operations.console import (
+    AsJson,
+    command_group,
+    database_of,
+    print_json,
+    progress,
+    require_order_id,
+    show,
+)
 
 if TYPE_CHECKING:
     from services.orders.order import Order
     from services.orders.store import OrdersStore
     from shared.storage.unit_of_work import UnitOfWork
 
-app = typer.Typer(help="Place, pay, cancel and show orders.", no_args_is_help=True)
+app = command_group("Place, pay, cancel and show orders.")
 
 OrderId = Annotated[str, typer.Argument(metavar="ORDER", help="The order's id, such as ORD-123.")]
 
@@ -35,11 +43,7 @@ def place(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Place an order.
-
-    Repeating the command with the same --id and content is safe:
-    it returns the existing order. With other content it fails.
-    """
+    """Place an order; repeating it with the same --id and content is safe."""
     from services.orders.option_parsing import parse_items, parse_options
     from services.orders.order import items_summary
     from services.orders.placing import NewOrder, place_order
@@ -89,7 +93,7 @@ def pay(
 def cancel(
     order: OrderId,
     *,
-    reason: Annotated[str, typer.Option(help="The reason; the customer is told.")],
+    reason: Annotated[str, typer.Option(help="The reason, which the customer gets by email.")],
     as_json: AsJson = False,
 ) -> None:
     """Cancel an order that is neither paid nor shipped."""
@@ -105,15 +109,14 @@ def cancel(
 
 @app.command("show")
 def show_order(order: OrderId, *, as_json: AsJson = False) -> None:
-    """Show one order and what has happened to it."""
-    from services.orders.option_parsing import OrderReference, parse_options
+    """Show one order, its status and the time of each step."""
     from services.orders.paying import unknown_order
 
-    order_id = parse_options(OrderReference, order_id=order).order_id
+    require_order_id(order)
     with _store() as store:
-        stored = store.find(order_id)
+        stored = store.find(order)
     if stored is None:
-        raise unknown_order(order_id)
+        raise unknown_order(order)
     show(stored.record, as_json=as_json)
 
 
@@ -121,16 +124,13 @@ def show_order(order: OrderId, *, as_json: AsJson = False) -> None:
 def list_orders(
     *,
     status: Annotated[
-        str | None,
-        typer.Option(help="Only placed, reserved, paid, shipped or cancelled orders."),
+        Literal["placed", "reserved", "paid", "shipped", "cancelled"] | None,
+        typer.Option(help="Only orders with this status."),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most this many orders.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """List orders, newest first."""
-    from services.orders.option_parsing import parse_status
-
-    status = parse_status(status)
     with _store() as store:
         orders = store.latest(limit=limit, status=status)
     columns = {
@@ -173,10 +173,7 @@ def simulate(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Place random orders: about 80 % are paid, 10 % cancelled, the others left unpaid.
-
-    Ctrl-C stops it and prints the result so far.
-    """
+    """Place random orders: about 80 % are paid, 10 % cancelled; Ctrl-C stops it."""
     import secrets
 
     from services.orders.service import orders
@@ -206,7 +203,7 @@ def simulate(
 
 @contextmanager
 def _unit_of_work(order_id: str, done: str, advice: str) -> "Iterator[UnitOfWork[OrdersStore]]":
-    """A unit of work on one order; if its outcome is unknown, the error says how to find out."""
+    """A unit of work on one order; if its outcome is unknown, the error names the next step."""
     from services.orders.service import orders
     from shared.errors import CommitOutcomeUnknown
 
@@ -238,7 +235,7 @@ def _print_result(order: "Order", sentence: str, *, as_json: bool) -> None:
 
 @contextmanager
 def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Tells whether Ctrl-C was pressed; a second Ctrl-C ends the program immediately."""
+    """Yield whether Ctrl-C was pressed; a second Ctrl-C ends the program immediately."""
     import signal
 
     is_interrupted = False

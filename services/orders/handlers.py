@@ -1,7 +1,6 @@
-"""The handlers of the order service: they record what other services did with an order.
+"""The handlers of the order service: they record the reactions of other services to an order.
 
-The events can arrive in any order: each sets a time of its own, and the order's status is the
-furthest of them.
+The events can arrive in any order: each sets its own time, and the status is the furthest of them.
 """
 
 from collections.abc import Mapping

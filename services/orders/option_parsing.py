@@ -4,21 +4,12 @@ import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
-from services.orders.order import STATUSES
 from shared.errors import InvalidInput
-from shared.events.fields import OrderId, first_error
+from shared.events.fields import first_error
 
 M = TypeVar("M", bound=BaseModel)
-
-
-class OrderReference(BaseModel):
-    """The id of an existing order."""
-
-    model_config = ConfigDict(hide_input_in_errors=True)
-
-    order_id: OrderId
 
 
 _OPTION_OF_FIELD = {
@@ -35,27 +26,19 @@ _FIELD_NAME = re.compile(r"[a-z_]*")
 
 
 def parse_options(model: type[M], **values: Any) -> M:  # noqa: ANN401 - not validated yet
-    """Build a model from option values; an option that is None was not given.
-
-    Raises:
-        InvalidInput: an option is invalid; the sentence names it.
-    """
+    """Build a model from the options that are not None; raises InvalidInput for an invalid one."""
     try:
         return model(**{name: value for name, value in values.items() if value is not None})
     except ValidationError as error:
         sentence = first_error(error, model)
-    # Raised outside the `except` block: the ValidationError holds what the user typed.
+    # Raised outside the `except` block: the ValidationError holds the user's input.
     raise InvalidInput(
         _FIELD_NAME.sub(lambda match: _OPTION_OF_FIELD.get(match[0], match[0]), sentence, count=1)
     )
 
 
 def parse_items(items: Sequence[str]) -> dict[str, int]:
-    """Quantities by product, from the values of `--item SKU=N`.
-
-    Raises:
-        InvalidInput: a value is malformed, a product occurs twice, or there is no value.
-    """
+    """Parse the values of `--item SKU=N`; raises InvalidInput for a wrong, repeated or no value."""
     quantities: dict[str, int] = {}
     for position, item in enumerate(items, start=1):
         match = _ITEM.fullmatch(item)
@@ -70,14 +53,3 @@ def parse_items(items: Sequence[str]) -> dict[str, int]:
     if not 1 <= len(quantities) <= 100:
         raise InvalidInput("an order has 1 to 100 products: give each as --item SKU=N")
     return quantities
-
-
-def parse_status(status: str | None) -> str | None:
-    """The value of `--status`; None if it was not given.
-
-    Raises:
-        InvalidInput: there is no such status.
-    """
-    if status is not None and status not in STATUSES:
-        raise InvalidInput(f"--status should be one of {', '.join(STATUSES)}")
-    return status

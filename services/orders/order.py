@@ -1,4 +1,4 @@
-"""An order: what the customer ordered, and what has happened to it so far."""
+"""An order: its content, and the time of each status that it has reached."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -31,11 +31,11 @@ class Product:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """An order; the time of what has not happened is None.
+    """An order; the time of a status that it has not reached is None.
 
     Attributes:
         items: quantities by product.
-        correlation_id: identifies the conversation that all events of this order belong to.
+        correlation_id: the correlation id of all events of this order.
         refunded_amount: set when the order is cancelled; 0 if nothing was paid.
     """
 

@@ -47,11 +47,7 @@ def pay_order(payment: Payment, work: UnitOfWork[OrdersStore]) -> Order:
 
 
 def lock_order(order_id: str, store: OrdersStore) -> Order:
-    """Lock an order until the unit of work ends.
-
-    Raises:
-        InvalidInput: the order does not exist.
-    """
+    """Lock an order until the unit of work ends; raises InvalidInput if it does not exist."""
     order = store.locked(order_id)
     if order is None:
         raise unknown_order(order_id)

@@ -24,13 +24,7 @@ def new_order_id() -> str:
 
 
 class NewOrder(BaseModel):
-    """A customer's request to place an order.
-
-    Its limits are those of OrderPlaced, so every valid request can be published.
-
-    Attributes:
-        order_id: a random id by default.
-    """
+    """A customer's request to place an order, with the same limits as OrderPlaced."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -86,16 +80,10 @@ def _total(request: NewOrder, unit_prices: dict[str, Decimal]) -> Decimal:
 
 def _existing_order(request: NewOrder, store: OrdersStore) -> Order:
     order = store.locked(request.order_id)
-    if order is None or not _has_same_content(request, order):
+    names = ("customer_email", "shipping_address", "items")
+    if order is None or any(getattr(request, name) != getattr(order, name) for name in names):
         raise OrderConflict(
             f"{request.order_id} already exists with other content: choose another --id, or leave "
             "it out to get a random one"
         )
     return order
-
-
-def _has_same_content(request: NewOrder, order: Order) -> bool:
-    return all(
-        getattr(request, name) == getattr(order, name)
-        for name in ("customer_email", "shipping_address", "items")
-    )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 
 from services.orders.cancelling import Cancellation, cancel_order
-from services.orders.order import Order, OrderConflict
+from services.orders.order import OrderConflict
 from services.orders.paying import Payment, pay_order
 from services.orders.placing import NewOrder, place_order
 from services.orders.service import orders
@@ -25,11 +25,7 @@ _STOP_INTERVAL = 0.1
 
 @dataclass(slots=True)
 class SimulationResult:
-    """What a simulation has done so far.
-
-    Attributes:
-        refused: payments and cancellations that came too late.
-    """
+    """The counts so far; `refused` are payments and cancellations that came too late."""
 
     placed: int = 0
     paid: int = 0
@@ -82,7 +78,8 @@ class Simulation:
         """Place this many orders, or fewer if it is stopped."""
         started = time.monotonic()
         rng = random.Random(self.seed)  # noqa: S311 - not used for security
-        skus = self._skus()
+        with self.database.read() as connection:
+            skus = [each.sku for each in OrdersStore(connection, self.database).products()]
         for number in range(count):
             self._wait_until(started + number / self.rate if self.rate else started)
             if self.is_stopped():
@@ -91,11 +88,6 @@ class Simulation:
             self.result.seconds = time.monotonic() - started
             self.on_placed()
         return self.result
-
-    def _skus(self) -> list[str]:
-        with self.database.read() as connection:
-            store = OrdersStore(connection, self.database)
-            return [product.sku for product in store.products()]
 
     def _wait_until(self, moment: float) -> None:
         while not self.is_stopped() and (seconds := moment - time.monotonic()) > 0:
@@ -108,23 +100,17 @@ class Simulation:
         self.result.placed += 1
         try:
             if share < PAID:
-                self._pay(order)
+                payment = Payment(order_id=order.order_id, amount=order.total_amount)
+                with orders.unit_of_work(self.database) as work:
+                    pay_order(payment, work)
+                self.result.paid += 1
             elif share < PAID + CANCELLED:
-                self._cancel(order)
+                cancellation = Cancellation(order_id=order.order_id, reason="changed my mind")
+                with orders.unit_of_work(self.database) as work:
+                    cancel_order(cancellation, work)
+                self.result.cancelled += 1
         except OrderConflict:
             self.result.refused += 1
-
-    def _pay(self, order: Order) -> None:
-        payment = Payment(order_id=order.order_id, amount=order.total_amount)
-        with orders.unit_of_work(self.database) as work:
-            pay_order(payment, work)
-        self.result.paid += 1
-
-    def _cancel(self, order: Order) -> None:
-        request = Cancellation(order_id=order.order_id, reason="changed my mind")
-        with orders.unit_of_work(self.database) as work:
-            cancel_order(request, work)
-        self.result.cancelled += 1
 
 
 def random_order(rng: random.Random, skus: Sequence[str]) -> NewOrder:

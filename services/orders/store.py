@@ -72,12 +72,9 @@ class OrdersStore(Store):
         self._changed.clear()
 
     def add(self, order: Order, unit_prices: Mapping[str, Decimal]) -> bool:
-        """Insert a new order, unless its id is taken.
+        """Insert a new order; return False if its id is taken.
 
         While another transaction inserts the same id, this call waits until that one has ended.
-
-        Returns:
-            Whether the order was inserted.
         """
         row = {column.name: getattr(order, column.name) for column in orders.columns}
         insert = self.insert(orders).on_conflict_do_nothing().returning(orders.c.order_id)
@@ -101,11 +98,7 @@ class OrdersStore(Store):
         return next(iter(_orders_from(self.connection.execute(statement))), None)
 
     def latest(self, *, limit: int, status: str | None = None) -> list[Order]:
-        """Orders, newest first.
-
-        Args:
-            status: one of STATUSES; None for all orders.
-        """
+        """Orders, newest first; `status` is one of STATUSES, or None for all orders."""
         newest = select(orders).order_by(*_newest_first(orders)).limit(limit)
         if status is not None:
             newest = newest.where(_has_status(status))

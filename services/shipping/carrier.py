@@ -1,7 +1,6 @@
-"""A simulated carrier.
+"""A simulated carrier, which returns the same parcel for the same order.
 
-Guarantee: handing over the same order twice returns the same parcel. A real carrier's API gives the
-same guarantee if the order id is its idempotency key.
+The API of a real carrier does so if the order id is the idempotency key.
 """
 
 from hashlib import sha256

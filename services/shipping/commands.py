@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from shared.operations.console import AsJson, database_of, show
+from shared.operations.console import AsJson, command_group, database_of, show
 
-app = typer.Typer(help="Show shipments.", no_args_is_help=True)
+app = command_group("Show shipments.")
 
 COLUMNS = {
     "order_id": "Order",

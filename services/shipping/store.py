@@ -3,9 +3,9 @@
 A shipment is one row that collects the events of an order, each with its time. So its state does
 not depend on the order in which they arrive. Its status is the first of these that applies:
 
-    shipped   it was given to the carrier
+    shipped   it was handed to the carrier
     void      the order was cancelled; the address is deleted
-    open      some of the events that shipping waits for have not arrived
+    open      events are missing
 """
 
 from collections.abc import Sequence
@@ -82,11 +82,7 @@ class ShippingStore(Store):
         self.shipments.write()
 
     def listed(self, *, status: str | None = None, limit: int = 50) -> list[dict[str, Any]]:
-        """Shipments without their addresses, newest first.
-
-        Args:
-            status: `open`, `shipped` or `void`; None for all.
-        """
+        """Shipments with this status, or all, without their addresses, newest first."""
         newest_first = select(*_LISTED).order_by(_first_seen_at.desc(), shipments.c.order_id)
         if status is not None:
             newest_first = newest_first.where(_status == status)

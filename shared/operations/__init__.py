@@ -1,1 +1,1 @@
-"""What people do across services, through the command line."""
+"""Commands across services."""

@@ -4,11 +4,19 @@ from typing import Annotated
 
 import typer
 
-from shared.operations.console import AsJson, database_of, service_named, services_of, show, visible
+from shared.operations.console import (
+    AsJson,
+    counted,
+    database_of,
+    service_named,
+    services_of,
+    show,
+    visible,
+)
 
 
 def doctor(context: typer.Context, *, as_json: AsJson = False) -> None:
-    """Check broker, databases and topology, and say what to do about what is wrong."""
+    """Check broker, databases and topology; each problem comes with its remedy."""
     from shared.errors import OperationFailed
     from shared.operations.doctor import check
     from shared.runtime.settings import OPERATOR, settings_for
@@ -22,30 +30,26 @@ def doctor(context: typer.Context, *, as_json: AsJson = False) -> None:
     except OperationFailed:
         operator = None  # a service's own container has only that service's credentials
     findings = list(check(services, readable, operator))
-    show(
-        [
-            {
-                "what": finding.subject,
-                "ok": finding.is_well if as_json else "✓" if finding.is_well else "✗",
-                "says": finding.message,
-            }
-            for finding in findings
-        ],
-        as_json=as_json,
-        columns={"ok": "", "what": "What", "says": "Finding"},
-    )
+    rows = [
+        {
+            "subject": finding.subject,
+            "ok": finding.is_well if as_json else "✓" if finding.is_well else "✗",
+            "message": finding.message,
+        }
+        for finding in findings
+    ]
+    show(rows, as_json=as_json, columns={"ok": "", "subject": "Subject", "message": "Finding"})
     raise typer.Exit(0 if all(finding.is_well for finding in findings) else 1)
 
 
 def resend(
-    context: typer.Context, service: Annotated[str, typer.Argument(help="The service.")]
+    context: typer.Context,
+    service: Annotated[str, typer.Argument(metavar="SERVICE", help="The service.")],
 ) -> None:
-    """Send the events that the broker rejected, once the cause that `shop doctor` names is gone."""
+    """Send rejected events again, after you removed the cause that `shop doctor` names."""
     from shared.storage import outbox
 
-    with (
-        database_of(service_named(context, service)) as database,
-        database.begin() as connection,
-    ):
+    declared = service_named(context, service)
+    with database_of(declared) as database, database.begin() as connection:
         count = outbox.resend(connection, database)
-    typer.echo(f"{service} will send {count} {'event' if count == 1 else 'events'} again")
+    typer.echo(f"{service} will send {counted(count, 'event')} again")

@@ -1,4 +1,4 @@
-"""What commands share: access to services and their databases, and output as text or JSON."""
+"""Shared code of commands: access to services and their databases, output as text or JSON."""
 
 import json
 import os
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from shared.runtime.service import AnyService
     from shared.storage.database import Database
 
@@ -20,16 +22,23 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Record = Mapping[str, Any]
 
 
+def command_group(help_text: str) -> typer.Typer:
+    """A group of commands; the callback keeps the name of a command that is alone in its group."""
+    group = typer.Typer(help=help_text, no_args_is_help=True)
+    group.callback()(lambda: None)
+    return group
+
+
 @contextmanager
 def database_of(service: "AnyService", *, make: bool = True) -> Iterator["Database"]:
     """Open a service's database; an embedded one is migrated first.
 
     Args:
-        make: whether to create a missing embedded database; true by default.
+        make: False to leave a missing embedded database missing.
 
     Raises:
-        OperationFailed: the database cannot be used, is missing and not to be created, or has
-            not been set up for this version; or its credentials cannot be read here.
+        OperationFailed: the database cannot be used, is missing, or is not set up for this
+            version; or its credentials cannot be read here.
     """
     from shared.errors import CommitOutcomeUnknown, OperationFailed
     from shared.runtime.settings import settings_for
@@ -48,7 +57,7 @@ def database_of(service: "AnyService", *, make: bool = True) -> Iterator["Databa
             )
         yield database
     except CommitOutcomeUnknown:
-        raise  # its own message already says what to do
+        raise  # its message names the next step
     except DATABASE_ERRORS as error:
         cause = getattr(error, "orig", None) or error
         # A message of PostgreSQL's driver may contain a user's name; SQLite's contains none.
@@ -65,40 +74,29 @@ def database_of(service: "AnyService", *, make: bool = True) -> Iterator["Databa
 
 
 class Registry(Protocol):
-    """The services of the running program, which `shared` may not import itself."""
+    """Finds the services, which `shared` may not import; `shop` passes it to the commands."""
 
     def all_services(self) -> "list[AnyService]":
         """Return every service."""
 
     def service(self, name: str) -> "AnyService":
-        """Return the service with that name.
-
-        Raises:
-            InvalidInput: there is no such service.
-        """
+        """Return the service with that name; raises InvalidInput if there is none."""
 
 
 def services_of(context: typer.Context) -> "list[AnyService]":
-    """Return every service of the program that the command belongs to."""
+    """Return every service."""
     registry: Registry = context.obj
     return registry.all_services()
 
 
 def service_named(context: typer.Context, name: str) -> "AnyService":
-    """Return the service with that name of the program that the command belongs to.
-
-    Raises:
-        InvalidInput: there is no such service.
-    """
+    """Return the service with that name; raises InvalidInput if there is none."""
     registry: Registry = context.obj
     return registry.service(name)
 
 
 def visible(services: "Sequence[AnyService]") -> "list[AnyService]":
-    """Return the services whose credentials this process may read.
-
-    The names of the others are printed on standard error.
-    """
+    """Return the services whose credentials this process may read, and print the others' names."""
     from shared.errors import OperationFailed
     from shared.runtime.settings import settings_for
 
@@ -115,9 +113,33 @@ def visible(services: "Sequence[AnyService]") -> "list[AnyService]":
     return readable
 
 
+def require_valid(text: str, kind: Any, expected: str) -> None:  # noqa: ANN401 - any annotation
+    """Raise InvalidInput with a sentence, `expected`, if the text is not valid as this type."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from shared.errors import InvalidInput
+
+    try:
+        TypeAdapter(kind).validate_python(text)
+    except ValidationError:
+        raise InvalidInput(expected) from None
+
+
+def require_order_id(text: str) -> None:
+    """Raise InvalidInput if the text cannot be an order id."""
+    from shared.events.fields import OrderId
+
+    require_valid(text, OrderId, "an order's id should be 1 to 64 letters, digits or dashes")
+
+
 def print_notice(sentence: str) -> None:
-    """Print a sentence for people on standard error, after `shop: `."""
+    """Print a sentence on standard error, after `shop: `."""
     typer.echo(f"shop: {sentence}", err=True)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, such as `1 event` or `1,000 events`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def show(
@@ -131,9 +153,8 @@ def show(
     """Print one record or a list of records, as text or as JSON.
 
     Args:
-        columns: heading by field, for a list; by default every field under its own name.
-        title: printed above.
-        empty: printed instead of an empty list.
+        columns: the heading of each field, for a list; by default all fields with their names.
+        empty: the sentence for an empty list.
     """
     if as_json:
         print_json(records)
@@ -162,7 +183,7 @@ def confirm(question: str) -> None:
 
 
 def local(moment: datetime) -> datetime:
-    """Convert to this machine's time zone; a time at the very end of the calendar stays in UTC."""
+    """Convert to the local time zone; a time at the end of the calendar stays in UTC."""
     try:
         return moment.astimezone()
     except OverflowError:
@@ -171,18 +192,14 @@ def local(moment: datetime) -> datetime:
 
 def print_json(value: object, *, indent: int | None = None) -> None:
     """Print as JSON, with times in ISO 8601 and decimals as strings."""
-    typer.echo(
-        escape_control_characters(
-            json.dumps(value, default=_json_value, ensure_ascii=False, indent=indent)
-        )
-    )
+    text = json.dumps(value, default=_json_value, ensure_ascii=False, indent=indent)
+    typer.echo(escape_control_characters(text))
 
 
 def escape_control_characters(text: str) -> str:
-    """Make text from outside, or JSON that contains it, safe to print on a terminal.
+    """Replace characters that could change a terminal by JSON escapes; line breaks stay.
 
-    Characters that could move the cursor, change the direction of the text or break its encoding
-    become JSON escapes; line breaks stay.
+    Such characters move the cursor, change the direction of the text or break its encoding.
     """
     if text.isprintable():
         return text
@@ -191,12 +208,20 @@ def escape_control_characters(text: str) -> str:
     )
 
 
+def terminal(*, width: int) -> "Console":
+    """Rich's console for standard output; `width` is for output that is piped."""
+    from rich.console import Console
+
+    has_width = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(width=None if has_width else width, highlight=False)
+
+
 @contextmanager
 def progress(label: str) -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar on standard error, if that is a terminal.
 
     Yields:
-        A function that sets the progress: how many are done, and of how many.
+        A function to call with the number done and the total.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
@@ -211,11 +236,7 @@ def progress(label: str) -> Iterator[Callable[[int, int], None]]:
 def _json_value(value: object) -> object:
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
-    if isinstance(value, Decimal):
-        return str(value)
-    if isinstance(value, Mapping):
-        return dict(value)
-    return str(value)
+    return dict(value) if isinstance(value, Mapping) else str(value)
 
 
 def _cell(value: object) -> str:
@@ -237,7 +258,7 @@ def _print_table(rows: Sequence[Record], columns: Mapping[str, str], title: str 
         table.add_column(heading, justify="right" if is_number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(_cell(row[name])) for name in columns))
-    _console().print(table)
+    terminal(width=200).print(table)
 
 
 def _print_record(record: Record, title: str | None) -> None:
@@ -250,12 +271,4 @@ def _print_record(record: Record, title: str | None) -> None:
     for name, value in record.items():
         if value is not None:
             grid.add_row(name.replace("_", " "), Text(_cell(value)))
-    _console().print(grid)
-
-
-def _console() -> Any:  # noqa: ANN401 - Rich is imported when a table is printed
-    from rich.console import Console
-
-    # Output that is piped has no width of its own, and 80 columns would break most tables.
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200
-    return Console(width=width, highlight=False)
+    terminal(width=200).print(grid)

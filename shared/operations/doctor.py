@@ -1,6 +1,6 @@
-"""Checks that broker, databases and topology are as the services need them; `shop doctor`.
+"""Checks the broker, the databases and the topology: `shop doctor`.
 
-Each finding that is not well says what to do. The checks change nothing, use each service's own
+Each finding that is not well names a remedy. The checks change nothing, use each service's own
 credentials, and continue when a broker or a database cannot be reached.
 """
 
@@ -16,7 +16,7 @@ from shared.errors import ShopError
 from shared.messaging.connect import broker_at
 from shared.messaging.ports.broker import Broker
 from shared.messaging.topology import dead_queue
-from shared.operations.console import database_of
+from shared.operations.console import counted, database_of
 from shared.runtime.service import AnyService
 from shared.runtime.service_settings import topology
 from shared.runtime.settings import OPERATOR, Settings, settings_for
@@ -135,8 +135,7 @@ def _queue(service: AnyService, subject: str) -> Iterator[Finding]:
             subject, f"{depth.ready} ready and no consumer: start the service with shop run {name}"
         )
     else:
-        consumers = "1 consumer" if depth.consumers == 1 else f"{depth.consumers} consumers"
-        yield _well(subject, f"{depth.ready} ready, {consumers}")
+        yield _well(subject, f"{depth.ready} ready, {counted(depth.consumers, 'consumer')}")
 
 
 def _dead_letters(service: AnyService, subject: str) -> Iterator[Finding]:

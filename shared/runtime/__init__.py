@@ -1,1 +1,1 @@
-"""What every service process does, so that a service holds domain code only."""
+"""The code of every service process, so that a service holds domain code only."""

@@ -52,7 +52,7 @@ class CatchUp:
     def run(self) -> None:
         """Send the events, and return when all are sent, none are wanted, or it is stopped.
 
-        While the broker or the database is away, it tries again.
+        It retries while the broker or the database is away.
 
         Raises:
             BrokerRefused: the broker refuses this service.
@@ -97,7 +97,7 @@ class CatchUp:
         truncated = truncated_history(self._history) if start == 0 else None
         if truncated is not None:
             self.log.warning("history is incomplete", reason=truncated.sentence)
-        self.log.info("catching up", place=start, until=end)
+        self.log.info("catching up", position=start, until=end)
         subscribed = EventFilter(topics=self.service.topics)
         events = EventReader(
             self._history, subscribed, start=start, end=end, on_unreadable=self._log_unreadable
@@ -109,7 +109,7 @@ class CatchUp:
                 sent += window.size
                 self._advance(window.next_offset)
                 if number % LOG_EVERY == 0:
-                    self.log.info("catching up", place=window.next_offset, until=end)
+                    self.log.info("catching up", position=window.next_offset, until=end)
                 if self._stopping.is_set():
                     return
         finally:

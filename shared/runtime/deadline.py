@@ -1,4 +1,4 @@
-"""What becomes of the deliveries of a process in which a handler exceeds its deadline."""
+"""Settles the deliveries of a process in which a handler exceeds its deadline."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -19,10 +19,6 @@ def abandon(step: Step, consumer: Consumer, *, reactor: Reactor, deadline: float
 
     If a dependency is away, the attempt is not counted either. The process must end after this,
     because a thread cannot be ended alone.
-
-    Args:
-        step: the step that exceeded the deadline.
-        deadline: seconds that the handler had.
     """
     delivery = step.delivery
     if delivery is not None and _succeeds_in_time(reactor.probe):

@@ -1,7 +1,7 @@
-"""Logs: an event name and fields, as JSON for machines or as coloured columns for people.
+"""Logs: an event name and fields, as JSON or as coloured columns for a terminal.
 
-No line holds an address or a mail: a line about a delivery holds ids, types, and what the handler
-noted; of an error that is not the project's own, it holds only the class and where it was raised.
+No line holds personal data: a line about a delivery holds ids, types and the handler's notes. Of an
+error that is not the project's own, it holds only the class and where it was raised.
 """
 
 import logging
@@ -32,7 +32,7 @@ _timestamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
 
 
 def log_to(stream: TextIO, settings: Settings) -> Log:
-    """A log that writes to a stream, as `settings.log_format` says."""
+    """A log that writes to a stream in the format `settings.log_format`."""
     logger: Log = structlog.wrap_logger(
         structlog.WriteLogger(stream),
         processors=[
@@ -65,7 +65,7 @@ def process_log(settings: Settings) -> Log:
 
 
 def log_delivery(log: Log, result: DeliveryResult) -> None:
-    """Log what was done with one delivery, in one line."""
+    """Log the result of one delivery, in one line."""
     delivery, error = result.delivery, result.error
     fields: dict[str, Any] = _identity(result) | {"attempt": delivery.attempt}
     if delivery.replays:
@@ -114,7 +114,7 @@ def _renderers(stream: TextIO, settings: Settings) -> list[Processor]:
 
 
 def _console_renderers(*, is_coloured: bool) -> list[Processor]:
-    """Columns for the time, service, event, type, order, what was done, and the other fields."""
+    """Columns for the time, service, event, type, order, notes, and the other fields."""
     colours: dict[str, str] = {}
 
     def paint(text: str, colour: str) -> str:

@@ -1,6 +1,6 @@
 """Prometheus metrics of the services in one process.
 
-Source: names and units follow https://prometheus.io/docs/practices/naming/
+Source: https://prometheus.io/docs/practices/naming/
 """
 
 from collections.abc import Callable, Iterable
@@ -20,7 +20,7 @@ _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
 
 
 class Metrics:
-    """Counts what services do; every metric is labelled with the service."""
+    """The metrics; each is labelled with the service."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -61,7 +61,7 @@ class Metrics:
         self.seconds.labels(service).observe(batch.seconds)
 
     def count_delivery(self, service: str, result: DeliveryResult) -> None:
-        """Count what was done with one delivery; one that is requeued is not counted."""
+        """Count the result of one delivery; one that is requeued is not counted."""
         counter = self._counter(result)
         if counter is not None:
             # An unknown type must not create a time series of its own.

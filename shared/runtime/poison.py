@@ -1,17 +1,17 @@
-"""Which deliveries are possible poison messages, which end the process that handles them.
+"""Finds possible poison messages, which end the process that handles them.
 
-A message that was delivered before, and of which neither a success nor a failure is recorded, was
-held by a process that ended. That message may have ended the process, or another one that it held
-may have. So each of them is handled while nothing else is held: if it ends the process again, it
-costs no other message an attempt.
+If a message was delivered before and neither a success nor a failure is recorded, the process that
+held it has ended. Any message that it held may be the cause. So each of them is handled while no
+other is held: if it ends the process again, no other message loses an attempt.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from shared.errors import DependencyUnavailable
 from shared.messaging.identity import Identity
 from shared.messaging.ports.consumer import Delivery
-from shared.runtime.attempts import failure_of
+from shared.runtime.attempts import record_failure
 from shared.storage import failures, inbox
 from shared.storage.database import DATABASE_ERRORS, Database
 
@@ -26,17 +26,14 @@ def possible_poison(database: Database, deliveries: Sequence[Delivery]) -> list[
     Raises:
         DependencyUnavailable: the database is away.
     """
-    try:
-        return [delivery for delivery, _ in _with_recorded_attempts(database, deliveries)]
-    except DATABASE_ERRORS as error:
-        raise DependencyUnavailable("earlier attempts could not be read") from error
+    return [delivery for delivery, _ in _with_recorded_attempts(database, deliveries)]
 
 
 def record_ended_attempts(database: Database, delivery: Delivery, *, max_attempts: int) -> None:
     """Record that the earlier attempts at a possible poison message ended the process.
 
-    To be called when it is about to be handled alone, not earlier: the other possible poison
-    messages of its batch are requeued, and must be recognised when they are delivered again.
+    Call it just before the message is handled alone: the other possible poison messages of its
+    batch are requeued, and must be found again when they are delivered.
 
     Args:
         max_attempts: attempts that the queue allows; a higher count of the delivery is not trusted.
@@ -44,16 +41,10 @@ def record_ended_attempts(database: Database, delivery: Delivery, *, max_attempt
     Raises:
         DependencyUnavailable: the database is away.
     """
-    try:
-        for _, recorded in _with_recorded_attempts(database, [delivery]):
-            with database.begin() as connection:
-                for attempt in range(recorded + 1, min(delivery.attempt, max_attempts + 1)):
-                    failure = failure_of(
-                        delivery, _PROCESS_ENDED, attempt=attempt, outcome=failures.RETRIED
-                    )
-                    failures.record(connection, failure)
-    except DATABASE_ERRORS as error:
-        raise DependencyUnavailable("earlier attempts could not be recorded") from error
+    for _, recorded in _with_recorded_attempts(database, [delivery]):
+        for number in range(recorded + 1, min(delivery.attempt, max_attempts + 1)):
+            attempt = replace(delivery, attempt=number)
+            record_failure(database, attempt, _PROCESS_ENDED, outcome=failures.RETRIED)
 
 
 def _with_recorded_attempts(
@@ -63,10 +54,14 @@ def _with_recorded_attempts(
     redelivered = [(Identity.of(each), each) for each in deliveries if each.attempt > 1]
     if not redelivered:
         return []
-    with database.read() as connection:
-        event_ids = [identity.id for identity, _ in redelivered if identity.envelope]
-        handled = inbox.outcomes(connection, event_ids)
-        attempts = failures.attempt_counts(connection, [identity.id for identity, _ in redelivered])
+    ids = [identity.id for identity, _ in redelivered]
+    event_ids = [identity.id for identity, _ in redelivered if identity.envelope]
+    try:
+        with database.read() as connection:
+            handled = inbox.outcomes(connection, event_ids)
+            attempts = failures.attempt_counts(connection, ids)
+    except DATABASE_ERRORS as error:
+        raise DependencyUnavailable("earlier attempts could not be read") from error
     return [
         (delivery, recorded)
         for identity, delivery in redelivered

@@ -1,8 +1,8 @@
 """A service process: services under one supervisor, from start to exit code.
 
 It stops on SIGTERM and SIGINT within its grace period. It also ends when one of its threads ends
-(exit code 1) or when a handler exceeds its deadline (exit code 70); its supervisor in the operating
-system or the container engine is to restart it.
+(exit code 1) or when a handler exceeds its deadline (exit code 70). The operating system's service
+manager or the container engine must restart it.
 """
 
 import gc
@@ -145,8 +145,8 @@ def run(
     Embedded brokers and databases are set up first; servers are set up by `shop setup`.
 
     Args:
-        everyone: returns all services, because an embedded broker keeps messages for services that
-            are not running too; only called if something is embedded, to save memory.
+        everyone: returns all services, because an embedded broker also keeps messages for services
+            that are not running; only called if something is embedded, to save memory.
         from_history: begin a catch-up for each, with the consent of the person who runs them; a
             setting alone is not consent for a service that publishes or has a gateway.
 

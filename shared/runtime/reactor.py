@@ -1,10 +1,10 @@
-"""How a service reacts: what is delivered takes effect exactly once, in one transaction.
+"""Handles deliveries so that each event takes effect exactly once.
 
 The inbox rows, the effects and the outgoing events of a batch commit together, and only then are
-its deliveries settled; a duplicate is recognised by its id in the inbox. A batch that fails is
-rolled back, and its deliveries are handled one by one, each in a transaction of its own, so a
-failing message does not affect the others. Only this module catches all exceptions: it decides the
-outcome of each delivery.
+its deliveries settled; the inbox detects a duplicate by its id. A batch that fails is rolled back,
+and its deliveries are handled one by one, each in its own transaction, so a failing message does
+not affect the others. Only this module catches all exceptions: it decides the outcome of each
+delivery.
 """
 
 import time
@@ -44,15 +44,15 @@ class Accepted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryResult:
-    """What was done with one delivery.
+    """The result of one delivery.
 
     Attributes:
         event: None if the message is not an event.
-        duplicate: the event had been handled before, so nothing was done.
+        duplicate: whether the event had been handled before, so that nothing was done.
         published: types of the events that its handlers published.
-        notes: what its handlers noted for the log.
+        notes: its handlers' notes for the log.
         error: why the attempt failed; None if it did not.
-        is_last_attempt: the queue allows no further attempt.
+        is_last_attempt: whether the queue allows no further attempt.
     """
 
     delivery: Delivery
@@ -79,12 +79,11 @@ class DeliveryResult:
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What was done with the deliveries of one batch.
+    """The results of the deliveries of one batch.
 
     Attributes:
-        results: one for each delivery.
-        seconds: how long it took.
-        unavailable: the dependency without which the service cannot react for now; usually None.
+        seconds: the duration.
+        unavailable: the error of a dependency that is away; usually None.
     """
 
     results: list[DeliveryResult]
@@ -98,7 +97,7 @@ class Reactor:
 
     Attributes:
         retry: the retry policy of the service's queue; it decides which attempt is the last.
-        gateway: what the service acts on outside its database; None if nothing.
+        gateway: the service's gateway; None if it has none.
         executor: runs transactions of one event at the same time; None for batches.
         inbox_horizon: how far back the inbox remembers events; None if it remembers all.
     """
@@ -112,9 +111,9 @@ class Reactor:
     watchdog: Watchdog = field(default_factory=Watchdog)
 
     def react(self, deliveries: Sequence[Delivery]) -> BatchResult:
-        """Handle deliveries and decide the outcome of each; it raises no error of a handler.
+        """Handle deliveries and decide the outcome of each; errors of handlers are not raised.
 
-        When a dependency is away, the deliveries without an outcome are to be requeued.
+        When a dependency is away, the outcome of the remaining deliveries is REQUEUE.
         """
         began = time.monotonic()
         results: list[DeliveryResult] = []
@@ -177,7 +176,7 @@ class Reactor:
         horizon = self.inbox_horizon
         if horizon is not None and event.occurred_at < datetime.now(UTC) - horizon:
             raise OlderThanTheInbox(
-                f"{event.type} {event.event_id} occurred before what the inbox remembers"
+                f"{event.type} {event.event_id} is older than the inbox's retention"
             )
         return Accepted(delivery, event, handlers)
 
@@ -292,8 +291,8 @@ def _done(delivery: Delivery, event: DomainEvent, work: UnitOfWork[Any, Any]) ->
 
 
 def _rejection(service: AnyService, event: DomainEvent) -> PermanentFailure:
-    """Why the service has no handler for an event."""
-    topics = {contract.topic for contract in service.contracts.values()}
+    """Why the service has no handler for an event; a type without a version is not a version."""
+    topics = {contract.topic for contract in service.contracts.values()} - {event.type}
     if isinstance(event, UnknownEvent) and topic_of(event.type) in topics:
         return UnsupportedVersion(f"{service.name} cannot read {event.type}")
     return NotSubscribed(f"{service.name} did not subscribe to {event.type}")

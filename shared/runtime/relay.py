@@ -36,9 +36,6 @@ _WINDOWS_IN_A_ROW = 100
 def send_some(database: Database, publisher: Publisher, *, source: str) -> outbox.Claim:
     """Send the oldest events of the outbox, at most one window of them.
 
-    Args:
-        source: the service's name.
-
     Returns:
         The claimed rows, and which of them were sent or rejected.
 
@@ -74,8 +71,7 @@ class Relay:
     Attributes:
         publisher: a connection to the broker that nothing else uses.
         source: the service's name.
-        outbox_keep: how long sent events stay in the outbox.
-        failures_keep: how long records of failed attempts stay.
+        outbox_keep, failures_keep: how long sent events, and records of failed attempts, stay.
         inbox_keep: events that occurred earlier are refused as too old; None to keep all.
         on_sent: called after each window with the number of events sent and rejected.
         wakeup: makes the relay send without waiting for its next poll.
@@ -97,7 +93,7 @@ class Relay:
         self._cleaned_at = datetime.min.replace(tzinfo=UTC)
 
     def run(self) -> None:
-        """Send until stopped; while the broker or the database is away, try again."""
+        """Send until stopped; retry while the broker or the database is away."""
         while not self._stopping.is_set():
             retry_until_stopped(
                 self._send_and_wait,
@@ -113,7 +109,7 @@ class Relay:
         self.wakeup.notify()
 
     def close(self) -> None:
-        """Close the wakeup, after `run` has ended and nothing notifies it any more."""
+        """Close the wakeup, when nothing notifies it any more."""
         self.wakeup.close()
 
     def _send_and_wait(self) -> None:

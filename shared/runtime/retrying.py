@@ -1,4 +1,4 @@
-"""How every thread of a service waits for a broker or a database that is away."""
+"""Retries while a broker or a database is away; every thread of a service uses it."""
 
 import threading
 from collections.abc import Callable
@@ -34,11 +34,8 @@ def retry_until_stopped(
     The delay between two calls is random, grows exponentially and is at most 30 seconds.
 
     Args:
-        on: errors after which it is called again.
-        never_on: subclasses of those after which it is not.
-
-    Raises:
-        BaseException: any other error of `attempt`.
+        on: errors after which it is called again; any other error is raised.
+        never_on: subclasses of those that are raised too.
     """
 
     def log_retry(state: RetryCallState) -> None:

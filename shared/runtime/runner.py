@@ -1,7 +1,4 @@
-"""A running service: a worker that reacts and a relay that sends, each a thread.
-
-A third thread does the service's catch-up, if one is wanted or unfinished, and ends.
-"""
+"""Runs a service: a worker thread reacts, a relay thread sends, and a third does the catch-up."""
 
 import threading
 import time
@@ -41,7 +38,7 @@ class ServiceRunner:
 
     Attributes:
         concurrency: transactions at the same time; if more than 1, each has one delivery.
-        gateway: what the service acts on outside its database; None if nothing.
+        gateway: the service's gateway; None if it has none.
         from_history: whether to begin a catch-up.
         watchdog: what the threads that run handlers are doing.
         deadline: seconds that a handler may take.
@@ -107,40 +104,31 @@ class ServiceRunner:
     @property
     def is_consuming(self) -> bool:
         """Whether the broker has its consumer registered now."""
-        consumer = self._consumer
-        return consumer is not None and consumer.is_consuming
+        return (consumer := self._consumer) is not None and consumer.is_consuming
 
     def start(self) -> None:
-        """Start its threads."""
+        """Start the threads."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Ask its threads to end: started work is finished, other deliveries are requeued."""
+        """Ask the threads to end: started work is finished, other deliveries are requeued."""
         if self._stopping.is_set():
             return
         self._stopping.set()
         self._relay.stop()
         self._catch_up.stop()
-        consumer = self._consumer
-        if consumer is not None:
+        if (consumer := self._consumer) is not None:
             consumer.wake()
 
     def join(self, until: float) -> bool:
-        """Wait for its threads to end.
-
-        Args:
-            until: when to stop waiting, in seconds of the monotonic clock.
-
-        Returns:
-            Whether all have ended.
-        """
+        """Wait for the threads until a time of the monotonic clock; return whether all ended."""
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
     def close(self) -> None:
-        """Close its connections, after its threads have ended."""
+        """Close the connections, after the threads have ended."""
         if self._executor is not None:
             self._executor.shutdown()
         self._relay.close()
@@ -149,11 +137,11 @@ class ServiceRunner:
             self.gateway.close()
 
     def health(self) -> list[str]:
-        """The threads that have ended, a sentence for each."""
+        """A sentence for each thread that has ended."""
         return [f"{each.name} has ended" for each in self._lasting_threads if not each.is_alive()]
 
     def readiness(self) -> list[str]:
-        """What keeps the service from reacting, a sentence for each problem."""
+        """A sentence for each problem that keeps the service from reacting."""
         problems = self.health()
         try:
             self.database.probe()
@@ -164,9 +152,8 @@ class ServiceRunner:
         return problems
 
     def abandon(self, step: Step) -> None:
-        """Give up the delivery of a hung handler; see `deadline.abandon`."""
-        consumer = self._consumer
-        if consumer is not None:
+        """Settle the deliveries after a handler hung; see `deadline.abandon`."""
+        if (consumer := self._consumer) is not None:
             deadline.abandon(
                 step, consumer, reactor=self._reactor, deadline=self.deadline, log=self.log
             )
@@ -211,7 +198,7 @@ class ServiceRunner:
         """
         numbers = service_settings_of(self.service)
         batch_size = self.concurrency if self.service.gateway else numbers.batch_size
-        # RabbitMQ requeues what is held for too long; the embedded broker does not.
+        # RabbitMQ requeues messages that are held for too long; the embedded broker does not.
         held = numbers.concurrency if self.settings.is_embedded else 0
         consumer = self.broker.consumer(self.name, prefetch=2 * max(batch_size, held))
         self._consumer = consumer

@@ -1,7 +1,6 @@
-"""The declaration of a service: its name, its store, its subscriptions and what it publishes.
+"""The declaration of a service: its name, its store, its subscriptions and its events.
 
-The service's queue, its broker permissions and its entry in the catalog are derived from it. It
-holds no connection.
+The service's queue, broker permissions and catalog entry are derived from it. It has no connection.
 """
 
 import inspect
@@ -24,21 +23,17 @@ from shared.storage.unit_of_work import Store, UnitOfWork
 
 
 class Gateway(Protocol):
-    """What a service acts on outside its database."""
+    """The class through which a service acts outside its database. Thread-safe."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Make one with the settings; it connects when it is used, and is thread-safe."""
+        """Create a gateway, which connects on first use."""
 
     def probe(self) -> None:
-        """Check that it answers.
-
-        Raises:
-            DependencyUnavailable: it does not.
-        """
+        """Raise DependencyUnavailable if it cannot be used now."""
 
     def close(self) -> None:
-        """Close its connections."""
+        """Close all connections."""
 
 
 S = TypeVar("S", bound=Store)
@@ -55,8 +50,8 @@ class Service(Generic[S, O]):
         name: the name of the service, its queue, its database and its folder.
         store: the class that reads and writes its tables.
         publishes: the events that it may publish; its units of work refuse others.
-        gateway: the class of what it acts on outside its database, which happens at least once,
-            not exactly once. The batch size is then 1.
+        gateway: the class of its gateway, through which effects happen at least once, not exactly
+            once. The batch size is then 1.
         retry: the delays between attempts, and their number.
         batch_size: deliveries in one transaction, at most.
         concurrency: deliveries that a service with a gateway handles at the same time, each in a
@@ -91,10 +86,9 @@ class Service(Generic[S, O]):
         self.subscriptions: list[tuple[type[DomainEvent], Handler]] = []
 
     def on(self, event_type: type[E], handler: Callable[[E, UnitOfWork[S, O]], None]) -> None:
-        """Subscribe to a type of event and its subclasses.
+        """Subscribe to a contract, a base class of several, or `DomainEvent` for all events.
 
         Args:
-            event_type: a contract, a base class of several, or `DomainEvent` for all events.
             handler: called with the event and a unit of work, which an exception rolls back.
         """
         self.subscriptions.append((event_type, handler))
@@ -105,7 +99,7 @@ class Service(Generic[S, O]):
 
     @contextmanager
     def unit_of_work(self, database: Database) -> Iterator[UnitOfWork[S]]:
-        """A unit of work for a command: one transaction, after which the service's relay is woken.
+        """A unit of work for a command: one transaction, after which the relay is notified.
 
         Raises:
             CommitOutcomeUnknown: the connection was lost in the commit.
@@ -128,12 +122,7 @@ class Service(Generic[S, O]):
         return versions.readings(kind for kind, _ in self.subscriptions)
 
     def queue(self, *, retry: Retry | None = None, deadline: float | None = None) -> Queue:
-        """Its queue.
-
-        Args:
-            retry: instead of the declared retry policy.
-            deadline: seconds, instead of the declared deadline.
-        """
+        """Its queue, with the declared retry policy and deadline if they are not given."""
         return Queue(
             name=self.name,
             topics=self.topics,
@@ -147,7 +136,7 @@ AnyService = Service[Any, Any]
 
 
 def replay_side_effects(service: AnyService) -> str | None:
-    """What a service does outside its own tables when it handles events; None if nothing."""
+    """A phrase for what handling events does outside the service's tables; None if nothing."""
     effects = []
     if service.publishes:
         topics = ", ".join(sorted(each.topic for each in service.publishes))
@@ -158,11 +147,7 @@ def replay_side_effects(service: AnyService) -> str | None:
 
 
 def require_consent(service: AnyService) -> None:
-    """Refuse a catch-up of a service that does more than write its own tables.
-
-    Raises:
-        InvalidInput: the sentence says what the service would do.
-    """
+    """Raise InvalidInput if a catch-up of a service would do more than write its tables."""
     effects = replay_side_effects(service)
     if effects is not None:
         raise InvalidInput(

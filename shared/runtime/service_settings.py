@@ -1,4 +1,4 @@
-"""The settings of one service: what it declares, unless a `SHOP_<NAME>_…` variable changes it."""
+"""The settings of one service: its declaration, changed by the variables `SHOP_<NAME>_…`."""
 
 from collections.abc import Sequence
 from typing import Annotated

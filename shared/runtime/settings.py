@@ -29,7 +29,7 @@ from shared.messaging.topology import History
 PREFIX = "SHOP_"
 
 OPERATOR = "operator"
-"""The folder of `SHOP_KEYS`, and the broker user, of the person who looks across all services."""
+"""The folder of `SHOP_KEYS`, and the broker user, for commands across services."""
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Days = Annotated[int, Field(ge=1, le=36_500)]
@@ -185,7 +185,7 @@ def settings_for(*owners: str) -> Settings:
     folders = tuple(settings.keys / owner for owner in owners)
     try:
         with warnings.catch_warnings():
-            # pydantic-settings ignores what it cannot read, with a warning.
+            # pydantic-settings ignores a file that it cannot read, with a warning.
             warnings.simplefilter("error", UserWarning)
             return Settings.read(PREFIX, _secrets_dir=folders)
     except (OSError, SettingsError, UserWarning) as error:

@@ -1,4 +1,4 @@
-"""What the threads of a service are doing, for the supervisor that enforces the deadline."""
+"""Records what the threads of a service do, for the supervisor that enforces the deadline."""
 
 import sys
 import threading
@@ -13,8 +13,7 @@ class Step(NamedTuple):
     """What a thread is doing.
 
     Attributes:
-        started_at: when it began, in seconds of the monotonic clock.
-        thread: the thread's identifier.
+        started_at: seconds of the monotonic clock.
         delivery: the delivery whose handler is running; None if no handler is.
     """
 
@@ -24,7 +23,7 @@ class Step(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """How long the step has taken so far."""
+        """The duration so far."""
         return time.monotonic() - self.started_at
 
     @property

@@ -1,4 +1,4 @@
-"""The service that joins the demo at the end and handles all events of the past."""
+"""The service that the demo adds at the end; it handles all past events."""
 
 from collections.abc import Collection, Iterator
 from itertools import count
@@ -12,11 +12,10 @@ from shop.demo.checks import Check
 class GiftService:
     """Wraps a gift for every order and unwraps it when the order is cancelled.
 
-    Its state is in memory and ends with the demo; `shop new` makes a service with a table.
+    Its state is in memory only.
 
     Args:
-        used_names: names of the other services; `gifts` is one of them if the README's example
-            was followed.
+        used_names: names of the other services; `gifts` may be one, since the README creates it.
     """
 
     def __init__(self, used_names: Collection[str]) -> None:
@@ -28,7 +27,7 @@ class GiftService:
         self.service.on(OrderCancelled, self._unwrap_gift)
 
     def checks(self) -> Iterator[Check]:
-        """What the service should know at the end."""
+        """Check which orders have a gift at the end."""
         orders = tuple(sorted(self._placed - self._cancelled))
         expected = ("ORD-123", "ORD-124", "ORD-126")
         yield Check(self.service.name, "orders with a gift", orders, expected)

@@ -8,7 +8,7 @@ from shared.errors import ShopError
 
 
 class DemoMailer(Mailer):
-    """A mailer that refuses the emails that it is told to refuse."""
+    """A mailer that refuses selected emails."""
 
     def __init__(self, transport: MailTransport, *, sender: Address) -> None:
         super().__init__(transport, sender=sender)

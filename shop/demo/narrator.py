@@ -1,11 +1,11 @@
-"""Prints what happens in the demo."""
+"""Prints the steps of the demo and the results of deliveries."""
 
 import threading
 
 from rich.console import Console
 from rich.text import Text
 
-from shared.messaging.ports.consumer import Outcome
+from shared.events import topic_of
 from shared.runtime.reactor import DeliveryResult
 from shop.demo.checks import STYLES
 
@@ -18,7 +18,7 @@ class Narrator:
         self._lock = threading.Lock()
 
     def headline(self, sentence: str) -> None:
-        """Print what a person does."""
+        """Print the next step."""
         self._print(Text(f"\n{sentence}", "bold"))
 
     def output(self, line: str) -> None:
@@ -26,7 +26,7 @@ class Narrator:
         self._print(Text(f"  {line}"))
 
     def on_delivery(self, service: str, result: DeliveryResult) -> None:
-        """Print what a service did with a delivery; analytics, which counts all, is left out."""
+        """Print the result of a delivery, except those of analytics, which counts every event."""
         if service == "analytics" or result.event is None or result.duplicate:
             return
         line = Text("  ")
@@ -34,14 +34,14 @@ class Narrator:
         line.append(f"{result.event.topic:<17}", "dim")
         attempt = result.delivery.attempt
         if result.error is not None:
-            state = "dead letter" if result.outcome is Outcome.DEAD else f"attempt {attempt}"
+            state = "dead letter" if result.is_dead else f"attempt {attempt}"
             line.append(f"✗ {result.error} ({state})", "red")
         else:
             line.append(", ".join(result.notes) or "handled")
             if attempt > 1:
                 line.append(f" (attempt {attempt})", "bold green")
         for event_type in result.published:
-            line.append(f"  → {event_type.rpartition('.v')[0]}", "bold")
+            line.append(f"  → {topic_of(event_type)}", "bold")
         self._print(line)
 
     def _print(self, line: Text) -> None:

@@ -1,7 +1,7 @@
 """Runs the demo: the real services process a few orders on temporary files.
 
-Only the customers and a mail server that refuses some emails are simulated. The demo prints what
-the services do, checks each service's database at the end, and fails if a check fails.
+Only the customers and the refusals of the mail server are simulated. The demo prints what the
+services do, checks each service's state at the end, and fails if a check fails.
 """
 
 import io
@@ -25,11 +25,7 @@ from shop.demo.system import DemoSystem
 
 
 def play(console: Console | None = None) -> int:
-    """Run the demo.
-
-    Returns:
-        The exit code: 0 if all checks passed, else 1.
-    """
+    """Run the demo; return the exit code, 0 if all checks passed, else 1."""
     if console is None:
         console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
     console.print("Six services in one process, each with its own database; no server is needed.")

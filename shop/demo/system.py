@@ -33,8 +33,8 @@ class DemoSystem:
     """All services, their databases and the embedded broker.
 
     Args:
-        log: where the services write their logs.
-        listener: called with each delivery that a service has handled.
+        log: gets the services' logs.
+        listener: called with each result.
     """
 
     def __init__(self, log: TextIO, listener: Listener) -> None:
@@ -61,11 +61,7 @@ class DemoSystem:
                 database.close()
 
     def start(self, *services: AnyService, from_history: bool = False) -> None:
-        """Set up and start more services.
-
-        Args:
-            from_history: first handle all events of the past.
-        """
+        """Set up and start more services; `from_history` makes them handle all past events."""
         settings = settings_for()
         self._services |= {service.name: service for service in services}
         set_up_embedded(list(self._services.values()), settings)
@@ -104,11 +100,7 @@ class DemoSystem:
             return function(self._services[service].store(connection, database))
 
     def wait_until_idle(self) -> None:
-        """Wait until every event is sent, and is handled or dead in every subscribed service.
-
-        Raises:
-            OperationFailed: this takes longer than 20 seconds.
-        """
+        """Wait until every event is sent, and is handled or dead in every subscribed service."""
         deadline = time.monotonic() + TIMEOUT
         while not self._is_idle():
             if time.monotonic() > deadline:

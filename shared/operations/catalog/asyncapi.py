@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from shared import __version__
-from shared.events.schemas import Schema
 from shared.messaging.codec import CONTENT_TYPE
 from shared.messaging.topology import EVENTS
 from shared.operations.catalog.catalog import CatalogEntry, catalog
@@ -99,7 +98,7 @@ def _sends(entries: Sequence[CatalogEntry]) -> Part:
             "action": "send",
             "channel": _ref("channels", entry.topic),
             "messages": [_ref("channels", entry.topic, "messages", entry.type)],
-            "summary": entry.says,
+            "summary": entry.description,
             "bindings": {
                 "amqp": {"deliveryMode": 2, "mandatory": True, "timestamp": True} | _BINDING
             },
@@ -133,7 +132,7 @@ def _message(entry: CatalogEntry) -> Part:
     return {
         "name": entry.type,
         "title": entry.type,
-        "summary": entry.says,
+        "summary": entry.description,
         "contentType": CONTENT_TYPE,
         "headers": {
             "type": "object",
@@ -145,7 +144,8 @@ def _message(entry: CatalogEntry) -> Part:
                 }
             },
         },
-        "payload": _payload(entry.schema),
+        # AsyncAPI expects draft 7; the contracts use no keyword of a later draft.
+        "payload": {key: value for key, value in entry.schema.items() if key != "$schema"},
         "correlationId": {"location": "$message.payload#/correlationid"},
         "examples": [
             {"name": name, "payload": example} for name, example in entry.examples.items()
@@ -153,11 +153,6 @@ def _message(entry: CatalogEntry) -> Part:
         "bindings": {"amqp": {"contentEncoding": "utf-8", "messageType": entry.type} | _BINDING},
         "x-amqp-properties": _PROPERTIES,
     }
-
-
-def _payload(schema: Schema) -> Schema:
-    # AsyncAPI expects draft 7; the contracts use no keyword of a later draft.
-    return {key: value for key, value in schema.items() if key != "$schema"}
 
 
 def _received(service: AnyService, entries: Sequence[CatalogEntry]) -> list[CatalogEntry]:

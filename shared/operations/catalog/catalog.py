@@ -1,7 +1,4 @@
-"""The catalog: every event with its fields, publishers and subscribers.
-
-It is made from the contracts and the services' declarations alone.
-"""
+"""The catalog of all events, derived from the contracts and the services' declarations."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +20,6 @@ class CatalogField:
         kind: the JSON type.
         limits: in words; empty if the schema has none.
         unit: of a number or an amount; empty if it has none.
-        says: the description.
     """
 
     name: str
@@ -31,7 +27,7 @@ class CatalogField:
     limits: str
     unit: str
     is_required: bool
-    says: str
+    description: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +37,6 @@ class CatalogEntry:
     Attributes:
         type: the type on the wire.
         topic: the routing key.
-        says: the description.
         publishers: names of services.
         reactions: by the name of each subscriber, a sentence for each of its handlers.
         schema: the JSON Schema of the whole CloudEvent.
@@ -51,7 +46,7 @@ class CatalogEntry:
     type: str
     topic: str
     version: int
-    says: str
+    description: str
     fields: tuple[CatalogField, ...]
     publishers: tuple[str, ...]
     reactions: dict[str, tuple[str, ...]]
@@ -73,7 +68,7 @@ def _entry(contract: Kind, services: Sequence[AnyService]) -> CatalogEntry:
         type=type_,
         topic=contract.topic,
         version=contract.version,
-        says=summary(contract),
+        description=summary(contract),
         fields=tuple(_fields(schema["properties"]["data"])),
         publishers=tuple(
             service.name for service in services if issubclass(contract, service.publishes)
@@ -85,7 +80,7 @@ def _entry(contract: Kind, services: Sequence[AnyService]) -> CatalogEntry:
 
 
 def _reactions(service: AnyService, contract: Kind) -> Iterator[str]:
-    """The first line of the docstring of each handler that an event goes to."""
+    """The first line of the docstring of each handler of an event."""
     read_as = service.contracts.get(wire_type(contract))
     for kind, handler in service.subscriptions:
         if read_as is not None and issubclass(read_as, kind):

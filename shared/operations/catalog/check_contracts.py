@@ -1,4 +1,4 @@
-"""Checks that the contracts are compatible with what was published before: `make contracts`.
+"""Checks that the contracts are compatible with the published ones: `make contracts`.
 
 With `--accept` it publishes schemas of new versions and of compatible changes, and new examples.
 It never accepts a change that breaks consumers or the history, or a change of a published example.
@@ -41,12 +41,7 @@ def main() -> None:
 
 
 def problems(contracts: Sequence[Kind], folder: Path = published.HERE) -> Iterator[str]:
-    """Yield a sentence for each problem; it names the event and the field.
-
-    Args:
-        contracts: every version of every event.
-        folder: the folder of the published schemas and examples.
-    """
+    """Yield a sentence for each problem; `folder` holds the published schemas and examples."""
     schemas = published.schemas(folder)
     types = {wire_type(contract) for contract in contracts}
     for contract in contracts:

@@ -29,7 +29,7 @@ def show_catalog(
     ] = Format.TABLE,
     as_json: AsJson = False,
 ) -> None:
-    """Show the contracts: types, versions, fields with units, who publishes and who subscribes."""
+    """Show all events: versions, publishers, subscribers, and fields with their units."""
     from shared.operations.catalog.asyncapi import asyncapi
     from shared.operations.catalog.catalog import catalog
 
@@ -60,7 +60,7 @@ def _print_tables(entries: "Sequence[CatalogEntry]") -> None:
             "Event": entry.type,
             "Published by": ", ".join(entry.publishers),
             "Subscribers": ", ".join(entry.reactions),
-            "Description": entry.says,
+            "Description": entry.description,
         }
         for entry in entries
     ]
@@ -71,7 +71,7 @@ def _print_tables(entries: "Sequence[CatalogEntry]") -> None:
             "Kind": field.kind,
             "Limits": field.limits,
             "Unit": field.unit,
-            "Description": field.says,
+            "Description": field.description,
         }
         for entry in entries
         for number, field in enumerate(entry.fields)

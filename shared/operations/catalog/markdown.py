@@ -19,7 +19,8 @@ def page(entries: Sequence[CatalogEntry]) -> str:
         ("event", "published by", "subscribers"),
         (
             (
-                f"[`{entry.type}`](#{_anchor(entry)})",
+                # GitHub drops dots from the anchor of a heading.
+                f"[`{entry.type}`](#{entry.type.replace('.', '')})",
                 _list(entry.publishers),
                 _list(entry.reactions),
             )
@@ -32,7 +33,8 @@ def page(entries: Sequence[CatalogEntry]) -> str:
 
 def _section(entry: CatalogEntry) -> Iterator[str]:
     yield f"## {entry.type}"
-    yield f"{entry.says} Routing key `{entry.topic}`; published by {_list(entry.publishers)}."
+    publishers = _list(entry.publishers)
+    yield f"{entry.description} Routing key `{entry.topic}`; published by {publishers}."
     yield _table(("field", "kind", "limits", "description"), map(_row, entry.fields))
     if entry.reactions:
         yield "\n".join(
@@ -47,17 +49,12 @@ def _section(entry: CatalogEntry) -> Iterator[str]:
 def _row(field: CatalogField) -> tuple[str, ...]:
     name = f"`{field.name}`" if field.is_required else f"`{field.name}` (optional)"
     limits = " ".join(filter(None, (field.limits, field.unit)))
-    return name, field.kind, limits, field.says
+    return name, field.kind, limits, field.description
 
 
 def _table(headings: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
     lines = [headings, ["---"] * len(headings), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _anchor(entry: CatalogEntry) -> str:
-    """The anchor that GitHub gives the heading: letters, digits, hyphens and underscores stay."""
-    return entry.type.replace(".", "")
 
 
 def _list(names: Iterable[str]) -> str:

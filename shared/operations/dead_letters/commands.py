@@ -57,7 +57,9 @@ _ATTEMPT_COLUMNS = {
 
 def list_(
     context: typer.Context,
-    service: Annotated[str | None, typer.Argument(help="Only of this service.")] = None,
+    service: Annotated[
+        str | None, typer.Argument(metavar="SERVICE", help="Only this service.")
+    ] = None,
     *,
     was_discarded: Annotated[
         bool, typer.Option("--discarded", help="List what was discarded, by whom and why.")
@@ -66,9 +68,9 @@ def list_(
 ) -> None:
     """List dead letters by service, event type and error; this changes nothing.
 
-    The error "applied" means that the service has handled the event after all; a retry then
-    only removes it from the dead queue. First and Last are when letters died, or when their
-    events occurred if that was not recorded.
+    The error "applied" means that the service has handled the event after all;
+    a retry then only removes it from the dead queue. First and Last are when
+    letters died or, if that was not recorded, when their events occurred.
     """
     from shared.errors import OperationFailed
 
@@ -139,20 +141,20 @@ def retry(  # noqa: PLR0913 - its options
     ] = None,
     *,
     error: Annotated[
-        str | None, typer.Option("--error", help="All with this error, as `list` names it.")
+        str | None, typer.Option("--error", help="All with this error, as in `shop dead list`.")
     ] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="All that may succeed when they are sent again.")
+        bool, typer.Option("--all", help="All whose error may not occur again.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count only; send nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Send dead letters to their service again, and to no other, in the order of the events.
 
-    Attempts are counted from 1 again. An event that the service has handled already is only
-    removed from the dead queue. --all leaves letters whose error would occur again
-    (MalformedEvent, EventTooLarge): send them by id or by --error, or discard them. The command
-    may be interrupted at any time and run again.
+    Attempts are counted from 1 again. An event that the service has handled
+    is only removed from the dead queue. --all leaves letters whose error would
+    occur again (MalformedEvent, EventTooLarge): send them by id or by --error,
+    or discard them. You may interrupt the command and run it again.
     """
     from shared.errors import InvalidInput
     from shared.operations.dead_letters.retry import retry
@@ -176,10 +178,10 @@ def discard(
     reason: Annotated[str, typer.Option("--reason", help="Why; it is recorded.")],
     as_json: AsJson = False,
 ) -> None:
-    """Remove a dead letter for good, and record who did so, when and why.
+    """Remove a dead letter for good, and record the user, the time and the reason.
 
-    The service will never handle that event. `shop dead list --discarded` and `shop dead show`
-    show the record.
+    The service will never handle that event. The record is shown by
+    `shop dead list --discarded` and `shop dead show`.
     """
     from shared.errors import InvalidInput
     from shared.operations.dead_letters.discard import current_user, discard
@@ -214,7 +216,7 @@ def _for_terminal(row: dict[str, Any]) -> dict[str, Any]:
     times = {
         name: row[name] and f"{local(row[name]):%m-%d %H:%M}"
         for name in ("first", "last")
-        if name in row  # a discard has neither; its time keeps the year
+        if name in row  # a discard has neither
     }
     ids = {name: row[name][-8:] for name in ("example", "id") if name in row and is_terminal()}
     return row | times | ids
@@ -231,8 +233,8 @@ def _print_result(result: "RetryResult", service: str, *, dry_run: bool, as_json
             {
                 "retried": result.retried,
                 "duplicates": result.duplicates,
-                "left": result.not_retryable,
-                "refused": result.rejected,
+                "not_retryable": result.not_retryable,
+                "rejected": result.rejected,
                 "dry_run": dry_run,
             }
         )

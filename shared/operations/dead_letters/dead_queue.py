@@ -1,7 +1,7 @@
-"""A service's dead queue, read together with the service's records of what failed.
+"""Reads a service's dead queue, together with the service's records of failed attempts.
 
-Reading changes nothing: no letter is settled, and all go back to the queue uncounted in the end.
-Memory is bounded: of each letter only a summary is kept, while its body is passed on.
+Reading changes nothing: letters that are not settled are requeued uncounted at the end. Memory is
+bounded: only a summary of each letter is kept, and its body is passed on.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -45,8 +45,7 @@ class DeadQueue:
         """Open it with this process's settings; on exit all unsettled letters are requeued.
 
         Raises:
-            OperationFailed: the service's credentials cannot be read here, or its database
-                cannot be used.
+            OperationFailed: the service's credentials or its database cannot be used here.
         """
         broker = broker_at(settings_for(service.name).broker_url_of(service.name), app="shop dead")
         try:
@@ -66,7 +65,7 @@ class DeadQueue:
         """
         queue = dead_queue(self.service.name)
         while self._consumers:
-            self._consumers.pop().close()  # requeues what an earlier call left
+            self._consumers.pop().close()  # requeues the letters of an earlier call
         depth = self.broker.depth(queue)
         if depth.consumers:
             raise self._held_elsewhere()
@@ -107,20 +106,12 @@ class DeadQueue:
         ]
 
     def find(self, letter_id: str) -> tuple[list[DeadLetter], bytes]:
-        """Return all copies of one letter, and the body of the last.
-
-        Args:
-            letter_id: its id, or the end of it.
-
-        Raises:
-            InvalidInput: no letter has that id, or several ids end in it.
-        """
+        """Return all copies of one letter, and the body of the last; see `select`."""
         letters: list[DeadLetter] = []
-        last_body = b""
-        for letter, body in self.select(letter_id=letter_id):
+        body = b""
+        for letter, body in self.select(letter_id=letter_id):  # noqa: B007 - the last is returned
             letters.append(letter)
-            last_body = body
-        return letters, last_body
+        return letters, body
 
     def select(
         self, *, letter_id: str | None = None, error: str | None = None
@@ -133,6 +124,7 @@ class DeadQueue:
 
         Raises:
             InvalidInput: at the end, if no letter was selected, or letters with several ids.
+            BrokerUnavailable, OperationFailed: see `letters`.
         """
         selected_ids: set[str] = set()
         errors: set[str] = set()

@@ -1,4 +1,4 @@
-"""Removes a dead letter for good and records who did so, when and why."""
+"""Removes a dead letter for good and records the user, the time and the reason."""
 
 import getpass
 import os
@@ -22,9 +22,7 @@ def discard(queue: DeadQueue, letter_id: str, *, reason: str, discarded_by: str)
         discarded_by: user and machine.
 
     Raises:
-        InvalidInput: no letter has that id, several ids end in it, or the event was applied.
-        BrokerUnavailable: the broker cannot be reached, or the connection was lost.
-        OperationFailed: another process is reading the dead letters.
+        InvalidInput: the event was applied, or see `DeadQueue.select`.
     """
     letters, body = queue.find(letter_id)
     letter = letters[-1]
@@ -52,7 +50,7 @@ def discard(queue: DeadQueue, letter_id: str, *, reason: str, discarded_by: str)
 
 
 def current_user() -> str:
-    """Return the user and the machine, as `USER@MACHINE`."""
+    """The user and the machine, as `USER@MACHINE`."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError, ImportError):  # in a container the user may have no name

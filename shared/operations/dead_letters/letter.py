@@ -1,7 +1,4 @@
-"""One dead letter: which event it is and why it is dead.
-
-Its properties and its body are untrusted: neither has to belong to an event.
-"""
+"""A dead letter: which event it is and why it is dead. Its properties and body are untrusted."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,15 +11,15 @@ from shared.storage import failures, inbox
 
 APPLIED = "applied"
 DISCARDED = "discarded"
-"""Shown instead of an error where the inbox says that the event was handled, or discarded."""
+"""Shown instead of an error if the inbox has the event as handled, or discarded."""
 
 MIN_ID_SUFFIX = 6
-"""Characters at the end of an id that are enough to select a letter by."""
+"""How many characters at the end of an id select a letter."""
 
 _BY_INBOX_OUTCOME = {inbox.HANDLED: APPLIED, inbox.DISCARDED: DISCARDED}
 
 _BROKER_REASONS = frozenset({"rejected", "delivery_limit", "expired", "maxlen"})
-"""The reasons that brokers give for a dead letter; any other was written by someone else."""
+"""The reasons that brokers give for a dead letter; any other is untrusted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +33,9 @@ class DeadLetter:
         error: class of the error it died of, or the broker's reason where none was recorded, or
             `APPLIED` or `DISCARDED`.
         at: when it died, or when the event occurred if that was not recorded; None if unknown.
-        replays: how often it has been retried before.
-        delivery: the delivery without its body.
-        consumer: the consumer that holds the delivery and can settle it.
+        replays: how often it has been redriven.
+        delivery: without its body.
+        consumer: holds the delivery and can settle it.
     """
 
     id: str
@@ -96,12 +93,12 @@ class DeadLetter:
 
     @property
     def is_settled(self) -> bool:
-        """Whether the inbox has the event already, so that it must not be sent again."""
+        """Whether the inbox has the event, so that it must not be redriven."""
         return self.is_event and self.error in (APPLIED, DISCARDED)
 
     @property
     def may_succeed_on_redrive(self) -> bool:
-        """Whether the service may handle it when it is sent again, as its error's class says."""
+        """Whether it may succeed on a redrive, as its error's class says."""
         error = error_named(self.error)
         return error is None or error.may_succeed_on_redrive
 

@@ -1,4 +1,4 @@
-"""What `shop dead list` and `shop dead show` print of a service's dead letters."""
+"""Reads the data that `shop dead list` and `shop dead show` print."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,8 +19,7 @@ class LetterGroup:
     """The dead letters of one event type with one error.
 
     Attributes:
-        first: when the first of them died; None if unknown.
-        last: when the last of them died; None if unknown.
+        first, last: when the first and the last of them died; None if unknown.
         example: the id of one.
     """
 
@@ -34,12 +33,7 @@ class LetterGroup:
 
 
 def group_letters(queue: DeadQueue) -> list[LetterGroup]:
-    """Group a service's dead letters by event type and error.
-
-    Raises:
-        BrokerUnavailable: the broker cannot be reached, or has no such queue.
-        OperationFailed: another process is reading the dead letters.
-    """
+    """Group a service's dead letters by event type and error; raises as `DeadQueue.letters`."""
     groups: dict[tuple[str, str], LetterGroup] = {}
     for letter, _ in queue.letters():
         group = groups.setdefault(
@@ -59,15 +53,10 @@ def group_letters(queue: DeadQueue) -> list[LetterGroup]:
 
 
 def letter_details(queue: DeadQueue, letter_id: str) -> dict[str, Any]:
-    """Return all that is known of one letter: its data, every recorded attempt, or its discard.
+    """Return one letter's data and recorded attempts, or the record of its discard.
 
     Args:
-        letter_id: its id, or the end of it.
-
-    Raises:
-        InvalidInput: no letter has that id, or several ids end in it.
-        BrokerUnavailable: the broker cannot be reached, or has no such queue.
-        OperationFailed: another process is reading the dead letters.
+        letter_id: its id, or the end of it; raises as `DeadQueue.select`.
     """
     try:
         letters, body = queue.find(letter_id)

@@ -34,7 +34,6 @@ class RetryResult:
     """How many dead letters were retried, or would be in a dry run.
 
     Attributes:
-        retried: sent to the service's queue again.
         duplicates: only removed from the dead queue, since the inbox has the event.
         not_retryable: left in the dead queue, since their error would occur again.
         rejected: the broker's reason, by id, for each letter that it rejects for good.
@@ -64,10 +63,9 @@ def retry(
         dry_run: whether only to count.
 
     Raises:
-        InvalidInput: no letter has that id or error, or several ids end in `letter_id`.
         BrokerUnavailable: the broker cannot be reached; unconfirmed letters stay in the queue.
-        OperationFailed: the bodies do not fit in the folder for temporary files, or another
-            process is reading the dead letters.
+        OperationFailed: the bodies do not fit in the folder for temporary files.
+        InvalidInput, OperationFailed: see `DeadQueue.select`.
     """
     result = RetryResult()
     selects_all = letter_id is None and error is None
@@ -97,8 +95,6 @@ def retry(
 
 
 class _SpooledLetter(NamedTuple):
-    """A letter, and where its body is in the temporary file."""
-
     letter: DeadLetter
     offset: int
     body_bytes: int

@@ -1,6 +1,6 @@
 """Parses options and opens the broker and the history for the commands `shop events …`.
 
-Import this module when a command runs: `shop --help` must not load the libraries of the broker.
+Import it when a command runs, so that `shop --help` does not load the broker's libraries.
 """
 
 import re
@@ -8,18 +8,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
-import typer
-from pydantic import TypeAdapter, ValidationError
-
 from shared.errors import BrokerUnavailable, InvalidInput, OperationFailed
 from shared.events import concrete_types, wire_type
-from shared.events.fields import OrderId
 from shared.history.reading import EventFilter, EventReader, LatestEvents, UnreadableRecord
 from shared.history.retention import truncated_history
 from shared.messaging.connect import broker_at
 from shared.messaging.ports.broker import Broker
 from shared.messaging.ports.history import HistoryReader
 from shared.messaging.topology import dead_queue
+from shared.operations.console import counted, print_notice, require_order_id
 from shared.runtime.service import AnyService
 from shared.runtime.settings import OPERATOR, settings_for
 
@@ -41,18 +38,6 @@ def parse_filter(
         order_id=order,
         since=parse_since(since) if since is not None else None,
     )
-
-
-def require_order_id(text: str) -> None:
-    """Check an order id.
-
-    Raises:
-        InvalidInput: the text cannot be an order id.
-    """
-    try:
-        TypeAdapter(OrderId).validate_python(text)
-    except ValidationError:
-        raise InvalidInput("an order's id should be 1 to 64 letters, digits or dashes") from None
 
 
 def parse_type(text: str) -> frozenset[str]:
@@ -115,10 +100,7 @@ def open_broker(owner: str, *, create: bool = True) -> Iterator[Broker]:
 
 @contextmanager
 def open_history(services: Sequence[AnyService], *, create: bool = True) -> Iterator[HistoryReader]:
-    """Open the history with the first credentials that this process may read.
-
-    Args:
-        create: as in `open_broker`.
+    """Open the history with the first credentials that this process may read; see `open_broker`.
 
     Raises:
         OperationFailed: there are no such credentials.
@@ -133,7 +115,7 @@ def _history_owner(services: Sequence[AnyService]) -> str:
         with suppress(OperationFailed):
             settings_for(owner)
             return owner
-    return OPERATOR  # open_broker raises the error that says why
+    return OPERATOR  # open_broker raises the error with the reason
 
 
 def has_messages(service: AnyService) -> bool:
@@ -155,21 +137,11 @@ def warn_if_truncated(history: HistoryReader, since: datetime | None) -> None:
 
 
 def warn_unreadable(record: UnreadableRecord) -> None:
-    """Print the id of a record that is not an event, and why."""
+    """Print which record is not an event, and why."""
     print_notice(record.sentence)
 
 
 def report_unreadable(reader: EventReader | LatestEvents) -> None:
     """Print how many unreadable records a reader skipped, if any."""
     if reader.unreadable:
-        print_notice(skipped(reader.unreadable))
-
-
-def skipped(number: int) -> str:
-    """A sentence for a number of skipped records."""
-    return f"{number:,} unreadable {'message was' if number == 1 else 'messages were'} skipped"
-
-
-def print_notice(sentence: str) -> None:
-    """Print a sentence on standard error."""
-    typer.echo(f"shop: {sentence}", err=True)
+        print_notice(f"skipped {counted(reader.unreadable, 'unreadable message')}")

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shared.operations.console import AsJson, database_of, print_json, services_of
+from shared.operations.console import (
+    AsJson,
+    database_of,
+    print_json,
+    print_notice,
+    require_order_id,
+    services_of,
+)
 from shared.operations.history.options import Order, Since, Type
 
 if TYPE_CHECKING:
@@ -24,14 +31,14 @@ def tail(
     event_filter = queries.parse_filter(of_type=of_type, order=order)
     with queries.open_history(services_of(context)) as history:
         start = history.end()
-        queries.print_notice("showing events from now on; Ctrl-C stops")
+        print_notice("showing events from now on; Ctrl-C stops")
         reader = EventReader(
             history, event_filter, start=start, on_unreadable=queries.warn_unreadable
         )
         try:
             _print(reader, as_json=as_json)
         except KeyboardInterrupt:
-            queries.print_notice("stopped")
+            print_notice("stopped")
         finally:
             queries.report_unreadable(reader)
 
@@ -66,7 +73,7 @@ def history(  # noqa: PLR0913 - its options
     if count == 0 and order and not since and not of_type:
         raise InvalidInput(f"the history has no event of the order {order!r}")
     if count == 0:
-        queries.print_notice("the history has no such event")
+        print_notice("the history has no such event")
 
 
 def timeline(
@@ -75,10 +82,7 @@ def timeline(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Show the events of one order, what caused each, and what each service did with it.
-
-    The times of handling are those of each service's database.
-    """
+    """Show the events of one order, what caused each, and what each service did with it."""
     from contextlib import ExitStack
     from functools import partial
 
@@ -88,7 +92,7 @@ def timeline(
     from shared.operations.history.timeline_builder import TimelineBuilder
 
     services = services_of(context)
-    queries.require_order_id(order)
+    require_order_id(order)
     with ExitStack() as stack:
         builder = TimelineBuilder(
             services=services,
@@ -98,7 +102,7 @@ def timeline(
         )
         timeline = builder.build(order)
     for note in timeline.notes:
-        queries.print_notice(note)
+        print_notice(note)
     if not timeline.entries and not timeline.is_certain:
         raise OperationFailed(f"order {order!r} may exist: not everything could be read")
     if not timeline.entries:

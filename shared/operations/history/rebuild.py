@@ -1,11 +1,11 @@
-"""Rebuilds a service's state from the history, and compares the result with the state before.
+"""Rebuilds a service's tables from the history, and compares them with those before.
 
-The service's tables are emptied, and then its handlers handle the whole history in this process. If
-this process ends early, the service continues from the checkpoint at its next start. Messages that
-were in the service's queue are duplicates after the rebuild.
+The tables are emptied, and the service's handlers handle the whole history in this process. If it
+ends early, the service continues from the checkpoint at its next start. Messages that were in the
+service's queue are duplicates afterwards.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -15,6 +15,7 @@ from shared.history.copying import copy
 from shared.history.reading import EventFilter, EventReader, HistoryEvent, UnreadableRecord
 from shared.messaging.ports.broker import Broker
 from shared.messaging.ports.consumer import Delivery, Outcome
+from shared.operations.console import counted
 from shared.runtime.reactor import Reactor
 from shared.runtime.service import AnyService, replay_side_effects
 from shared.storage import checkpoints, table_digests
@@ -24,15 +25,14 @@ from shared.storage.table_digests import TableDigest
 
 @dataclass(slots=True)
 class RebuildResult:
-    """What a rebuild did.
+    """The result of a rebuild.
 
     Attributes:
         handled: events that were handled.
         unchanged: events that stayed discarded or dead.
         queued: events that failed, and are in the service's queue for another attempt.
         unreadable: records that are not events.
-        before: the digest of each table before the rebuild.
-        after: the digest of each table after it.
+        before, after: the digest of each table.
     """
 
     handled: int = 0
@@ -49,7 +49,7 @@ class RebuildResult:
 
     @property
     def differences(self) -> list[str]:
-        """A sentence for each table that does not hold the same rows as before."""
+        """A sentence for each table that differs."""
         return [
             f"{table}: {_rows(self.before.get(table))} before, {_rows(after)} now"
             + ("" if _rows(self.before.get(table)) != _rows(after) else ", with different content")
@@ -59,7 +59,7 @@ class RebuildResult:
 
 
 def require_rebuildable(service: AnyService, broker: Broker) -> None:
-    """Check that a rebuild would do no harm.
+    """Check that a rebuild repeats no side effects and loses no data.
 
     Raises:
         InvalidInput: the service publishes events, or acts outside its database.
@@ -74,8 +74,7 @@ def require_rebuildable(service: AnyService, broker: Broker) -> None:
     consumers = broker.depth(service.name).consumers
     if consumers:
         raise OperationFailed(
-            f"{service.name} is running ({consumers} "
-            f"{'consumer' if consumers == 1 else 'consumers'} of its queue): stop it first, "
+            f"{service.name} is running ({counted(consumers, 'consumer')}): stop it first, "
             "because its state is incomplete during a rebuild"
         )
     if broker.history().first() is None:
@@ -91,8 +90,7 @@ class Rebuild:
 
     Attributes:
         batch_size: the maximum number of events in one transaction.
-        on_progress: called after each batch with the next offset and the offset to stop before.
-        on_unreadable: called with each record that is not an event.
+        on_progress: called after each batch with the next offset and the end.
     """
 
     service: AnyService
@@ -119,8 +117,9 @@ class Rebuild:
             checkpoints.begin(connection, self.database, until=end)
         event_filter = EventFilter(topics=self.service.topics)
         reader = EventReader(history, event_filter, end=end, on_unreadable=self.on_unreadable)
+        events = iter(reader)
         with closing(self.broker.publisher()) as publisher:
-            for batch in self._batches(reader):
+            while batch := list(islice(events, self.batch_size)):
                 pending = [item for item in batch if str(item.event.event_id) not in dead]
                 result.unchanged += len(batch) - len(pending)
                 failed = self._handle(pending, result)
@@ -135,11 +134,6 @@ class Rebuild:
             checkpoints.complete(connection)
             result.after = table_digests.digests(connection)
         return result
-
-    def _batches(self, reader: EventReader) -> Iterator[list[HistoryEvent]]:
-        events = iter(reader)
-        while batch := list(islice(events, self.batch_size)):
-            yield batch
 
     def _handle(self, batch: Sequence[HistoryEvent], result: RebuildResult) -> list[HistoryEvent]:
         """Handle a batch, and return the events that failed."""
@@ -174,5 +168,4 @@ def _delivery(service: AnyService, item: HistoryEvent) -> Delivery:
 
 
 def _rows(digest: TableDigest | None) -> str:
-    number = digest.rows if digest else 0
-    return f"{number:,} {'row' if number == 1 else 'rows'}"
+    return counted(digest.rows if digest else 0, "row")

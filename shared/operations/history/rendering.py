@@ -1,20 +1,14 @@
-"""Renders events and timelines for a terminal.
+"""Renders events and timelines for a terminal, without personal data except in CloudEvents."""
 
-Lines for people contain no postal or e-mail addresses; a CloudEvent is printed with all its data.
-"""
-
-import os
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 
-from rich.console import Console
 from rich.markup import escape
 
 from shared.events import topic_of
 from shared.history.reading import HistoryEvent
-from shared.operations.console import escape_control_characters, local
+from shared.operations.console import escape_control_characters, local, terminal
 from shared.operations.history import timeline
 from shared.operations.history.timeline import Reaction, Timeline, TimelineEntry
 
@@ -54,9 +48,8 @@ def as_line(item: HistoryEvent) -> str:
 
 
 def print_timeline(order: Timeline) -> None:
-    """Print a timeline, which must have entries; 100 columns wide if not on a terminal."""
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 100
-    console = Console(width=width, highlight=False)
+    """Print a timeline, which must have entries."""
+    console = terminal(width=100)
     first, last = order.entries[0].envelope, order.entries[-1].envelope
     duration = _duration((last.occurred_at - first.occurred_at).total_seconds())
     number = len(order.entries)
@@ -88,26 +81,22 @@ def _lines(entry: TimelineEntry) -> Iterator[str]:
 
 def _describe(reaction: Reaction) -> str:
     after = "" if reaction.after is None else f"{_duration(reaction.after)} after"
-    errors = _errors(reaction)
+    counts = Counter(attempt.error for attempt in reaction.attempts)
+    errors = ", ".join(f"{number} × {error}" for error, number in counts.items())
     match reaction.outcome:
         case timeline.HANDLED:
             attempt = f", at attempt {len(reaction.attempts) + 1} ({errors})" if errors else ""
             return f"handled {after}{attempt}"
         case timeline.DISCARDED:
-            return f"discarded by a person, {after}" + (f" ({errors})" if errors else "")
+            return f"discarded {after}" + (f" ({errors})" if errors else "")
         case timeline.DEAD:
             return f"dead {after}: {errors}; {reaction.attempts[-1].message}"
         case timeline.REDRIVEN:
-            return f"sent again by a person: {errors}; died {after}"
+            return f"redriven: {errors}; died {after}"
         case timeline.RETRYING:
             return f"failed, will be retried: {errors}; last {after}"
         case _:
             return _WITHOUT_RECORD[reaction.outcome]
-
-
-def _errors(reaction: Reaction) -> str:
-    counts = Counter(attempt.error for attempt in reaction.attempts)
-    return ", ".join(f"{number} × {error}" for error, number in counts.items())
 
 
 def _clock(moment: datetime) -> str:

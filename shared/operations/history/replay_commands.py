@@ -7,8 +7,10 @@ import typer
 from shared.operations.console import (
     AsJson,
     confirm,
+    counted,
     database_of,
     print_json,
+    print_notice,
     progress,
     service_named,
 )
@@ -26,14 +28,15 @@ def replay(  # noqa: PLR0913 - its options
     to: Annotated[str, typer.Option("--to", metavar="SERVICE", help="The service.")],
     since: Since = None,
     of_type: Type = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count only; send nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Send old events to one service's queue again, with a lower priority than new events.
 
-    An event that the service has handled before is a duplicate, and changes nothing. A service that
-    publishes, or acts outside its database, does so for every other event: you are asked first.
+    An event that the service has handled is a duplicate and changes nothing.
+    If the service publishes or acts outside its database, it does so for
+    every event that it has not handled: you are asked first.
     """
     from dataclasses import replace
 
@@ -68,20 +71,20 @@ def replay(  # noqa: PLR0913 - its options
         print_json(result | {"sent": not dry_run})
     else:
         verb = "would be sent" if dry_run else "sent"
-        typer.echo(f"{_events(count)} {verb} to the queue of {service.name}.")
+        typer.echo(f"{counted(count, 'event')} {verb} to the queue of {service.name}.")
 
 
 def rebuild(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="SERVICE", help="The service.")],
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Rebuild a service's state: empty its tables, and let it handle the whole history.
+    """Empty a service's tables and handle the whole history again.
 
-    The service must be stopped, must publish nothing and must not act outside its database. Events
-    that were discarded stay discarded.
+    The service must be stopped, must publish nothing and must not act
+    outside its database. Discarded events stay discarded.
     """
     from shared.history.retention import truncated_history
     from shared.operations.history import queries
@@ -93,7 +96,7 @@ def rebuild(
         require_rebuildable(service, broker)
         truncated = truncated_history(broker.history())
         if truncated is not None:
-            queries.print_notice(f"{truncated.sentence}, and {name} will be rebuilt without them")
+            print_notice(f"{truncated.sentence}, and {name} will be rebuilt without them")
         if not yes:
             confirm(f"Empty the tables of {service.name} and rebuild them from the history?")
         with progress(f"rebuilding {service.name}") as watch:
@@ -115,9 +118,10 @@ def _require_subscription(
     service: "AnyService", event_filter: "EventFilter", of_type: str | None
 ) -> None:
     from shared.errors import InvalidInput
+    from shared.events import topic_of
     from shared.messaging.topology import topics_matched
 
-    topics = {each.rpartition(".v")[0] for each in event_filter.types}
+    topics = map(topic_of, event_filter.types)
     if not all(topics_matched(service.topics, topic) for topic in topics):
         subscribed = ", ".join(sorted(service.topics))
         raise InvalidInput(
@@ -140,15 +144,15 @@ def _record(name: str, result: "RebuildResult") -> dict[str, object]:
     return {
         "service": name,
         "handled": result.handled,
-        "known": result.unchanged,
-        "left_to_its_queue": result.queued,
+        "unchanged": result.unchanged,
+        "queued": result.queued,
         "unreadable": result.unreadable,
-        "as_it_was": result.is_identical,
+        "identical": result.is_identical,
         "tables": {
             table: {
                 "rows_before": result.before[table].rows if table in result.before else 0,
                 "rows": after.rows,
-                "as_it_was": result.before.get(table) == after,
+                "identical": result.before.get(table) == after,
             }
             for table, after in result.after.items()
         },
@@ -156,20 +160,16 @@ def _record(name: str, result: "RebuildResult") -> dict[str, object]:
 
 
 def _print_result(name: str, result: "RebuildResult") -> None:
-    from shared.operations.history.queries import skipped
-
-    typer.echo(f"{name} was rebuilt from {_events(result.handled)}.")
+    typer.echo(f"{name} was rebuilt from {counted(result.handled, 'event')}.")
     if result.unchanged:
-        typer.echo(f"{_events(result.unchanged)} stayed discarded or dead.")
+        typer.echo(f"{counted(result.unchanged, 'event')} stayed discarded or dead.")
     if result.queued:
-        typer.echo(f"{_events(result.queued)} failed; the service's queue has them for a retry.")
+        typer.echo(
+            f"{counted(result.queued, 'event')} failed; the service's queue has them for a retry."
+        )
     if result.unreadable:
-        typer.echo(f"{skipped(result.unreadable)}.")
+        typer.echo(f"{counted(result.unreadable, 'unreadable message')} skipped.")
     if result.is_identical:
         typer.echo("Every table holds the same rows as before.")
     for difference in result.differences:
         typer.echo(f"Different: {difference}.")
-
-
-def _events(number: int) -> str:
-    return f"{number:,} {'event' if number == 1 else 'events'}"

@@ -22,10 +22,10 @@ class Reaction:
     """What one service did with one event.
 
     Attributes:
-        outcome: `handled`; `discarded` by a person; `dead`; `sent again` by a person after it was
-            dead, and not handled since; `retrying` after a failure; `waiting` for the service;
-            `unknown` if the service has no record of it and nothing waits, because the service
-            subscribed later or its inbox was pruned; `unseen` if its database cannot be read.
+        outcome: `handled`; `discarded`; `dead`; `sent again` for one that was redriven and not
+            handled since; `retrying` after a failure; `waiting` for the service; `unknown` if there
+            is no record and no message waits, because the service subscribed later or its inbox was
+            pruned; `unseen` if the service's database cannot be read.
         at: when the event was handled, or when its last attempt failed.
         after: seconds from the event to `at`.
         attempts: the failed attempts, oldest first.
@@ -40,16 +40,15 @@ class Reaction:
     @property
     def record(self) -> dict[str, Any]:
         """The fields for JSON output."""
-        failed_attempts = [
-            {"error": attempt.error, "message": attempt.message, "failed_at": attempt.failed_at}
-            for attempt in self.attempts
-        ]
         return {
             "service": self.service,
             "outcome": self.outcome,
             "at": self.at,
             "after_seconds": self.after,
-            "failed_attempts": failed_attempts,
+            "failed_attempts": [
+                {"error": each.error, "message": each.message, "failed_at": each.failed_at}
+                for each in self.attempts
+            ],
         }
 
 
@@ -89,7 +88,7 @@ class Timeline:
 
     Attributes:
         entries: by time of occurrence.
-        notes: sentences on what could not be read, and what was read instead.
+        notes: sentences about sources that could not be read, and those read instead.
         is_certain: whether `entries` holds every event of the order; False if the history was
             needed and could not be read.
     """

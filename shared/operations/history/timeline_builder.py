@@ -1,11 +1,11 @@
 """Builds the timeline of one order from the databases of all services, and from the history.
 
-1. Each service's inbox and outbox say which events of the order it handled or published.
-2. A service that stores envelopes (analytics) says what caused each event. If its database cannot
-   be read, or lacks an event that another service knows, the history is read instead.
-3. Each service's inbox and failed attempts say what it did with each event.
+1. Inboxes and outboxes hold the events of the order that each service handled or published.
+2. A service that stores envelopes (analytics) has the cause of each event. If its database cannot
+   be read, or lacks an event that another service has, the history is read instead.
+3. Inboxes and failed attempts hold the outcome of each event in each service.
 
-An event that a service has no record of is waiting if it is in an outbox, if the service's queues
+An event without a record in a service is waiting if it is in an outbox, if the service's queues
 hold any message, or if it is so recent that it may be with a consumer or delayed for a retry, which
 no queue counts. Otherwise its outcome is unknown.
 """
@@ -49,7 +49,7 @@ class Records(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class TimelineBuilder:
-    """Builds one timeline; each timeline needs a builder of its own.
+    """Builds one timeline.
 
     Attributes:
         services: all services.
@@ -69,7 +69,7 @@ class TimelineBuilder:
     _backlogs: dict[str, bool] = field(default_factory=dict, init=False)
 
     def build(self, order_id: str) -> Timeline:
-        """Build the timeline of an order; it has no entries if no event of the order is known."""
+        """Build the timeline of an order; it has no entries if the order has no events."""
         mentions = self._mentions(order_id)
         envelopes = self._envelopes(order_id, mentions)
         records = self._records(list(envelopes))

@@ -9,11 +9,15 @@ from pathlib import Path
 import pytest
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
+from services.orders.cancelling import Cancellation, cancel_order
+from services.orders.order import Order
+from services.orders.paying import Payment, pay_order
 from services.orders.service import orders
 from services.orders.simulating import Simulation, random_order
+from services.orders.store import OrdersStore
 from shared.storage.database import Database
+from shared.storage.unit_of_work import UnitOfWork
 from shared.testing import Stage, recording
-from tests.unit.services.orders.samples import cancel
 
 
 def contents(database: Database) -> list[tuple[object, ...]]:
@@ -51,12 +55,11 @@ def test_most_orders_are_paid_and_some_cancelled_as_the_result_says(database: Da
 def test_a_payment_that_comes_too_late_is_counted(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def too_late(simulation: Simulation, order: object) -> None:
-        cancel(database, order.order_id)  # type: ignore[attr-defined]
-        pay(simulation, order)  # type: ignore[arg-type]
+    def too_late(payment: Payment, work: UnitOfWork[OrdersStore]) -> Order:
+        cancel_order(Cancellation(order_id=payment.order_id, reason="too late"), work)
+        return pay_order(payment, work)
 
-    pay = Simulation._pay
-    monkeypatch.setattr(Simulation, "_pay", too_late)
+    monkeypatch.setattr("services.orders.simulating.pay_order", too_late)
 
     result = Simulation(database=database, rate=0, seed=1).run(10)
 

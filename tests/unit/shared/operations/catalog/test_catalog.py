@@ -47,7 +47,7 @@ def test_an_entry_has_the_kind_limits_and_unit_of_each_field() -> None:
     assert items.limits == "1 to 100 entries; each 1 to 10,000"
     assert fields["total_amount"].unit == "units of the currency"
     assert fields["customer_email"].limits == "at most 254 characters"
-    assert all(each.is_required and each.says for each in fields.values())
+    assert all(each.is_required and each.description for each in fields.values())
 
 
 def test_a_subscriber_of_a_base_class_subscribes_to_all_its_subclasses() -> None:
@@ -68,7 +68,7 @@ def test_the_catalog_has_an_event_that_only_a_service_declares() -> None:
     (entry,) = (each for each in catalog([counting()]) if each.type == "thing.counted.v1")
 
     assert entry.publishers == ("counting",)
-    assert entry.says == str(ThingCounted.__doc__)
+    assert entry.description == str(ThingCounted.__doc__)
     assert entry.examples == {}
 
 

@@ -84,7 +84,7 @@ def test_an_unreadable_event_in_the_middle_is_named_skipped_and_counted(
     assert result.code == 0
     assert len(result.out.splitlines()) == 2
     assert f"{events[1].event_id} at offset 1: the message is not JSON" in result.err
-    assert "1 unreadable message was skipped" in result.err
+    assert "skipped 1 unreadable message" in result.err
 
 
 def test_a_tail_ends_with_the_number_of_unreadable_messages(
@@ -103,7 +103,7 @@ def test_a_tail_ends_with_the_number_of_unreadable_messages(
     assert "ORD-1" in result.out
     assert result.err.splitlines()[-2:] == [
         "shop: stopped",
-        "shop: 1 unreadable message was skipped",
+        "shop: skipped 1 unreadable message",
     ]
 
 

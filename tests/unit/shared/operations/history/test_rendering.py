@@ -132,11 +132,11 @@ def test_each_service_has_a_line_with_its_outcome_and_its_errors(
         "✓ email      handled 2 min after, at attempt 4 (2 × MailRefused, 1 × TimeoutError)",
         "✗ loyalty    dead 3.0 s after: 1 × Impossible; Impossible was raised",
         "↻ inventory  failed, will be retried: 2 × DeadlockDetected; last 1.5 s after",
-        "– shipping   discarded by a person, 2 h after (1 × Impossible)",
+        "– shipping   discarded 2 h after (1 × Impossible)",
         "… gifts      waiting",
         "? orders     its database cannot be read from here",
         "· late       unknown: it subscribed later, or its inbox was pruned",
-        "↻ redriven   sent again by a person: 1 × Impossible; died 3.0 s after",
+        "↻ redriven   redriven: 1 × Impossible; died 3.0 s after",
     ]
     assert rest[12].endswith("  └─ stock.ran_short.v1  ← order.placed")
     assert rest[13].endswith("   ✓ analytics  handled 12 ms after")
