@@ -32,13 +32,13 @@ def doctor(context: typer.Context, *, as_json: AsJson = False) -> None:
     findings = list(check(services, readable, operator))
     rows = [
         {
-            "subject": finding.subject,
+            "what": finding.subject,
             "ok": finding.is_well if as_json else "✓" if finding.is_well else "✗",
-            "message": finding.message,
+            "says": finding.message,
         }
         for finding in findings
     ]
-    show(rows, as_json=as_json, columns={"ok": "", "subject": "Subject", "message": "Finding"})
+    show(rows, as_json=as_json, columns={"ok": "", "what": "What", "says": "Finding"})
     raise typer.Exit(0 if all(finding.is_well for finding in findings) else 1)
 
 

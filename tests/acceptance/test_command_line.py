@@ -292,12 +292,12 @@ def test_the_doctor_finds_what_is_missing_until_setup_has_run(shop: InstalledSho
     assert (before.code, first.code, second.code, after.code) == (1, 0, 0, 0)
     assert first.out.count(": migrated") == len(registry.names())
     assert "migrated" not in second.out
-    assert [each.keys() for each in after.json] == [{"subject", "ok", "message"}] * len(after.json)
-    missing = {each["subject"] for each in before.json if not each["ok"]}
+    assert [each.keys() for each in after.json] == [{"what", "ok", "says"}] * len(after.json)
+    missing = {each["what"] for each in before.json if not each["ok"]}
     databases = {f"database of {name}" for name in registry.names()}
     assert databases <= missing
     assert all(each["ok"] for each in after.json)
-    assert {each["subject"] for each in after.json} >= databases | {"broker", "topology"}
+    assert {each["what"] for each in after.json} >= databases | {"broker", "topology"}
     assert before.err + first.err + second.err + after.err == ""
 
 
@@ -311,10 +311,10 @@ def test_the_doctor_shows_no_password_of_what_cannot_be_reached(
         database_url=f"postgresql://jane:hunter2@{CLOSED_PORT}/shop",
     )
 
-    findings = {each["subject"]: each for each in result.json}
+    findings = {each["what"]: each for each in result.json}
     assert not findings["broker"]["ok"]
-    assert "cannot be reached" in findings["broker"]["message"]
-    assert findings["database of orders"]["message"].endswith("does not answer")
+    assert "cannot be reached" in findings["broker"]["says"]
+    assert findings["database of orders"]["says"].endswith("does not answer")
     assert "hunter2" not in result.out
     assert (result.code, result.err) == (1, "")
 

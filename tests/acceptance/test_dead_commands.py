@@ -151,7 +151,7 @@ def test_on_rabbitmq_the_doctor_reports_a_queue_without_a_consumer_even_if_it_is
 ) -> None:
     """Messages may wait for a retry, and RabbitMQ does not count those as ready."""
     findings = {
-        each["subject"]: each["message"]
+        each["what"]: each["says"]
         for each in dead_letters.shop("doctor", "--json").json
         if not each["ok"]
     }
@@ -214,7 +214,7 @@ def test_a_message_that_is_not_an_event_is_listed_shown_left_by_retry_and_discar
     table = dead_letters.shop("dead", "list")
 
     assert (row["error"], row["count"]) == (error, 1)
-    assert (shown.code, left.json["not_retryable"]) == (0, 1)
+    assert (shown.code, left.json["left"]) == (0, 1)
     assert error in table.out
     assert "\x1b" not in shown.out + table.out + shown_as_json.out
     assert dead_letters.shop("dead", "discard", *letter, "--reason", "noise").code == 0

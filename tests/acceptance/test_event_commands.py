@@ -113,7 +113,7 @@ def test_a_stopped_service_is_rebuilt_to_the_same_state_and_a_running_one_refuse
 
     rebuilt = program("events", "rebuild", name, "--yes", "--json").json
 
-    assert rebuilt["identical"] is True
+    assert rebuilt["as_it_was"] is True
     assert rebuilt["handled"] == {"loyalty": 1, "analytics": 4}[name]
 
 

@@ -51,6 +51,8 @@ def _record(entry: "CatalogEntry") -> dict[str, object]:
 
     record = asdict(entry)
     del record["schema"], record["examples"]
+    for described in (record, *record["fields"]):
+        described["says"] = described.pop("description")  # the name in JSON from the start
     return record
 
 

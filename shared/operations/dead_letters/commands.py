@@ -233,8 +233,8 @@ def _print_result(result: "RetryResult", service: str, *, dry_run: bool, as_json
             {
                 "retried": result.retried,
                 "duplicates": result.duplicates,
-                "not_retryable": result.not_retryable,
-                "rejected": result.rejected,
+                "left": result.not_retryable,
+                "refused": result.rejected,
                 "dry_run": dry_run,
             }
         )

@@ -144,15 +144,15 @@ def _record(name: str, result: "RebuildResult") -> dict[str, object]:
     return {
         "service": name,
         "handled": result.handled,
-        "unchanged": result.unchanged,
-        "queued": result.queued,
+        "known": result.unchanged,
+        "left_to_its_queue": result.queued,
         "unreadable": result.unreadable,
-        "identical": result.is_identical,
+        "as_it_was": result.is_identical,
         "tables": {
             table: {
                 "rows_before": result.before[table].rows if table in result.before else 0,
                 "rows": after.rows,
-                "identical": result.before.get(table) == after,
+                "as_it_was": result.before.get(table) == after,
             }
             for table, after in result.after.items()
         },

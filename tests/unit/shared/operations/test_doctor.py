@@ -30,7 +30,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 def wrong(shop: Shop) -> dict[str, str]:
     """The findings that are not well; checks that the exit code says whether there are any."""
     result = shop("doctor", "--json")
-    findings = {each["subject"]: each["message"] for each in result.json if not each["ok"]}
+    findings = {each["what"]: each["says"] for each in result.json if not each["ok"]}
     assert result.code == (1 if findings else 0)
     return findings
 
@@ -74,7 +74,7 @@ def test_a_queue_with_events_and_no_consumer_is_reported(shop: Shop, stage: Stag
 
 def test_a_growing_number_of_dead_letters_is_reported(shop: Shop, stage: Stage) -> None:
     dead_letter_in_loyalty(stage)
-    says = [each["message"] for each in shop("doctor", "--json").json if not each["ok"]]
+    says = [each["says"] for each in shop("doctor", "--json").json if not each["ok"]]
     assert says == [
         "1 dead: see why with shop dead list loyalty, then retry or discard them",
         "their number grows: 1 died in the last 10 minutes",
@@ -133,9 +133,9 @@ def test_without_the_broker_the_databases_are_still_checked(
 ) -> None:
     monkeypatch.setenv("SHOP_BROKER_URL", "amqp://guest:guest@127.0.0.1:1/")
 
-    findings = {each["subject"]: each for each in shop("doctor", "--json").json}
+    findings = {each["what"]: each for each in shop("doctor", "--json").json}
 
-    assert "refused" in findings["broker"]["message"]
+    assert "refused" in findings["broker"]["says"]
     assert findings["database of orders"]["ok"]
     assert "queue of orders" not in findings
 
@@ -150,7 +150,7 @@ def test_in_a_services_container_the_other_services_are_named_and_not_reported(
     result = shop("doctor", "--json")
 
     assert result.code == 0
-    assert {each["subject"] for each in result.json} == {
+    assert {each["what"] for each in result.json} == {
         "broker",
         "queue of email",
         "dead letters of email",

@@ -183,8 +183,8 @@ def test_a_dry_run_changes_nothing(shop: Shop, stage: Stage) -> None:
     assert result.json == {
         "retried": 1,
         "duplicates": 0,
-        "not_retryable": 1,
-        "rejected": {},
+        "left": 1,
+        "refused": {},
         "dry_run": True,
     }
     assert sum(each["count"] for each in shop("dead", "list", "--json").json) == 2
