@@ -4,8 +4,9 @@ Reading changes nothing: no letter is settled, and all go back to the queue unco
 Memory is bounded: of each letter only a summary is kept, while its body is passed on.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from uuid import UUID
 
 from shared.errors import BrokerUnavailable, InvalidInput, OperationFailed
 from shared.messaging.connect import broker_at
@@ -92,9 +93,22 @@ class DeadQueue:
 
     def _summaries(self, consumer: Consumer, deliveries: Sequence[Delivery]) -> list[DeadLetter]:
         identities = [Identity.of(delivery) for delivery in deliveries]
+        by_content = [
+            identity.by_content(delivery)
+            for identity, delivery in zip(identities, deliveries, strict=True)
+        ]
         with self.database.read() as connection:
+            ids = [each.id for each in (*identities, *by_content)]
+            causes = failures.final_failures(connection, ids)
+            known = inbox.contents(
+                connection, [each.envelope.id for each in identities if each.envelope]
+            )
             outcomes = inbox.outcomes(connection, [each.id for each in identities if each.envelope])
-            causes = failures.final_failures(connection, [each.id for each in identities])
+        # A forged message, or a conflicting one, may hold the id of another event.
+        identities = [
+            content if content.id in causes or _conflicts(identity, delivery, known) else identity
+            for identity, content, delivery in zip(identities, by_content, deliveries, strict=True)
+        ]
         return [
             DeadLetter.of(
                 delivery,
@@ -178,3 +192,13 @@ class DeadQueue:
                     "the connection to the broker was lost; nothing was undone, but some letters "
                     f"of {self.service.name} are in its dead queue again: run the command again"
                 )
+
+
+def _conflicts(
+    identity: Identity, delivery: Delivery, known: Mapping[UUID, tuple[str, str]]
+) -> bool:
+    """Whether the inbox has another event with the same id."""
+    envelope = identity.envelope
+    if envelope is None or envelope.id not in known:
+        return False
+    return known[envelope.id] != (envelope.source, inbox.digest_of(delivery.body))
