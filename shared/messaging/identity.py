@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from hashlib import sha256
 
-from shared.errors import MalformedEvent, error_named
+from shared.errors import MalformedEvent, PermanentFailure, error_named
 from shared.messaging import codec
 from shared.messaging.ports.consumer import Delivery
 
@@ -51,13 +51,13 @@ class Identity:
         id: the event's id; if the body is not an event, the message's id or `sha256:…` of the body.
         event_type: the event's type; if the body is not an event, the message's or `UNREADABLE`.
         envelope: None if the body is not an event, or not the one that it claims to be.
-        flaw: why the body is not an event; None if it is one.
+        flaw: why the body is not an event, or not the one that it claims to be; None if unknown.
     """
 
     id: str
     event_type: str
     envelope: codec.Envelope | None
-    flaw: MalformedEvent | None = None
+    flaw: PermanentFailure | None = None
 
     @classmethod
     def of(cls, delivery: Delivery) -> "Identity":

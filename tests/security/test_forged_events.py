@@ -7,6 +7,7 @@ has one service's password and speaks AMQP.
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from shared.runtime.process import ServiceGroup
 from shared.runtime.service import AnyService
 from shared.runtime.service_settings import topology
 from shared.runtime.settings import OPERATOR, settings_for, settings_override
+from shared.storage import failures
 from shared.storage.database import Database
 from shared.storage.migrating import migrate
 from shop import registry
@@ -207,6 +209,24 @@ def test_the_same_id_with_other_content_is_dead_and_not_dropped(attacked: Attack
 
     assert attacked.dead("email") == [("order.placed.v1", "ConflictingEvent", 1)]
     assert THIEF not in str(attacked.mails())
+
+
+def test_a_forged_letter_is_known_by_its_user_when_its_record_was_pruned(
+    attacked: Attacked,
+) -> None:
+    attacked.forge("inventory", "stock.reserved", paid("ORD-1"), source="orders")
+    with attacked.running("shipping"):
+        eventually(lambda: attacked.shop.failed("shipping") == ["ForgedEvent"])
+    with (
+        closing(Database(settings_for().database_url_of("shipping"))) as database,
+        database.begin() as connection,
+    ):
+        failures.prune(connection, before=datetime.now(UTC) + timedelta(days=1))
+
+    assert attacked.shop.failed("shipping") == []
+    assert attacked.dead("shipping") == [("payment.received.v1", "ForgedEvent", 1)]
+    with DeadQueue.opened(SERVICES["shipping"]) as queue:
+        assert retry(queue).not_retryable == 1
 
 
 @pytest.mark.parametrize("exchange", ["events", "replays"])

@@ -6,9 +6,17 @@ Memory is bounded: of each letter only a summary is kept, while its body is pass
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from uuid import UUID
 
-from shared.errors import BrokerUnavailable, InvalidInput, OperationFailed
+from shared.errors import (
+    BrokerUnavailable,
+    ConflictingEvent,
+    ForgedEvent,
+    InvalidInput,
+    OperationFailed,
+    PermanentFailure,
+)
 from shared.messaging.connect import broker_at
 from shared.messaging.identity import Identity
 from shared.messaging.ports.broker import Broker
@@ -17,7 +25,7 @@ from shared.messaging.topology import dead_queue
 from shared.operations.console import database_of
 from shared.operations.dead_letters.letter import DeadLetter
 from shared.runtime.service import AnyService
-from shared.runtime.settings import settings_for
+from shared.runtime.settings import OPERATOR, settings_for
 from shared.storage import failures, inbox
 from shared.storage.database import Database
 
@@ -92,22 +100,24 @@ class DeadQueue:
         )
 
     def _summaries(self, consumer: Consumer, deliveries: Sequence[Delivery]) -> list[DeadLetter]:
-        identities = [Identity.of(delivery) for delivery in deliveries]
-        by_content = [
+        claimed = [Identity.of(delivery) for delivery in deliveries]
+        disowned = [
             identity.by_content(delivery)
-            for identity, delivery in zip(identities, deliveries, strict=True)
+            for identity, delivery in zip(claimed, deliveries, strict=True)
         ]
+        event_ids = [each.envelope.id for each in claimed if each.envelope]
         with self.database.read() as connection:
-            ids = [each.id for each in (*identities, *by_content)]
+            ids = [each.id for each in (*claimed, *disowned)]
             causes = failures.final_failures(connection, ids)
-            known = inbox.contents(
-                connection, [each.envelope.id for each in identities if each.envelope]
-            )
-            outcomes = inbox.outcomes(connection, [each.id for each in identities if each.envelope])
-        # A forged message, or a conflicting one, may hold the id of another event.
+            known = inbox.contents(connection, event_ids)
+            outcomes = inbox.outcomes(connection, map(str, event_ids))
+        flaws = [
+            self._false_claim(identity, delivery, known)
+            for identity, delivery in zip(claimed, deliveries, strict=True)
+        ]
         identities = [
-            content if content.id in causes or _conflicts(identity, delivery, known) else identity
-            for identity, content, delivery in zip(identities, by_content, deliveries, strict=True)
+            replace(content, flaw=flaw) if flaw or content.id in causes else identity
+            for identity, content, flaw in zip(claimed, disowned, flaws, strict=True)
         ]
         return [
             DeadLetter.of(
@@ -119,6 +129,22 @@ class DeadQueue:
             )
             for identity, delivery in zip(identities, deliveries, strict=True)
         ]
+
+    def _false_claim(
+        self, identity: Identity, delivery: Delivery, known: Mapping[UUID, tuple[str, str]]
+    ) -> PermanentFailure | None:
+        """Why a letter is not the event whose id it holds, as far as this needs no record of it."""
+        envelope = identity.envelope
+        if envelope is None:
+            return None
+        copy = envelope.source, inbox.digest_of(delivery.body)
+        if known.get(envelope.id, copy) != copy:
+            return ConflictingEvent()
+        publisher, service = envelope.source.removeprefix("/"), self.service.name
+        has_own_user = self.broker.user == service
+        if has_own_user and delivery.user not in {"", publisher, service, OPERATOR}:
+            return ForgedEvent()
+        return None
 
     def find(self, letter_id: str) -> tuple[list[DeadLetter], bytes]:
         """Return all copies of one letter, and the body of the last.
@@ -192,13 +218,3 @@ class DeadQueue:
                     "the connection to the broker was lost; nothing was undone, but some letters "
                     f"of {self.service.name} are in its dead queue again: run the command again"
                 )
-
-
-def _conflicts(
-    identity: Identity, delivery: Delivery, known: Mapping[UUID, tuple[str, str]]
-) -> bool:
-    """Whether the inbox has another event with the same id."""
-    envelope = identity.envelope
-    if envelope is None or envelope.id not in known:
-        return False
-    return known[envelope.id] != (envelope.source, inbox.digest_of(delivery.body))
