@@ -109,7 +109,16 @@ def decode(body: bytes, contracts: Contracts) -> DomainEvent:
         EventTooLarge: the body is larger than 1 MiB; it is not parsed.
         UnsupportedVersion: the event cannot be converted to the reader's version.
     """
-    envelope = read(body)
+    return event_of(read(body), contracts)
+
+
+def event_of(envelope: Envelope, contracts: Contracts) -> DomainEvent:
+    """Make the event of a decoded envelope; see `decode`.
+
+    Raises:
+        MalformedEvent: the data is not that of the event's type.
+        UnsupportedVersion: the event cannot be converted to the reader's version.
+    """
     wanted = contracts.get(envelope.type)
     if wanted is None:
         unknown = {"unknown_type": envelope.type, "about": envelope.subject, "data": envelope.data}

@@ -18,7 +18,7 @@ def record_failure(
     Raises:
         DependencyUnavailable: it cannot be recorded, so the attempt must not count.
     """
-    identity = Identity.of(delivery)
+    identity = Identity.of_failed(delivery, described.error)
     failure = failures.Failure(
         event_id=identity.id,
         event_type=identity.event_type,

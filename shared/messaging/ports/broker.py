@@ -33,6 +33,10 @@ class Broker(Protocol):
     the queue.
     """
 
+    @property
+    def user(self) -> str:
+        """The user of its connections; empty if the broker knows no users."""
+
     def set_up(self, topology: Topology) -> list[str]:
         """Create or change exchanges, queues and bindings; a second call has no effect.
 

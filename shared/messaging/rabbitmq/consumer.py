@@ -141,9 +141,7 @@ class RabbitConsumer(BrokerConnection):
     ) -> None:
         token = _Token(self._generation, method.delivery_tag)
         self._unsettled[token.tag] = None
-        self._buffer.put(
-            delivery(self._queue, properties, body, is_redelivered=method.redelivered, token=token)
-        )
+        self._buffer.put(delivery(self._queue, method, properties, body, token=token))
 
     def _cancelled_by_broker(self, cancelled: frame.Method[spec.Basic.Cancel]) -> None:
         """The consumer timed out, or the queue was deleted."""

@@ -16,6 +16,7 @@ from shared.errors import BrokerUnavailable
 from shared.messaging.ports.history import HistoryRecord
 from shared.messaging.rabbitmq.session import Session
 from shared.messaging.rabbitmq.wire import text_of
+from shared.messaging.topology import REPLAYS
 
 PREFETCH = 1000
 
@@ -82,6 +83,8 @@ class StreamConsumer:
                 event_id=text_of(properties.message_id),
                 type=text_of(properties.type),
                 body=body,
+                is_replay=method.exchange == REPLAYS,
+                user=text_of(properties.user_id),
             )
         )
 
