@@ -6,6 +6,7 @@
     │   ├── CommitOutcomeUnknown     delivery: requeued if the probe fails, else retried
     │   ├── UnreadableContractFile   `make contracts`: exit code 1
     │   └── BrokerUnavailable        process: waits and connects again
+    │       ├── HistoryNotGranted    catch-up: waits until `shop setup` grants it
     │       └── BrokerRefused        process: gives up, connecting again does not help
     │           └── BrokerTooOld     process: gives up
     ├── DependencyUnavailable        delivery: requeued uncounted; consuming stops for now
@@ -98,6 +99,13 @@ class BrokerUnavailable(OperationFailed):
     """The broker cannot be reached.
 
     A service waits and connects again. A command ends with exit code 1.
+    """
+
+
+class HistoryNotGranted(BrokerUnavailable):
+    """This broker user may not read the history.
+
+    A catch-up tries again until `shop setup` has granted it. A command ends with exit code 1.
     """
 
 

@@ -68,6 +68,7 @@ def check(
         yield broker_finding
         if broker_finding.is_well and operator is not None:
             yield from _run("topology", partial(_topology, services, operator, broker))
+            yield from _run("broker's resources", partial(_resources, operator, broker))
     for service in visible:
         if broker_finding.is_well:
             yield from _run(f"queue of {service.name}", partial(_queue, service))
@@ -122,6 +123,17 @@ def _topology(
         sees_all = operator.is_embedded or operator.broker_admin_url
         unchecked = "bindings and policies are not checked without SHOP_BROKER_ADMIN_URL"
         yield _well(subject, "as the services need it" + ("" if sees_all else f"; {unchecked}"))
+
+
+def _resources(operator: Settings, broker: Broker, subject: str) -> Iterator[Finding]:
+    if not operator.is_embedded and not operator.broker_admin_url:
+        yield _well(subject, "alarms are not checked without SHOP_BROKER_ADMIN_URL")
+        return
+    shortages = broker.shortages()
+    for shortage in shortages:
+        yield _wrong(subject, shortage)
+    if not shortages:
+        yield _well(subject, "enough memory and disk, no connection is blocked")
 
 
 def _queue(service: AnyService, subject: str) -> Iterator[Finding]:

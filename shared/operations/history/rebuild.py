@@ -1,8 +1,9 @@
 """Rebuilds a service's state from the history, and compares the result with the state before.
 
 The service's tables are emptied, and then its handlers handle the whole history in this process. If
-this process ends early, the service continues from the checkpoint at its next start. Messages that
-were in the service's queue are duplicates after the rebuild.
+this process ends early, the service continues from the checkpoint at its next start, if it may then
+read the history (see `shared.runtime.catch_up`). Messages that were in the service's queue are
+duplicates after the rebuild.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from shared.history.copying import copy
 from shared.history.reading import EventFilter, EventReader, HistoryEvent, UnreadableRecord
 from shared.messaging.ports.broker import Broker
 from shared.messaging.ports.consumer import Delivery, Outcome
+from shared.messaging.ports.history import HistoryReader
 from shared.runtime.reactor import Reactor
 from shared.runtime.service import AnyService, replay_side_effects
 from shared.storage import checkpoints, table_digests
@@ -58,7 +60,7 @@ class RebuildResult:
         ]
 
 
-def require_rebuildable(service: AnyService, broker: Broker) -> None:
+def require_rebuildable(service: AnyService, broker: Broker, history: HistoryReader) -> None:
     """Check that a rebuild would do no harm.
 
     Raises:
@@ -78,7 +80,7 @@ def require_rebuildable(service: AnyService, broker: Broker) -> None:
             f"{'consumer' if consumers == 1 else 'consumers'} of its queue): stop it first, "
             "because its state is incomplete during a rebuild"
         )
-    if broker.history().first() is None:
+    if history.first() is None:
         raise OperationFailed(
             f"the history holds no event, so {service.name} would be emptied and stay empty: "
             "nothing was changed"
@@ -90,6 +92,8 @@ class Rebuild:
     """A rebuild of one service.
 
     Attributes:
+        broker: with the service's credentials; events that failed go to its queue.
+        history: with the operator's credentials.
         batch_size: the maximum number of events in one transaction.
         on_progress: called after each batch with the next offset and the offset to stop before.
         on_unreadable: called with each record that is not an event.
@@ -98,6 +102,7 @@ class Rebuild:
     service: AnyService
     database: Database
     broker: Broker
+    history: HistoryReader
     batch_size: int
     on_progress: Callable[[int, int], None]
     on_unreadable: Callable[[UnreadableRecord], None]
@@ -106,19 +111,18 @@ class Rebuild:
         """Empty the tables, and handle the whole history.
 
         Raises:
-            OperationFailed: the database or the broker is away; the service continues the rebuild
-                at its next start.
+            OperationFailed: the database or the broker is away; repeat the rebuild, or let the
+                service continue it at its next start.
         """
         result = RebuildResult()
-        history = self.broker.history()
-        end = history.end()
+        end = self.history.end()
         with self.database.begin() as connection:
             result.before = table_digests.digests(connection)
             dead = table_digests.dead_event_ids(connection)
             table_digests.truncate(connection)
             checkpoints.begin(connection, self.database, until=end)
         event_filter = EventFilter(topics=self.service.topics)
-        reader = EventReader(history, event_filter, end=end, on_unreadable=self.on_unreadable)
+        reader = EventReader(self.history, event_filter, end=end, on_unreadable=self.on_unreadable)
         with closing(self.broker.publisher()) as publisher:
             for batch in self._batches(reader):
                 pending = [item for item in batch if str(item.event.event_id) not in dead]
