@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from shared.messaging.connect import broker_at
 from shared.runtime.service import AnyService
@@ -83,8 +83,8 @@ def _grant_broker_access(services: Sequence[AnyService], admin: Settings) -> Ite
         name: urlsplit(settings_for(name).broker_url_of(name))
         for name in (*(each.name for each in services), OPERATOR)
     }
-    vhost = urls[OPERATOR].path.removeprefix("/") or "/"
-    passwords = {name: url.password or "" for name, url in urls.items()}
+    vhost = unquote(urls[OPERATOR].path.removeprefix("/")) or "/"
+    passwords = {name: unquote(url.password or "") for name, url in urls.items()}
     history_readers = [each.name for each in services if _is_to_catch_up(each)]
     grant(
         admin.broker_admin_url,
