@@ -54,7 +54,7 @@ class Users:
 
     def channel(self, name: str) -> BlockingChannel:
         connection = pika.BlockingConnection(pika.URLParameters(self.url(name)))
-        self._opened.callback(connection.close)
+        self._opened.callback(_close, connection)
         return connection.channel()
 
 
@@ -244,6 +244,11 @@ def test_the_operator_sees_whether_the_limits_are_set(users: Users) -> None:
 
     assert operator.check(replace(TOPOLOGY, has_users=True)) == []
     assert operator.shortages() == []
+
+
+def _close(connection: pika.BlockingConnection) -> None:
+    if connection.is_open:
+        connection.close()
 
 
 def _can_connect(users: Users, name: str) -> bool:
