@@ -212,7 +212,7 @@ def test_a_service_opens_no_more_channels_than_its_limit(users: Users) -> None:
     for _ in range(user_limits.MAX_CHANNELS - 1):
         connection.channel()
 
-    with pytest.raises(ConnectionClosedByBroker, match="maximum allowed limit") as raised:
+    with pytest.raises(ConnectionClosedByBroker, match="maximum allowed user limit") as raised:
         connection.channel()
 
     assert not is_refusal(raised.value)
