@@ -6,6 +6,7 @@
     │   ├── CommitOutcomeUnknown     delivery: requeued if the probe fails, else retried
     │   ├── UnreadableContractFile   `make contracts`: exit code 1
     │   └── BrokerUnavailable        process: waits and connects again
+    │       ├── HistoryNotGranted    catch-up: waits until `shop setup` grants it
     │       └── BrokerRefused        process: gives up after some attempts (password, permission)
     │           └── BrokerTooOld     process: gives up
     ├── DependencyUnavailable        all deliveries: requeued uncounted; consuming stops for now
@@ -82,6 +83,13 @@ class UnreadableContractFile(OperationFailed):
 
 class BrokerUnavailable(OperationFailed):
     """The broker cannot be reached."""
+
+
+class HistoryNotGranted(BrokerUnavailable):
+    """This broker user may not read the history.
+
+    A catch-up tries again until `shop setup` has granted it. A command ends with exit code 1.
+    """
 
 
 class BrokerRefused(BrokerUnavailable):

@@ -68,6 +68,7 @@ def check(
         yield broker_finding
         if broker_finding.is_well and operator is not None:
             yield from _run("topology", partial(_topology, services, operator, broker))
+            yield from _run("broker's resources", partial(_resources, operator, broker))
     if broker_finding.is_well:
         yield from _run("publishers", partial(_publishers, visible))
     for service in visible:
@@ -152,6 +153,17 @@ def _publishers(visible: Sequence[AnyService], subject: str) -> Iterator[Finding
         )
     else:
         yield _well(subject, "checked by routing key, source and broker user")
+
+
+def _resources(operator: Settings, broker: Broker, subject: str) -> Iterator[Finding]:
+    if not operator.is_embedded and not operator.broker_admin_url:
+        yield _well(subject, "alarms are not checked without SHOP_BROKER_ADMIN_URL")
+        return
+    shortages = broker.shortages()
+    for shortage in shortages:
+        yield _wrong(subject, shortage)
+    if not shortages:
+        yield _well(subject, "enough memory and disk, no connection is blocked")
 
 
 def _queue(service: AnyService, subject: str) -> Iterator[Finding]:

@@ -72,9 +72,9 @@ class Composition:
         return done
 
     @contextmanager
-    def running(self, service: str, *arguments: str) -> Iterator[RunningCommand]:
-        """Run a `shop` command in a service's container during the block."""
-        command = self._command("exec", "-T", service, "shop", *arguments)
+    def operating(self, *arguments: str) -> Iterator[RunningCommand]:
+        """Run a `shop` command in a container of the operator during the block."""
+        command = self._command("run", "--rm", "-T", "operator", *arguments)
         with Popen(
             command, cwd=self._checkout, env=self._environment, stdout=PIPE, stderr=PIPE, text=True
         ) as process:

@@ -25,6 +25,10 @@ def channel():
     opened = pika.BlockingConnection(pika.URLParameters(broker)).channel()
     opened.confirm_delivery()
     return opened
+def read_history():
+    reading = channel()
+    reading.basic_qos(prefetch_count=1)
+    reading.basic_consume("history", print, arguments={"x-stream-offset": "first"})
 keys = pathlib.Path("/run/keys")
 broker = (keys / "email/shop_broker_url").read_text()
 database = (keys / "email/shop_database_url").read_text()
@@ -34,6 +38,7 @@ print(json.dumps({
     "secret": attempt((keys / "orders/shop_database_url").read_text),
     "database": attempt(lambda: psycopg.connect(database.removesuffix("email") + "orders")),
     "queue": attempt(lambda: channel().basic_get("orders")),
+    "history": attempt(read_history),
     "event": attempt(lambda: channel().basic_publish("events", "order.placed", b"{}")),
 }))
 """

@@ -56,6 +56,15 @@ class Broker(Protocol):
             BrokerUnavailable: it does not answer or is too old.
         """
 
+    def shortages(self) -> list[str]:
+        """Return what keeps the broker from accepting messages, or soon will, a sentence each.
+
+        Each says what to do.
+
+        Raises:
+            BrokerUnavailable: the broker does not answer.
+        """
+
     def depth(self, queue: str) -> Depth:
         """Return the size of a queue."""
 

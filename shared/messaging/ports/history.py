@@ -31,7 +31,8 @@ class HistoryReader(Protocol):
 
     A message that was published twice may occur twice. `close` may be called from any thread.
 
-    All methods raise BrokerUnavailable if the broker cannot be reached.
+    All methods raise BrokerUnavailable if the broker cannot be reached, and HistoryNotGranted if
+    this user may not read the history.
     """
 
     def first(self) -> HistoryRecord | None:

@@ -15,6 +15,7 @@ from shared.messaging.rabbitmq.history import RabbitHistory
 from shared.messaging.rabbitmq.inspection import depth_of, inspect
 from shared.messaging.rabbitmq.management import Management
 from shared.messaging.rabbitmq.publisher import RabbitPublisher
+from shared.messaging.rabbitmq.resources import shortages
 from shared.messaging.rabbitmq.session import open_session
 from shared.messaging.topology import Queue, Topology
 
@@ -63,6 +64,10 @@ class RabbitBroker:
         """See the port."""
         with open_session(self._session_address) as session:
             return session.version
+
+    def shortages(self) -> list[str]:
+        """See the port; empty without the management API."""
+        return list(shortages(self._management)) if self._management else []
 
     def depth(self, queue: str) -> Depth:
         return depth_of(queue, self._session_address)

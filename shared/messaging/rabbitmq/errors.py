@@ -48,6 +48,8 @@ def supported_version(server: Mapping[str, object] | None) -> str:
 def is_refusal(error: BaseException) -> bool:
     """Whether the broker answered and refuses this client, so that retrying hardly helps."""
     error = cause_of(error)
+    if _is_limit(error):
+        return False
     if isinstance(error, amqp.ConnectionClosedByBroker | amqp.ChannelClosedByBroker):
         return error.reply_code in _REFUSALS
     return isinstance(
@@ -70,6 +72,22 @@ def broker_error(error: BaseException, address: Address) -> BrokerUnavailable:
     return kind(_sentence(cause, address))
 
 
+def _is_limit(error: BaseException) -> bool:
+    """Whether the user has as many connections or channels as it may, and some may end.
+
+    The code is that of a missing virtual host, so the broker's sentence decides.
+    """
+    return isinstance(
+        error, amqp.ConnectionClosedByBroker | amqp.ProbableAccessDeniedError
+    ) and bool(_LIMIT.search(str(error)))
+
+
+_LIMIT = re.compile(r"limit \(\d+\) is reached|maximum allowed (?:user )?limit of \(\d+\)")
+
+_AT_LIMIT = (
+    "{broker} allows the user {user!r} no more connections or channels: end the processes that "
+    "hold them"
+)
 _WRONG_USER = "{broker} refuses the user {user!r} or its password"
 _NO_VHOST = "{broker} has no virtual host {vhost!r} for the user {user!r}"
 
@@ -92,6 +110,8 @@ def _sentence(error: BaseException, address: Address) -> str:
         "vhost": address.vhost,
         "host": address.parameters.host,
     }
+    if _is_limit(error):
+        return _AT_LIMIT.format(**values)
     if isinstance(error, amqp.ConnectionClosedByBroker | amqp.ChannelClosedByBroker):
         return _closed_by_broker(error).format(**values, reason=error.reply_text)
     for kind, sentence in _SENTENCES:

@@ -5,7 +5,7 @@ Source: https://www.rabbitmq.com/docs/http-api-reference
 
 import logging
 import ssl
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
@@ -45,9 +45,18 @@ class Management:
         self._base_url = f"{parts.scheme}://{host}:{port}{parts.path.rstrip('/')}/api"
         self._user = unquote(parts.username or "guest"), unquote(parts.password or "guest")
 
-    def get(self, *path: str) -> Any:  # noqa: ANN401 - JSON of any shape
-        """The resource, or None if there is none."""
-        return self._request("GET", path)
+    def get(self, *path: str, columns: str = "") -> Any:  # noqa: ANN401 - JSON of any shape
+        """The resource, or None if there is none.
+
+        Args:
+            columns: of a list, the names of these attributes only; empty for all.
+        """
+        return self._request("GET", path, parameters={"columns": columns} if columns else None)
+
+    def check(self, name: str) -> dict[str, Any]:
+        """The result of a health check; the API answers one that fails with 503."""
+        found = self._request("GET", ("health", "checks", name), accepted={503})
+        return found if isinstance(found, dict) else {}
 
     def put(self, *path: str, content: Mapping[str, object] | None = None) -> None:
         """Create or replace the resource."""
@@ -72,20 +81,26 @@ class Management:
         )
 
     def _request(
-        self, method: str, path: tuple[str, ...], content: Mapping[str, object] | None = None
+        self,
+        method: str,
+        path: tuple[str, ...],
+        content: Mapping[str, object] | None = None,
+        *,
+        parameters: Mapping[str, str] | None = None,
+        accepted: Collection[int] = (),
     ) -> Any:  # noqa: ANN401 - JSON of any shape
         import httpx  # noqa: PLC0415 - see _client
 
         url = "/".join([self._base_url, *(quote(part, safe="") for part in path)])
         try:
-            response = self._client.request(method, url, json=content)
+            response = self._client.request(method, url, json=content, params=parameters)
         except httpx.HTTPError as error:
             raise BrokerUnavailable(
                 f"the broker's management API at {self.address} does not answer: {error}"
             ) from error
         if response.status_code == 404:
             return None
-        if not response.is_success:
+        if not response.is_success and response.status_code not in accepted:
             kind = BrokerRefused if response.status_code < 500 else BrokerUnavailable
             raise kind(self._refusal(response, f"{method} {'/'.join(path)}"))
         try:

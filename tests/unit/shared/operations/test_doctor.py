@@ -1,5 +1,6 @@
 """What `shop doctor` finds on the embedded broker, and what it says to do."""
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
@@ -154,6 +155,21 @@ def test_a_database_without_the_newest_migration_is_reported(shop: Shop, stage: 
         connection.exec_driver_sql("UPDATE runtime_version SET version_num = '0001'")
 
     assert wrong(shop)["database of email"] == "not migrated to this version: run shop setup"
+
+
+@pytest.mark.usefixtures("stage")
+def test_a_disk_that_is_nearly_full_is_reported(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def nearly_full(_path: Path) -> Any:
+        return shutil._ntuple_diskusage(total=10**9, used=10**9 - 99_000_000, free=99_000_000)
+
+    monkeypatch.setattr("shutil.disk_usage", nearly_full)
+
+    assert wrong(shop) == {
+        "broker's resources": f"the disk of {tmp_path / 'broker.db'} has 99 MB left: "
+        "free space on it"
+    }
 
 
 @pytest.mark.usefixtures("stage")
