@@ -9,6 +9,7 @@ costs no other message an attempt.
 from collections.abc import Sequence
 
 from shared.errors import DependencyUnavailable
+from shared.exhaustion import with_resource
 from shared.messaging.identity import Identity
 from shared.messaging.ports.consumer import Delivery
 from shared.runtime.attempts import failure_of
@@ -29,7 +30,9 @@ def possible_poison(database: Database, deliveries: Sequence[Delivery]) -> list[
     try:
         return [delivery for delivery, _ in _with_recorded_attempts(database, deliveries)]
     except DATABASE_ERRORS as error:
-        raise DependencyUnavailable("earlier attempts could not be read") from error
+        raise DependencyUnavailable(
+            with_resource("earlier attempts could not be read", error)
+        ) from error
 
 
 def record_ended_attempts(database: Database, delivery: Delivery, *, max_attempts: int) -> None:
@@ -53,7 +56,9 @@ def record_ended_attempts(database: Database, delivery: Delivery, *, max_attempt
                     )
                     failures.record(connection, failure)
     except DATABASE_ERRORS as error:
-        raise DependencyUnavailable("earlier attempts could not be recorded") from error
+        raise DependencyUnavailable(
+            with_resource("earlier attempts could not be recorded", error)
+        ) from error
 
 
 def _with_recorded_attempts(

@@ -90,6 +90,7 @@ class EmbeddedBroker:
     def probe(self) -> str:
         """See the port; checks that the file can be written."""
         with self._file.opened() as connection, self._file.writing(connection):
+            self._file.probe(connection)
             return f"embedded broker (SQLite {sqlite3.sqlite_version})"
 
     def depth(self, queue: str) -> Depth:
@@ -101,8 +102,9 @@ class EmbeddedBroker:
         return Depth(ready, len(living))
 
     def bind(self, queue: Queue) -> None:
-        """See the port."""
+        """See the port; fails if the disk is full, also where nothing has to be bound."""
         with self._file.opened() as connection, self._file.writing(connection):
+            self._file.probe(connection)
             require_queue(connection, queue.name)
             connection.executemany(
                 "INSERT OR IGNORE INTO bindings VALUES (?, ?)", _bindings([queue])

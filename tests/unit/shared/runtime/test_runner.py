@@ -1,3 +1,4 @@
+import errno
 import json
 import threading
 import time
@@ -5,15 +6,18 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from shared.errors import DependencyUnavailable, InvalidInput, PermanentFailure, TransientFailure
 from shared.messaging.ports.consumer import SLOW_START_AFTER, Outcome
 from shared.messaging.topology import Topology
 from shared.runtime.health import HealthServer
+from shared.storage import failures
 from tests.support.counting import ThingHappened, Work, count, counting
 from tests.support.running_service import RunningService
 from tests.support.waiting import eventually
@@ -119,6 +123,26 @@ def test_a_service_pauses_consuming_while_its_gateway_is_away(
     eventually(lambda: service.counts() == {"a": 1})
     (handled,) = service.log_lines("handled")
     assert handled["attempt"] == 1
+
+
+def test_pauses_grow_while_the_probe_succeeds_and_nothing_can_be_handled(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cannot_write(*_: object) -> None:
+        raise OperationalError("INSERT", {}, OSError(errno.ENOSPC, ""))
+
+    monkeypatch.setattr(failures, "record", cannot_write)
+    service = start(cannot_write)
+    service.send(ThingHappened(name="a"))
+    eventually(lambda: len(service.log_lines("consuming paused")) == 3)
+
+    times = [
+        datetime.fromisoformat(line["timestamp"]) for line in service.log_lines("consuming resumed")
+    ]
+    assert times[1] - times[0] >= timedelta(seconds=0.5)
+    assert {line["reason"] for line in service.log_lines("consuming paused")} == {
+        "a failed attempt could not be recorded: the disk is full"
+    }
 
 
 def test_stopping_finishes_the_handler_that_runs(start: Start) -> None:
