@@ -17,6 +17,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.counting import ThingHappened
+from tests.support.postgres_containers import PostgresServer, postgres_container
+from tests.support.running_service import RunningService
 from tests.support.waiting import eventually
 
 SERVICES = 6
@@ -190,3 +193,45 @@ def test_without_file_descriptors_the_shop_waits_says_why_and_continues(shop: Sh
     assert shop.place("ORD-2").returncode == 0
     assert_each_order_was_handled_once(shop, ["ORD-0", "ORD-1", "ORD-2"])
     assert shop.process.poll() is None
+
+
+@pytest.fixture(scope="module")
+def small_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL server whose disk has 100 MB, of which most are free."""
+    command = ["postgres", "-cmax_wal_size=4MB", "-cmin_wal_size=2MB", "-cautovacuum=off"]
+    with postgres_container(
+        command,
+        tmpfs={"/var/lib/postgresql": "size=100m,mode=1777"},
+        environment={"POSTGRES_INITDB_ARGS": "--no-sync --wal-segsize=1"},
+    ) as server:
+        yield server
+
+
+def test_on_a_full_disk_of_postgresql_a_service_waits_says_why_and_continues(
+    small_server: PostgresServer, tmp_path: Path
+) -> None:
+    service = RunningService(tmp_path, database_url=small_server.admin_url)
+    service.runner.start()
+    service.send(ThingHappened(name="before"))
+    eventually(lambda: service.counts() == {"before": 1})
+    small_server.run("dd if=/dev/zero of=/var/lib/postgresql/filler bs=4k")
+    names = [f"thing-{number}" for number in range(2_000)]
+    service.send(*(ThingHappened(name=name) for name in names))
+    eventually(lambda: service.log_lines("consuming paused"), within=60)
+    before = len(service.log_lines())
+    began = time.monotonic()
+    eventually(lambda: time.monotonic() - began > OUTAGE, within=OUTAGE + 10)
+
+    lines = service.log_lines()[before:]
+
+    assert len([line for line in lines if line["event"] not in ("handled", "requeued")]) < 30
+    assert len(lines) < 200
+    paused = service.log_lines("consuming paused")
+    assert any("the disk is full" in line["reason"] for line in paused)
+    small_server.run("rm /var/lib/postgresql/filler")
+    eventually(small_server.answers, within=60)
+    eventually(lambda: service.runner.is_consuming, within=60)
+    expected = dict.fromkeys(["before", *names], 1)
+    eventually(lambda: service.counts() == expected, within=60)
+    assert service.dead_letters() == 0
+    service.close()
