@@ -19,9 +19,9 @@ from shared.storage.database import parse_url
 CONNECTIONS = 20
 """Connections of a role, unless SHOP_DATABASE_CONNECTIONS says otherwise.
 
-A process uses at most 10: 4 handlers at the same time (1 in most services), 2 windows of the relay,
-its listener, and 3 requests for /readyz or /metrics; under little load 3. So 20 are enough for two
-processes of the largest kind, or five of the others, and the commands that people run beside them.
+A process uses 4 under load (the worker, 2 windows of the relay, the listener); at most 11, with 4
+handlers at the same time, a catch-up, and 3 requests for /readyz or /metrics. So 20 are enough for
+five processes, or one of the largest that replaces another, or fewer with commands beside them.
 """
 
 ROLE_SETTINGS = {
