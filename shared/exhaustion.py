@@ -17,9 +17,16 @@ _ERROR_NUMBERS = {
 _SQL_STATES = {
     "53100": DISK_FULL,
     "53200": "the database server is out of memory",
-    "53300": "the database server has no connection left",
 }
 """PostgreSQL's: https://www.postgresql.org/docs/18/errcodes-appendix.html"""
+
+NO_CONNECTIONS = "the database server has no connection left for this service"
+_CONNECTION_REFUSALS = (
+    "too many connections for role",
+    "too many clients already",
+    "remaining connection slots are reserved",
+)
+"""PostgreSQL's messages: the driver gives no code for an error before the login."""
 
 _SQLITE_FULL, _SQLITE_CANTOPEN, _SQLITE_IOERR_SHMSIZE = 13, 14, 10 | 19 << 8
 """SQLite's: https://www.sqlite.org/rescode.html. sqlite3 is not imported for its names, since not
@@ -57,6 +64,8 @@ def _resource(error: BaseException) -> str | None:
     sqlite_code, sql_state = getattr(error, "sqlite_errorcode", 0), getattr(error, "sqlstate", "")
     if sqlite_code in (_SQLITE_FULL, _SQLITE_IOERR_SHMSIZE):
         return DISK_FULL
+    if sql_state is None and any(each in str(error) for each in _CONNECTION_REFUSALS):
+        return NO_CONNECTIONS
     # When they cannot open a file or a connection, the drivers do not say why.
     hides_reason = sqlite_code & 0xFF == _SQLITE_CANTOPEN or sql_state is None
     if hides_reason and not _can_open_files():

@@ -11,8 +11,10 @@ import docker
 import psycopg
 import pytest
 
+from shared.errors import DependencyUnavailable
 from shared.runtime.settings import settings_override
 from shared.runtime.setup import set_up
+from shared.storage.database import Database
 from shared.storage.roles import CONNECTIONS, room_for
 from shop import registry
 from tests.support.postgres_containers import PostgresServer, postgres_container
@@ -88,6 +90,8 @@ def test_a_service_that_takes_all_its_connections_leaves_the_others_theirs(shop:
             taken.enter_context(closing(shop.connect("loyalty")))
         with pytest.raises(psycopg.OperationalError, match="too many connections for role"):
             shop.connect("loyalty")
+        with pytest.raises(DependencyUnavailable, match="no connection left for this service"):
+            Database(shop.server.url("loyalty", CREDENTIAL, "loyalty")).probe()
 
         placed = shop.place("ORD-1")
         sentences = shop.set_up()
