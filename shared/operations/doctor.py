@@ -1,7 +1,8 @@
 """Checks the broker, the databases and the topology: `shop doctor`.
 
-Each finding that is not well names a remedy. The checks change nothing, use each service's own
-credentials, and continue when a broker or a database cannot be reached.
+Each finding that is not well says what to do. The checks change nothing, except that they write and
+replace a row to see that the disk is not full. They use each service's own credentials, and
+continue when a broker or a database cannot be reached.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -219,10 +220,11 @@ def _database(service: AnyService, subject: str) -> Iterator[Finding]:
         if database.is_sqlite and not database.path.exists():
             yield _wrong(subject, "does not exist: run shop setup")
             return
-        database.probe()
+        database.ping()
         if not is_current(database, service.migrations):
             yield _wrong(subject, "not migrated to this version: run shop setup")
             return
+        database.probe()
         yield _well(subject, f"{database.place}, migrations current")
         yield from _outbox(service, database)
 

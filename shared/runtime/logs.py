@@ -16,6 +16,7 @@ from structlog.stdlib import ProcessorFormatter, add_logger_name
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 from shared.errors import ShopError
+from shared.exhaustion import exhausted_resource
 from shared.messaging.identity import Identity, safe_id
 from shared.messaging.ports.consumer import Outcome
 from shared.runtime.reactor import DeliveryResult
@@ -72,7 +73,11 @@ def log_delivery(log: Log, result: DeliveryResult) -> None:
         fields["replays"] = delivery.replays
     if error is not None:
         fields["error"] = type(error).__name__
-        fields["reason"] = str(error) if isinstance(error, ShopError) else f"at {_origin(error)}"
+        fields["reason"] = (
+            str(error)
+            if isinstance(error, ShopError)
+            else exhausted_resource(error) or f"at {_origin(error)}"
+        )
     fields |= {"did": ", ".join(result.notes)} if result.notes else {}
     fields |= {"published": ", ".join(result.published)} if result.published else {}
     if result.is_dead:

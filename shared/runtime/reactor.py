@@ -155,8 +155,18 @@ class Reactor:
         """Whether the message goes to the dead queue if this attempt fails."""
         return delivery.attempt > self.retry.max_retries
 
-    def probe(self) -> None:
+    def ping(self) -> None:
         """Check that the database and the gateway answer.
+
+        Raises:
+            DependencyUnavailable: one of them does not.
+        """
+        self.database.ping()
+        if self.gateway is not None:
+            self.gateway.probe()
+
+    def probe(self) -> None:
+        """Check that the database can write and that the gateway answers.
 
         Raises:
             DependencyUnavailable: one of them does not.

@@ -20,7 +20,7 @@ from shared.runtime.metrics import Metrics
 from shared.runtime.poison import possible_poison
 from shared.runtime.reactor import BatchResult, DeliveryResult, Reactor
 from shared.runtime.relay import Relay
-from shared.runtime.retrying import retry_until_stopped
+from shared.runtime.retrying import MAX_DELAY, delay_after, retry_until_stopped
 from shared.runtime.service import AnyService
 from shared.runtime.service_settings import queue_of, service_settings_of
 from shared.runtime.settings import OPERATOR, Settings
@@ -65,6 +65,7 @@ class ServiceRunner:
         self._bind = partial(self.broker.bind, self.queue)
         self._stopping = threading.Event()
         self._consumer: Consumer | None = None
+        self._pauses = 0  # since something was last handled
         self._executor: ThreadPoolExecutor | None = None
         if self.concurrency > 1:
             self._executor = ThreadPoolExecutor(self.concurrency, f"{self.name} handlers")
@@ -146,7 +147,7 @@ class ServiceRunner:
         """A sentence for each problem that keeps the service from reacting."""
         problems = self.health()
         try:
-            self.database.probe()
+            self.database.ping()  # `probe` would write at each scrape
         except DependencyUnavailable as error:
             problems.append(f"{self.name}: {error}")
         if not self.is_consuming:
@@ -189,7 +190,13 @@ class ServiceRunner:
                 self._pause(error, until=self._bind, on=BrokerUnavailable)
 
     def _pause(self, error: ShopError, *, until: Callable[[], object], on: type[ShopError]) -> None:
+        """Wait until a check succeeds, and longer each time if nothing was handled since the last.
+
+        A check can succeed where a transaction fails: a disk may have space for a small one.
+        """
         self.log.error("consuming paused", reason=str(error))
+        self._stopping.wait(delay_after(self._pauses))
+        self._pauses += 1
         self._retry(until, on=on)
         self.log.info("consuming resumed")
 
@@ -211,6 +218,7 @@ class ServiceRunner:
         held = numbers.concurrency if self.settings.is_embedded else 0
         consumer = self.broker.consumer(self.name, prefetch=2 * max(batch_size, held))
         self._consumer = consumer
+        began = time.monotonic()
         try:
             while not self._stopping.is_set():
                 deliveries = consumer.take(batch_size, wait=TAKE_SECONDS)
@@ -221,6 +229,8 @@ class ServiceRunner:
                 if poison:
                     consumer.isolate(poison[0])  # the others in `poison` are delivered again
                     self._settle(consumer, self._reactor.react_alone(poison[0]))
+                if deliveries or time.monotonic() - began > MAX_DELAY:
+                    self._pauses = 0
         finally:
             self._consumer = None
             consumer.close()

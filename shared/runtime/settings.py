@@ -84,7 +84,9 @@ class Settings(EnvironmentSettings):
             service has a user of its own; False while publishers of an older version run.
         database_url: `postgresql://…/{service}`; empty for SQLite files. `{service}` is replaced
             with the service's name.
-        database_admin_url: a role that can create roles and databases, for `shop setup`.
+        database_admin_url: a superuser of the database server, for `shop setup`. `{service}` is
+            replaced with the service's name, for a server of its own.
+        database_connections: how many each service's role may have, which `shop setup` sets.
         smtp_url: `smtp://host:port` or `smtps://user:password@host`; empty for a Maildir.
         mail_from: the sender of mails.
         http_port: port of /healthz, /readyz and /metrics; None to serve none of them.
@@ -109,6 +111,7 @@ class Settings(EnvironmentSettings):
     require_broker_user: bool = True
     database_url: str = ""
     database_admin_url: str = ""
+    database_connections: Annotated[int, Field(ge=5, le=10_000)] = 20
     smtp_url: str = ""
     mail_from: str = "Past Tense <orders@shop.example>"
     http_port: Port | None = None
@@ -157,6 +160,10 @@ class Settings(EnvironmentSettings):
         # A folder's name may contain ? or %, which a URL must quote.
         url = self.database_url or f"sqlite:///{quote(str(self.home / f'{service}.db'))}"
         return url.replace("{service}", service)
+
+    def database_admin_url_of(self, service: str) -> str:
+        """The administrator's URL of the server that has that service's database."""
+        return self.database_admin_url.replace("{service}", service)
 
     @property
     def history(self) -> History:

@@ -1,5 +1,6 @@
 """Sets up the broker and the databases for the services."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from urllib.parse import unquote, urlsplit
@@ -27,6 +28,10 @@ def set_up(services: Sequence[AnyService]) -> Iterator[str]:
     admin = settings_for(*ADMIN_SECRETS)
     for service in services:
         yield _set_up_database(service, admin)
+    if admin.database_admin_url:
+        servers = Counter(admin.database_admin_url_of(each.name) for each in services)
+        for url, number in servers.items():
+            yield roles.room_for(url, number, connections=admin.database_connections)
     desired = topology(services, admin)
     broker = broker_at(
         admin.broker_url_of("setup"), admin_url=admin.broker_admin_url or None, app="shop setup"
@@ -67,7 +72,8 @@ def set_up_embedded(services: Sequence[AnyService], settings: Settings) -> None:
 def _set_up_database(service: AnyService, admin: Settings) -> str:
     url = settings_for(service.name).database_url_of(service.name)
     if admin.database_admin_url:
-        roles.grant(admin.database_admin_url, url)
+        admin_url = admin.database_admin_url_of(service.name)
+        roles.grant(admin_url, url, connections=admin.database_connections)
     database = Database(url, app="shop setup")
     try:
         result = "migrated" if migrate(database, service.migrations) else "is current"

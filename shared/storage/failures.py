@@ -1,7 +1,8 @@
 """The record of failed attempts to handle an event, without personal data.
 
-For an error from outside this project it holds the class and the stack but no message, which may
-quote any value.
+It holds the message of this project's errors only, since these contain ids and no personal data.
+For other errors it holds the class and the stack, since their messages may quote any value, and
+the resource that had run out, if that is the reason.
 """
 
 import traceback
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, bindparam, case, delete, func, select, update
 
 from shared.errors import ShopError
+from shared.exhaustion import exhausted_resource
 from shared.storage.tables import discards, failures
 
 RETRIED = "retried"
@@ -50,7 +52,7 @@ class ErrorDescription(NamedTuple):
 
 def describe(error: BaseException) -> ErrorDescription:
     """Describe an error without personal data."""
-    message = str(error) if isinstance(error, ShopError) else WITHHELD
+    message = str(error) if isinstance(error, ShopError) else exhausted_resource(error) or WITHHELD
     stack = "".join(traceback.format_tb(error.__traceback__))
     return ErrorDescription(type(error).__name__, message, stack)
 

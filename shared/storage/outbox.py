@@ -23,7 +23,9 @@ from sqlalchemy import (
     update,
 )
 
+from shared.errors import DependencyUnavailable
 from shared.events import DomainEvent
+from shared.exhaustion import with_resource
 from shared.storage import bulk
 from shared.storage.columns import UtcTime
 from shared.storage.compiled import execute
@@ -122,6 +124,10 @@ def _claim_by_file(database: Database, limit: int) -> Iterator[Claim]:
     except Timeout:
         yield Claim([])
         return
+    except OSError as error:
+        raise DependencyUnavailable(
+            with_resource("the outbox's file lock cannot be opened", error)
+        ) from error
     with lock:
         with database.read() as connection:
             claimed = Claim(execute(connection, _pending(limit)).all())

@@ -7,6 +7,7 @@ import psycopg
 from sqlalchemy import URL, Engine, ExceptionContext, create_engine, event
 
 from shared.errors import DependencyUnavailable
+from shared.exhaustion import exhausted_resource
 
 CONNECT_SECONDS = 5
 _CONNECT_ARGS = {
@@ -54,7 +55,8 @@ def _translate_errors() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        reason = error.diag.message_primary or "the server cannot be reached"
+        message = error.diag.message_primary or "the server cannot be reached"
+        reason = exhausted_resource(error) or message
         raise DependencyUnavailable(f"the database sends no notifications: {reason}") from error
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import URL, Connection, Engine, PoolProxiedConnection, create_en
 from sqlalchemy.exc import InvalidRequestError, OperationalError
 
 from shared.errors import DependencyUnavailable
+from shared.exhaustion import exhausted_resource
 from shared.sqlite_locking import LONGEST_WAIT, begin_writing
 
 _READ_ONLY = "shop_read_only"
@@ -102,7 +103,8 @@ def _translate_errors() -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise DependencyUnavailable(f"the database's file cannot be read: {error}") from error
+        reason = exhausted_resource(error) or error
+        raise DependencyUnavailable(f"the database's file cannot be read: {reason}") from error
 
 
 def engine_for(address: URL) -> Engine:

@@ -26,6 +26,7 @@ SERVICES = tuple(
 
 MAY_IMPORT = {
     "shared.errors": set[str](),
+    "shared.exhaustion": set[str](),
     "shared.sqlite_locking": set[str](),
     "shared.events": set[str](),
     "shared.messaging": {"shared.events", "shared.sqlite_locking"},
@@ -48,7 +49,7 @@ MAY_IMPORT = {
     "services": {"shared"},
     "shop": {"services", "shared"},
 }
-"""Packages, and what each may import besides itself and `shared.errors`."""
+"""Packages, and what each may import besides itself and `shared.errors` and `shared.exhaustion`."""
 
 SQL = {"sqlalchemy", "psycopg", "alembic"}
 SQL_HOMES = ("shared.storage",)
@@ -123,7 +124,11 @@ def test_a_service_imports_shared_and_itself_and_no_other_service(service: str) 
 @pytest.mark.parametrize("name", [name for name in MODULES if name != "shared"])
 def test_a_module_imports_what_its_package_may(name: str) -> None:
     home = next(package for package in MAY_IMPORT if _lies_in(name, package))
-    allowed = MAY_IMPORT[home] | {home, "shared.errors"}  # and `shared` itself: its version
+    allowed = MAY_IMPORT[home] | {
+        home,
+        "shared.errors",
+        "shared.exhaustion",
+    }  # and `shared` itself: its version
 
     assert {
         each

@@ -91,6 +91,7 @@ class EmbeddedBroker:
     def probe(self) -> str:
         """See the port; checks that the file can be written."""
         with self._file.opened() as connection, self._file.writing(connection):
+            self._file.probe(connection)
             return f"embedded broker (SQLite {sqlite3.sqlite_version})"
 
     def shortages(self) -> list[str]:
@@ -109,6 +110,7 @@ class EmbeddedBroker:
 
     def bind(self, queue: Queue) -> None:
         with self._file.opened() as connection, self._file.writing(connection):
+            self._file.probe(connection)
             require_queue(connection, queue.name)
             connection.executemany(
                 "INSERT OR IGNORE INTO bindings VALUES (?, ?)", _bindings([queue])

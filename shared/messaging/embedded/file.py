@@ -13,6 +13,7 @@ from threading import RLock
 from filelock import FileLock, Timeout
 
 from shared.errors import BrokerUnavailable
+from shared.exhaustion import exhausted_resource
 from shared.sqlite_locking import LONGEST_WAIT, begin_writing
 
 _MIGRATIONS = (
@@ -67,7 +68,10 @@ _MIGRATIONS = (
     ALTER TABLE messages ADD COLUMN is_replay INTEGER NOT NULL DEFAULT 1;
     UPDATE messages SET topic = iif(queue LIKE '%.dead', substr(queue, 1, length(queue) - 5), queue)
     """,
+    "CREATE TABLE probe (filler BLOB NOT NULL)",  # what `BrokerFile.probe` writes
 )
+
+_PROBE_BYTES = 64 * 1024
 
 
 class BrokerFile:
@@ -107,7 +111,7 @@ class BrokerFile:
         try:
             yield
         except (sqlite3.Error, OSError, NotImplementedError) as error:
-            reason = (isinstance(error, OSError) and error.strerror) or error
+            reason = exhausted_resource(error) or getattr(error, "strerror", None) or error
             raise BrokerUnavailable(
                 f"the embedded broker cannot use its file {self.path}: {reason}; "
                 "it needs a local disk with space, and a file and folder that may be written"
@@ -125,6 +129,11 @@ class BrokerFile:
                 if connection.in_transaction:  # SQLite has rolled back if the disk is full
                     connection.execute("ROLLBACK")
                 raise
+
+    def probe(self, connection: sqlite3.Connection) -> None:
+        """Write a row that takes new disk space; to be called within a `writing` block."""
+        connection.execute("DELETE FROM probe")
+        connection.execute("INSERT INTO probe VALUES (randomblob(?))", (_PROBE_BYTES,))
 
     def lock_of(self, consumer: str) -> FileLock:
         """The lock that a consumer holds while its process lives."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import InvalidInput, OperationFailed
-from shared.runtime.settings import settings_for, settings_override
+from shared.runtime.settings import Settings, settings_for, settings_override
 from shared.storage.database import Database
 
 HIDDEN = "hunter2"
@@ -199,3 +199,9 @@ def test_an_override_ends_with_its_block(monkeypatch: pytest.MonkeyPatch) -> Non
 
     assert settings_for().grace == 7
     assert settings_for().home == Path("var")
+
+
+def test_the_administrators_url_may_name_a_server_for_each_service() -> None:
+    settings = Settings(database_admin_url="postgresql://admin:a@{service}-db/postgres")
+
+    assert settings.database_admin_url_of("loyalty") == "postgresql://admin:a@loyalty-db/postgres"
