@@ -12,6 +12,20 @@ for path in sorted(pathlib.Path("/run/keys").rglob("*")):
 print(json.dumps(contents))
 """
 
+# `targets` is set before: pairs of host and port.
+CONNECTIONS = """
+import json, socket, time
+def attempt(host, port):
+    began = time.monotonic()
+    try:
+        socket.create_connection((host, port), timeout=10).close()
+        outcome = "connected"
+    except OSError as error:
+        outcome = type(error).__name__
+    return [outcome, time.monotonic() - began]
+print(json.dumps([attempt(host, port) for host, port in targets]))
+"""
+
 # Attempts with the credentials of email; only the first two are allowed.
 PERMISSION_CHECKS = """
 import json, pathlib, pika, psycopg
