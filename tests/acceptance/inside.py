@@ -14,16 +14,17 @@ print(json.dumps(contents))
 
 # `targets` is set before: pairs of host and port.
 CONNECTIONS = """
-import json, socket, time
-def attempt(host, port):
+import concurrent.futures, json, socket, time
+def attempt(target):
     began = time.monotonic()
     try:
-        socket.create_connection((host, port), timeout=10).close()
+        socket.create_connection(target, timeout=3).close()
         outcome = "connected"
     except OSError as error:
         outcome = type(error).__name__
     return [outcome, time.monotonic() - began]
-print(json.dumps([attempt(host, port) for host, port in targets]))
+with concurrent.futures.ThreadPoolExecutor(32) as pool:
+    print(json.dumps(list(pool.map(attempt, targets))))
 """
 
 # Attempts with the credentials of email; only the first two are allowed.

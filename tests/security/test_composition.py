@@ -53,7 +53,9 @@ def test_a_service_has_no_way_out_of_the_machine(system: Composition, service: s
         service, [(DOCUMENTATION_ADDRESS, 80), (DOCUMENTATION_ADDRESS, 53), ("example.com", 80)]
     )
 
-    assert [each.outcome for each in tried] == ["OSError", "OSError", "gaierror"]
+    to_address, to_address_of_dns, by_name = (each.outcome for each in tried)
+    assert {to_address, to_address_of_dns} <= {"OSError", "TimeoutError"}
+    assert by_name == "gaierror"
     assert max(each.seconds for each in tried) < 5
 
 
