@@ -5,6 +5,7 @@ from xdist.scheduler import LoadScopeScheduling
 GROUPS = {
     # One system started by Docker Compose.
     "tests/acceptance/test_compose.py": "compose",
+    "tests/security/test_composition.py": "compose",
     # A copy of the project that takes seconds to make.
     "tests/acceptance/test_new_consumer.py": "checkout",
     # A broker that tests may kill.

@@ -12,6 +12,21 @@ for path in sorted(pathlib.Path("/run/keys").rglob("*")):
 print(json.dumps(contents))
 """
 
+# `targets` is set before: pairs of host and port.
+CONNECTIONS = """
+import concurrent.futures, json, socket, time
+def attempt(target):
+    began = time.monotonic()
+    try:
+        socket.create_connection(target, timeout=3).close()
+        outcome = "connected"
+    except OSError as error:
+        outcome = type(error).__name__
+    return [outcome, time.monotonic() - began]
+with concurrent.futures.ThreadPoolExecutor(32) as pool:
+    print(json.dumps(list(pool.map(attempt, targets))))
+"""
+
 # Attempts with the credentials of email; only the first two are allowed.
 PERMISSION_CHECKS = """
 import json, pathlib, pika, psycopg

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -12,9 +11,8 @@ import pytest
 
 from shop import registry
 from tests.acceptance.checkout import Checkout
-from tests.acceptance.compose import SERVICES, Composition, composed
+from tests.acceptance.compose import SERVICES, Composition
 from tests.acceptance.inside import PERMISSION_CHECKS, READABLE_KEYS
-from tests.containers import need_docker
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
@@ -22,13 +20,6 @@ pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
 CUSTOMER = "canary@example.com"
 ADDRESS = "7 Canary Wharf, Springfield"
 ORDER = "ORD-123"
-
-
-@pytest.fixture(scope="module")
-def system() -> Iterator[Composition]:
-    need_docker()
-    with composed() as composition:
-        yield composition
 
 
 @pytest.fixture(scope="module")
@@ -301,6 +292,10 @@ def test_a_new_consumer_gets_all_earlier_events(system: Composition, tmp_path: P
     assert "may read the history" in late("logs", "setup").stdout
     eventually(lambda: "catch-up finished" in late("logs", "gifts").stdout, within=30)
     assert "may read the history" not in late("run", "--rm", "-T", "setup").stdout
+    to_servers = late.connect("gifts", [("rabbitmq", 5672), ("postgres", 5432)])
+    assert [each.outcome for each in to_servers] == ["connected", "connected"]
+    to_services = late.connect("gifts", [(name, 8080) for name in SERVICES])
+    assert {each.outcome for each in to_services} == {"gaierror"}
 
 
 def place(system: Composition, order_id: str, *items: str) -> Any:
