@@ -98,7 +98,16 @@ class Database:
             with self.read() as connection:
                 connection.execute(text("SELECT 1"))
         except DBAPIError as error:
-            raise DependencyUnavailable(f"the database {self.place} does not answer") from error
+            reason = self.tls_failure(error) or "does not answer"
+            raise DependencyUnavailable(f"the database {self.place} {reason}") from error
+
+    def tls_failure(self, error: BaseException) -> str | None:
+        """Why TLS failed, in words that follow the name of the server; None for other reasons."""
+        if self.is_sqlite:
+            return None
+        from shared.storage import postgresql_tls  # noqa: PLC0415 - as in __init__
+
+        return postgresql_tls.failure_of(self.address, error)
 
     def insert(self, table: Table) -> Insert:
         """An INSERT that supports ON CONFLICT."""

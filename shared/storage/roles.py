@@ -6,6 +6,7 @@ from sqlalchemy import URL
 
 from shared.errors import InvalidInput, OperationFailed
 from shared.storage.database import parse_url
+from shared.storage.postgresql_tls import failure_of
 
 ROLE_SETTINGS = {
     # A statement, a wait for a lock or an idle transaction that takes longer than this is a fault,
@@ -44,7 +45,8 @@ def grant(admin_url: str, service_url: str) -> None:
             _create_database(connection, database, role)
             _revoke_public_connect(connection)
     except psycopg.Error as error:
-        reason = error.diag.message_primary or "the server cannot be reached"
+        failure = failure_of(admin, error) or "cannot be reached"
+        reason = error.diag.message_primary or f"the server {failure}"
         raise OperationFailed(f"database {database} cannot be set up: {reason}") from None
 
 

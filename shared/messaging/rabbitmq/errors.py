@@ -11,6 +11,7 @@ from types import UnionType
 
 from pika import exceptions as amqp
 
+from shared import tls
 from shared.errors import BrokerRefused, BrokerTooOld, BrokerUnavailable
 from shared.messaging.rabbitmq.address import Address
 from shared.messaging.rabbitmq.pika_internals import ConnectError, ConnectTimeout, cause_of
@@ -53,7 +54,8 @@ def is_refusal(error: BaseException) -> bool:
     error = cause_of(error)
     if isinstance(error, amqp.ConnectionClosedByBroker | amqp.ChannelClosedByBroker):
         return error.reply_code in _REFUSALS
-    return isinstance(
+    # A process reads its certificates when it starts: ending, to be started again, may help.
+    return tls.is_refusal(error) or isinstance(
         error,
         BrokerTooOld
         | amqp.AuthenticationError
@@ -103,6 +105,8 @@ def _sentence(error: BaseException, address: Address) -> str:
     for kind, sentence in _SENTENCES:
         if isinstance(error, kind):
             return sentence.format(**values)
+    if failure := tls.failure_of(error):
+        return f"{values['broker']} {failure}"
     reason = error.strerror if isinstance(error, OSError) else type(error).__name__
     return f"{values['broker']} cannot be reached ({reason})"
 
