@@ -17,7 +17,7 @@ from shared.server_urls import PERMISSION, TlsFiles, is_this_machine, with_param
 _VERIFIED = "verify-full"
 """The one `sslmode` that verifies the certificate and that it is the host's."""
 
-_SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
+SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
 """https://www.postgresql.org/docs/18/protocol-message-formats.html"""
 
 _TIMEOUT = 5.0
@@ -94,7 +94,7 @@ def _refused_certificate(address: URL) -> str | None:
     try:
         context = tls.client_context(None if ca_file == "system" else ca_file)
         with socket.create_connection(where, _TIMEOUT) as connection:
-            connection.sendall(_SSL_REQUEST)
+            connection.sendall(SSL_REQUEST)
             connection.recv(1)
             context.wrap_socket(connection, server_hostname=host).close()
     except ssl.SSLError as error:

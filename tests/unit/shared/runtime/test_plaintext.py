@@ -212,3 +212,15 @@ def test_a_url_that_is_none_breaks_nothing_here(url: str) -> None:
             settings_for("orders")
         except InvalidInput as error:
             assert "needs TLS" in str(error)  # noqa: PT017 - either is right
+
+
+def test_each_service_can_have_a_certificate_of_its_own(tmp_path: Path) -> None:
+    for owner in ("orders", "email"):
+        (tmp_path / owner).mkdir()
+        (tmp_path / f"{owner}.pem").touch()
+        (tmp_path / owner / "shop_tls_cert_file").write_text(f"{tmp_path / owner}.pem\n")
+
+    with settings_override(keys=tmp_path, broker_url="amqps://{service}:p@broker/"):
+        url = settings_for("email").broker_url_of("email")
+
+    assert query(url) == {"certfile": [str(tmp_path / "email.pem")]}
