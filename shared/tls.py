@@ -46,18 +46,20 @@ def client_context(
             # Without a password OpenSSL would ask for one on the terminal.
             context.load_cert_chain(cert_file, key_file, password="")
     except OSError as error:
-        reason = "not valid PEM, or protected by a password, or not the right key"
-        if not isinstance(error, ssl.SSLError):
-            reason = error.strerror
+        unusable = "not valid PEM, or protected by a password, or not the right key"
+        reason = unusable if isinstance(error, ssl.SSLError) else error.strerror
         raise InvalidInput(f"the TLS file {file} cannot be used: {reason}") from None
     return context
 
 
 def is_refusal(error: BaseException) -> bool:
     """Whether one side does not accept the other's certificate, so that retrying hardly helps."""
-    return isinstance(error, ssl.SSLCertVerificationError) or (
-        isinstance(error, ssl.SSLError) and error.reason in _REFUSALS_OF_CLIENT
-    )
+    return isinstance(error, ssl.SSLCertVerificationError) or is_refusal_of_client(str(error))
+
+
+def is_refusal_of_client(text: str) -> bool:
+    """Whether an error's text quotes a server's alert that it does not accept this client."""
+    return any(alert in text for alert in _REFUSALS_OF_CLIENT)
 
 
 def failure_of(error: BaseException) -> str | None:
@@ -73,7 +75,7 @@ def failure_of(error: BaseException) -> str | None:
         error = cause
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"has a certificate that is not accepted: {error.verify_message.rstrip('.')}"
-    if error.reason in _REFUSALS_OF_CLIENT:
+    if is_refusal_of_client(str(error)):
         return REFUSES_CLIENT
     if error.reason in _NOT_TLS:
         return "does not answer with TLS"

@@ -1,9 +1,8 @@
 """TLS to a real RabbitMQ and a real PostgreSQL, with certificates that the test makes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
@@ -51,7 +50,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 @pytest.fixture(scope="module")
 def broker_server(certificates: Certificates) -> Iterator[TlsServer]:
     with rabbitmq(certificates) as server:
-        urls = settings(certificates.host, broker=server, **certificates.files)
+        urls = settings(certificates, certificates.files, broker=server)
         _wait_for_rabbitmq(urls)
         yield server
 
@@ -74,14 +73,14 @@ def _wait_for_rabbitmq(urls: Settings) -> None:
 
 
 def settings(
-    host: str,
+    certificates: Certificates,
+    files: Mapping[str, Path],
     *,
     broker: TlsServer | None = None,
     database: TlsServer | None = None,
-    **more: Any,
 ) -> Settings:
-    """The settings of a client of these servers."""
-    urls = {}
+    """The settings of a client of these servers that has these files."""
+    host, urls = certificates.host, dict[str, str]()
     if broker is not None:
         urls["broker_url"] = f"amqps://admin:{PASSWORD}@{host}:{broker.ports[5671]}/"
         urls["broker_admin_url"] = f"https://admin:{PASSWORD}@{host}:{broker.ports[15671]}"
@@ -89,7 +88,7 @@ def settings(
         at = f"postgresql://postgres:{PASSWORD}@{host}:{database.ports[5432]}/postgres"
         # As the settings do by themselves for another machine.
         urls["database_url"] = urls["database_admin_url"] = f"{at}?sslmode=verify-full"
-    return Settings.model_validate(urls | more)
+    return Settings.model_validate({**files, **urls})
 
 
 def probe_broker(urls: Settings) -> None:
@@ -143,7 +142,7 @@ def refusal(client: Callable[[Settings], None], urls: Settings) -> str:
 def test_events_are_published_and_consumed(
     broker_server: TlsServer, certificates: Certificates
 ) -> None:
-    urls = settings(certificates.host, broker=broker_server, **certificates.files)
+    urls = settings(certificates, certificates.files, broker=broker_server)
     with closing(broker_at(urls.broker_url, admin_url=urls.broker_admin_url)) as broker:
         assert broker.set_up(TOPOLOGY) == []
         message = order_placed()
@@ -164,7 +163,7 @@ def test_the_whole_shop_is_set_up_and_runs_with_tls(
     tmp_path: Path,
 ) -> None:
     urls = settings(
-        certificates.host, broker=broker_server, database=database_server, **certificates.files
+        certificates, certificates.files, broker=broker_server, database=database_server
     )
     role = urls.database_url.replace("/postgres?", "/{service}?").replace("postgres:", "{service}:")
     with (
@@ -192,7 +191,7 @@ def test_a_broker_with_a_wrong_certificate_is_refused_with_the_reason(
     client: Callable[[Settings], None],
 ) -> None:
     use_in_rabbitmq(broker_server, certificates, kind)
-    urls = settings(certificates.host, broker=broker_server, **certificates.files)
+    urls = settings(certificates, certificates.files, broker=broker_server)
     try:
         sentence = refusal(client, urls)
     finally:
@@ -211,7 +210,7 @@ def test_a_database_with_a_wrong_certificate_is_refused_with_the_reason(
     client: Callable[[Settings], None],
 ) -> None:
     use_in_postgresql(database_server, certificates, kind)
-    urls = settings(certificates.host, database=database_server, **certificates.files)
+    urls = settings(certificates, certificates.files, database=database_server)
     try:
         sentence = refusal(client, urls)
     finally:
@@ -229,7 +228,7 @@ def test_a_broker_that_asks_refuses_a_client_without_a_right_certificate(
     client: Callable[[Settings], None],
     files: str,
 ) -> None:
-    urls = settings(certificates.host, broker=broker_server, **getattr(certificates, files))
+    urls = settings(certificates, getattr(certificates, files), broker=broker_server)
 
     assert ASKS in refusal(client, urls)
 
@@ -242,7 +241,7 @@ def test_a_database_that_asks_refuses_a_client_without_a_right_certificate(
     client: Callable[[Settings], None],
     files: str,
 ) -> None:
-    urls = settings(certificates.host, database=database_server, **getattr(certificates, files))
+    urls = settings(certificates, getattr(certificates, files), database=database_server)
 
     assert ASKS in refusal(client, urls)
 
@@ -250,7 +249,7 @@ def test_a_database_that_asks_refuses_a_client_without_a_right_certificate(
 def test_a_refused_certificate_ends_a_service_so_that_it_starts_with_new_files(
     broker_server: TlsServer, certificates: Certificates
 ) -> None:
-    urls = settings(certificates.host, broker=broker_server, **certificates.trusted)
+    urls = settings(certificates, certificates.trusted, broker=broker_server)
 
     with pytest.raises(BrokerRefused):
         probe_broker(urls)

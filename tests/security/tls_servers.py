@@ -62,7 +62,7 @@ class TlsServer:
     def __init__(self, container: DockerContainer, user: int) -> None:
         self._container: Container = container.get_wrapped_container()
         self._user = user
-        self.ports = {port: container.get_exposed_port(port) for port in container.ports}
+        self.ports = {int(port): container.get_exposed_port(int(port)) for port in container.ports}
 
     def put(self, certificates: Certificates, kind: str) -> None:
         """Replace the server's certificate by another kind."""
@@ -73,7 +73,7 @@ class TlsServer:
     def run(self, *command: str) -> None:
         """Run a command in the container, which must succeed."""
         code, output = self._container.exec_run(list(command))
-        assert code == 0, output.decode()
+        assert code == 0, output
 
 
 @contextmanager

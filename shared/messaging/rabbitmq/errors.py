@@ -102,6 +102,9 @@ def _sentence(error: BaseException, address: Address) -> str:
     }
     if isinstance(error, amqp.ConnectionClosedByBroker | amqp.ChannelClosedByBroker):
         return _closed_by_broker(error).format(**values, reason=error.reply_text)
+    # In TLS 1.3 the alert comes after the handshake, and pika quotes it in an error of its own.
+    if tls.is_refusal_of_client(str(error)):
+        return f"{values['broker']} {tls.REFUSES_CLIENT}"
     for kind, sentence in _SENTENCES:
         if isinstance(error, kind):
             return sentence.format(**values)

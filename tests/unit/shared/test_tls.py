@@ -72,6 +72,7 @@ def test_a_key_with_a_password_is_refused_instead_of_asked_for(folder: Path) -> 
 def test_an_amqps_url_names_its_files(folder: Path) -> None:
     address = parse(f"amqps://a:b@broker/v?cacertfile={folder}/ca.pem")
 
+    assert address.parameters.ssl_options is not None
     assert len(address.parameters.ssl_options.context.get_ca_certs()) == 1
     assert (address.vhost, address.parameters.port) == ("v", 5671)
 
