@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
-from testcontainers.core.container import DockerContainer
+from testcontainers.core.docker_client import DockerClient
 
 from services.inventory.service import inventory
 from shared.errors import BrokerRefused, BrokerUnavailable, ShopError
@@ -43,7 +43,9 @@ ASKS = "asks for a client certificate that it accepts (SHOP_TLS_CERT_FILE)"
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     need_docker()
-    host = DockerContainer("postgres:18").get_container_host_ip()
+    engine = DockerClient()
+    host = engine.host()
+    engine.client.close()
     return make_certificates(tmp_path_factory.mktemp("certificates"), host)
 
 
