@@ -1,7 +1,9 @@
 """Emails over TLS, to a mail server with certificates that the test makes."""
 
 import socket
+import ssl
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from email.message import EmailMessage
 from pathlib import Path
@@ -135,3 +137,48 @@ def test_a_server_with_a_wrong_certificate_is_refused_with_the_reason(
 def test_a_server_without_tls_is_refused_by_an_smtps_url(mailbox: Mailbox, tmp_path: Path) -> None:
     with serving(mailbox) as at, pytest.raises(DependencyUnavailable, match="does not answer with"):
         send(f"smtps://{at}", tmp_path)
+
+
+@pytest.fixture
+def asking(certificates: Certificates) -> ssl.SSLContext:
+    """The settings of a server that asks for client certificates of the authority."""
+    context = certificates.server_context("right")
+    context.load_verify_locations(certificates.folder / "ca.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def test_a_client_with_a_certificate_is_accepted_where_one_is_asked_for(
+    certificates: Certificates, asking: ssl.SSLContext, mailbox: Mailbox, tmp_path: Path
+) -> None:
+    with serving(mailbox, ssl_context=asking) as at:
+        send(f"smtps://{at}", tmp_path, **certificates.files)
+
+    assert len(mailbox.envelopes) == 1
+
+
+@pytest.mark.parametrize("files", ["trusted", "strange_files"], ids=["none", "of a stranger"])
+def test_a_client_without_a_right_certificate_learns_that_one_is_asked_for(
+    certificates: Certificates, asking: ssl.SSLContext, tmp_path: Path, files: str
+) -> None:
+    # Not aiosmtpd: asyncio closes the connection without the alert that says why.
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        asking.wrap_socket(listener, server_side=True) as server,
+        ThreadPoolExecutor() as pool,
+    ):
+        accepted = pool.submit(server.accept)
+
+        with pytest.raises(DependencyUnavailable, match="asks for a client certificate"):
+            send(
+                f"smtps://127.0.0.1:{listener_port(server)}",
+                tmp_path,
+                **getattr(certificates, files),
+            )
+
+        assert isinstance(accepted.exception(), ssl.SSLError)
+
+
+def listener_port(server: ssl.SSLSocket) -> int:
+    port: int = server.getsockname()[1]
+    return port
