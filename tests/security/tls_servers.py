@@ -59,9 +59,9 @@ class TlsServer:
         ports: the ports on the host, by those of the container.
     """
 
-    def __init__(self, container: DockerContainer, user: int) -> None:
+    def __init__(self, container: DockerContainer, user: str) -> None:
         self._container: Container = container.get_wrapped_container()
-        self._user = user
+        self._user = int(self.run("id", "-u", user))
         self.ports = {int(port): container.get_exposed_port(int(port)) for port in container.ports}
 
     def put(self, certificates: Certificates, kind: str) -> None:
@@ -70,10 +70,12 @@ class TlsServer:
         files = {"ca.pem": certificates.ca, "server.pem": server.cert, "server.key": server.key}
         self._container.put_archive("/", _archive(files, self._user))
 
-    def run(self, *command: str) -> None:
-        """Run a command in the container, which must succeed."""
+    def run(self, *command: str) -> bytes:
+        """Run a command in the container, which must succeed; returns what it prints."""
         code, output = self._container.exec_run(list(command))
         assert code == 0, output
+        assert isinstance(output, bytes)
+        return output
 
 
 @contextmanager
@@ -88,7 +90,7 @@ def rabbitmq(certificates: Certificates) -> Iterator[TlsServer]:
     conf = "/etc/rabbitmq/conf.d/20-tls.conf"
     container.with_copy_into_container(_RABBITMQ_CONF.encode(), conf)
     with container.with_kwargs(labels=run_label()):
-        yield TlsServer(container, user=999)
+        yield TlsServer(container, user="rabbitmq")
 
 
 def use_in_rabbitmq(server: TlsServer, certificates: Certificates, kind: str) -> None:
@@ -105,7 +107,7 @@ def postgresql(certificates: Certificates) -> Iterator[TlsServer]:
     container.with_copy_into_container(_PG_HBA.encode(), f"{FOLDER}/pg_hba.conf")
     container.with_command(f"postgres -c fsync=off -c hba_file={FOLDER}/pg_hba.conf")
     with container.with_kwargs(labels=run_label()):
-        server = TlsServer(container, user=999)
+        server = TlsServer(container, user="postgres")
         _wait_for_postgresql(server)
         server.put(certificates, "right")
         for setting in _PG_TLS:
