@@ -76,7 +76,8 @@ def failure_of(address: URL, error: BaseException) -> str | None:
     text = str(error)
     if "certificate verify failed" in text or "does not match host name" in text:
         return _refused_certificate(address) or "has a certificate that is not accepted"
-    if "requires a valid client certificate" in text or "alert" in text:
+    is_alert = "SSL error" in text and "alert" in text
+    if is_alert or "requires a valid client certificate" in text:
         return tls.REFUSES_CLIENT
     if "server does not support SSL" in text:
         return "does not answer with TLS"
