@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import quote
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, FilePath, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -25,6 +25,7 @@ from pydantic_settings import (
 from shared.errors import InvalidInput, OperationFailed
 from shared.events.fields import first_error
 from shared.messaging.topology import History
+from shared.server_urls import TlsFiles, secured
 
 PREFIX = "SHOP_"
 
@@ -77,9 +78,15 @@ class Settings(EnvironmentSettings):
 
     Attributes:
         home: folder of the embedded broker, the SQLite databases and the Maildir.
-        broker_url: `amqp://user:password@host/vhost`; empty for the embedded broker. `{service}`
+        allow_plaintext: whether servers on other machines may be used without TLS.
+        tls_ca_file: certificates of the authorities that servers' certificates must come from;
+            None for those that the operating system trusts.
+        tls_cert_file: the certificate of this client, for servers that ask for one.
+        tls_key_file: its key; None if `tls_cert_file` contains it.
+        broker_url: `amqps://user:password@host/vhost`; empty for the embedded broker. `{service}`
             is replaced with the service's name.
-        broker_admin_url: the management API, `http://user:password@host:15672`, for `shop setup`.
+        broker_admin_url: the management API, `https://user:password@host:15671`, for `shop
+            setup`.
         require_broker_user: whether a message that names no broker user is forged, where each
             service has a user of its own; False while publishers of an older version run.
         database_url: `postgresql://…/{service}`; empty for SQLite files. `{service}` is replaced
@@ -106,6 +113,11 @@ class Settings(EnvironmentSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX)
 
     home: Path = Path("var")
+    # Before the URLs, which are validated by them.
+    allow_plaintext: bool = False
+    tls_ca_file: FilePath | None = None
+    tls_cert_file: FilePath | None = None
+    tls_key_file: FilePath | None = None
     broker_url: str = ""
     broker_admin_url: str = ""
     require_broker_user: bool = True
@@ -126,6 +138,19 @@ class Settings(EnvironmentSettings):
     inbox_keep: Days | None = None
     history_max_bytes: Annotated[int, Field(ge=1_000_000)] = 5_000_000_000
     history_segment_bytes: Annotated[int, Field(ge=100_000)] = 50_000_000
+
+    @field_validator("broker_url", "broker_admin_url", "database_url", "database_admin_url")
+    @classmethod
+    def _require_tls(cls, url: str, info: ValidationInfo) -> str:
+        """Refuse a server that would be used without TLS, and add the TLS files to the URL."""
+        files = TlsFiles(*(info.data.get(f"tls_{name}_file") for name in TlsFiles._fields))
+        allow_plaintext = info.data.get("allow_plaintext", False)
+        if url.startswith("postgresql"):
+            # Imported here: SQLAlchemy takes a fifth of a command's start.
+            from shared.storage import postgresql_tls  # noqa: PLC0415 - see above
+
+            return postgresql_tls.secured(url, files, allow_plaintext=allow_plaintext)
+        return secured(url, files, allow_plaintext=allow_plaintext)
 
     @field_validator("inbox_keep")
     @classmethod

@@ -121,8 +121,18 @@ class Database:
             yield
         except DATABASE_ERRORS as error:
             resource = exhausted_resource(error)
-            problem = f"cannot be used: {resource}" if resource else "does not answer"
-            raise DependencyUnavailable(f"the database {self.place} {problem}") from error
+            problem = f"cannot be used: {resource}" if resource else self.tls_failure(error)
+            raise DependencyUnavailable(
+                f"the database {self.place} {problem or 'does not answer'}"
+            ) from error
+
+    def tls_failure(self, error: BaseException) -> str | None:
+        """Why TLS failed, in words that follow the name of the server; None for other reasons."""
+        if self.is_sqlite:
+            return None
+        from shared.storage import postgresql_tls  # noqa: PLC0415 - as in __init__
+
+        return postgresql_tls.failure_of(self.address, error)
 
     def insert(self, table: Table) -> Insert:
         """An INSERT that supports ON CONFLICT."""

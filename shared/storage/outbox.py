@@ -26,6 +26,7 @@ from sqlalchemy import (
 from shared.errors import DependencyUnavailable
 from shared.events import DomainEvent
 from shared.exhaustion import with_resource
+from shared.private_files import FILE_MODE
 from shared.storage import bulk
 from shared.storage.columns import UtcTime
 from shared.storage.compiled import execute
@@ -120,7 +121,7 @@ def claim(database: Database, limit: int) -> Iterator[Claim]:
 
 def _claim_by_file(database: Database, limit: int) -> Iterator[Claim]:
     try:
-        lock = FileLock(f"{database.path}.relay.lock").acquire(blocking=False)
+        lock = FileLock(f"{database.path}.relay.lock", mode=FILE_MODE).acquire(blocking=False)
     except Timeout:
         yield Claim([])
         return

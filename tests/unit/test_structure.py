@@ -24,20 +24,40 @@ SERVICES = tuple(
     path.name for path in sorted((ROOT / "services").iterdir()) if (path / "__init__.py").exists()
 )
 
+FOUNDATION = frozenset(
+    {
+        "shared.exhaustion",
+        "shared.private_files",
+        "shared.server_urls",
+        "shared.sqlite_locking",
+        "shared.tls",
+    }
+)
+"""Modules that know nothing of the system, for messaging and storage."""
+
 MAY_IMPORT = {
     "shared.errors": set[str](),
     "shared.exhaustion": set[str](),
+    "shared.private_files": set[str](),
+    "shared.server_urls": set[str](),
     "shared.sqlite_locking": set[str](),
+    "shared.tls": set[str](),
     "shared.events": set[str](),
-    "shared.messaging": {"shared.events", "shared.sqlite_locking"},
+    "shared.messaging": {"shared.events", *FOUNDATION},
     "shared.storage": {
         "shared.events",
         "shared.messaging.codec",
         "shared.messaging.identity",
-        "shared.sqlite_locking",
+        *FOUNDATION,
     },
     "shared.history": {"shared.storage", "shared.messaging", "shared.events"},
-    "shared.runtime": {"shared.history", "shared.storage", "shared.messaging", "shared.events"},
+    "shared.runtime": {
+        "shared.history",
+        "shared.storage",
+        "shared.messaging",
+        "shared.events",
+        "shared.server_urls",
+    },
     "shared.operations": {
         "shared.runtime",
         "shared.history",

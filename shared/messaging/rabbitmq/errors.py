@@ -11,6 +11,7 @@ from types import UnionType
 
 from pika import exceptions as amqp
 
+from shared import tls
 from shared.errors import BrokerRefused, BrokerTooOld, BrokerUnavailable
 from shared.messaging.rabbitmq.address import Address
 from shared.messaging.rabbitmq.pika_internals import ConnectError, ConnectTimeout, cause_of
@@ -52,7 +53,8 @@ def is_refusal(error: BaseException) -> bool:
         return False
     if isinstance(error, amqp.ConnectionClosedByBroker | amqp.ChannelClosedByBroker):
         return error.reply_code in _REFUSALS
-    return isinstance(
+    # A process reads its certificates when it starts: ending, to be started again, may help.
+    return tls.is_refusal(error) or isinstance(
         error,
         BrokerTooOld
         | amqp.AuthenticationError
@@ -114,9 +116,14 @@ def _sentence(error: BaseException, address: Address) -> str:
         return _AT_LIMIT.format(**values)
     if isinstance(error, amqp.ConnectionClosedByBroker | amqp.ChannelClosedByBroker):
         return _closed_by_broker(error).format(**values, reason=error.reply_text)
+    # In TLS 1.3 the alert comes after the handshake, and pika quotes it in an error of its own.
+    if tls.is_refusal_of_client(str(error)):
+        return f"{values['broker']} {tls.REFUSES_CLIENT}"
     for kind, sentence in _SENTENCES:
         if isinstance(error, kind):
             return sentence.format(**values)
+    if failure := tls.failure_of(error):
+        return f"{values['broker']} {failure}"
     reason = error.strerror if isinstance(error, OSError) else type(error).__name__
     return f"{values['broker']} cannot be reached ({reason})"
 

@@ -4,13 +4,14 @@ Source: https://www.rabbitmq.com/docs/http-api-reference
 """
 
 import logging
-import ssl
 from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+from shared import tls
 from shared.errors import BrokerRefused, BrokerUnavailable, InvalidInput
+from shared.server_urls import TLS_PARAMETERS
 
 if TYPE_CHECKING:
     import httpx
@@ -26,6 +27,10 @@ class Management:
 
     Every method raises BrokerUnavailable when the API does not answer, and BrokerRefused when it
     refuses; the messages hold no password.
+
+    Args:
+        url: `http://user:password@host:15672`, or `https://…` with the parameters `cacertfile`,
+            `certfile` and `keyfile`.
 
     Raises:
         InvalidInput: the URL is not like `http://user:password@host:15672`; it is not quoted.
@@ -43,6 +48,7 @@ class Management:
         self.address = f"{parts.hostname}:{port}"
         host = parts.netloc.rpartition("@")[2].removesuffix(f":{parts.port}")
         self._base_url = f"{parts.scheme}://{host}:{port}{parts.path.rstrip('/')}/api"
+        self._parameters = parse_qs(parts.query)
         self._user = unquote(parts.username or "guest"), unquote(parts.password or "guest")
 
     def get(self, *path: str, columns: str = "") -> Any:  # noqa: ANN401 - JSON of any shape
@@ -77,8 +83,11 @@ class Management:
             timeout=_TIMEOUT,
             limits=httpx.Limits(max_keepalive_connections=0),
             trust_env=False,  # the broker is not behind the proxy for the internet
-            verify=ssl.create_default_context(),
+            verify=tls.client_context(*(map(self._parameter, TLS_PARAMETERS))),
         )
+
+    def _parameter(self, name: str) -> str | None:
+        return self._parameters[name][-1] if name in self._parameters else None
 
     def _request(
         self,
@@ -95,8 +104,9 @@ class Management:
         try:
             response = self._client.request(method, url, json=content, params=parameters)
         except httpx.HTTPError as error:
+            reason = tls.failure_of(error) or f"does not answer: {error}"
             raise BrokerUnavailable(
-                f"the broker's management API at {self.address} does not answer: {error}"
+                f"the broker's management API at {self.address} {reason}"
             ) from error
         if response.status_code == 404:
             return None

@@ -71,7 +71,7 @@ def test_a_services_name_replaces_its_placeholder_in_urls() -> None:
         "broker_url": "amqp://{service}:x@broker/shop",
         "database_url": "postgresql://{service}:x@server/{service}",
     }
-    with settings_override(**urls):
+    with settings_override(allow_plaintext=True, **urls):
         settings = settings_for("email")
 
     assert settings.broker_url_of("email") == "amqp://email:x@broker/shop"
@@ -100,7 +100,7 @@ def test_a_services_name_replaces_its_placeholder_in_urls() -> None:
 def test_there_are_files_if_the_broker_or_the_databases_are_embedded(
     variables: dict[str, str], *, expected: bool
 ) -> None:
-    with settings_override(**variables):
+    with settings_override(allow_plaintext=True, **variables):
         assert settings_for().has_files is expected
 
 
@@ -118,7 +118,7 @@ def test_a_secret_is_read_from_its_owners_file_only(tmp_path: Path) -> None:
         (tmp_path / owner / "shop_broker_url").write_text(f"amqp://{owner}:{HIDDEN}@broker/\n")
         (tmp_path / owner / "password").write_text("for somebody else")
 
-    with settings_override(keys=tmp_path, broker_url="amqp://nobody@broker"):
+    with settings_override(keys=tmp_path, broker_url="amqp://nobody@broker", allow_plaintext=True):
         assert settings_for("orders").broker_url == f"amqp://orders:{HIDDEN}@broker/"
         assert settings_for("orders", "email").broker_url.startswith("amqp://email:")
         assert settings_for().broker_url == "amqp://nobody@broker"
