@@ -192,7 +192,7 @@ def test_the_operator_changes_nothing_through_the_management_api(broker: Tried) 
         lambda: management.put("policies", vhost, "x", content={"pattern": "", "definition": {}}),
         lambda: management.delete("user-limits", "orders", "max-connections"),
         lambda: management.delete("queues", vhost, "orders"),
-        lambda: management.delete("bindings", vhost, "e", EVENTS, "q", HISTORY, "#"),
+        lambda: management.delete("bindings", vhost, "e", EVENTS, "q", HISTORY, "%23"),
         lambda: management.put("vhosts", "mine"),
         lambda: management.get("users"),
     ]
