@@ -25,6 +25,8 @@ handlers at the same time, a catch-up, and 3 requests for /readyz or /metrics. S
 five processes, or one of the largest that replaces another, or fewer with commands beside them.
 """
 
+_SET_UP_CONNECTIONS = 2
+
 ROLE_SETTINGS = {
     # A statement, a wait for a lock or an idle transaction that takes longer than this is a fault,
     # and ending it frees the locks. A transaction is idle while its handler sends a mail, so its
@@ -61,6 +63,7 @@ def grant(admin_url: str, service_url: str, *, connections: int = CONNECTIONS) -
         _create_role(connection, role, service.password, connections)
         _create_database(connection, database, role)
         _revoke_public_connect(connection)
+        _leave_room(connection, role, connections)
 
 
 def room_for(admin_url: str, roles: int, *, connections: int = CONNECTIONS) -> str:
@@ -80,7 +83,7 @@ def room_for(admin_url: str, roles: int, *, connections: int = CONNECTIONS) -> s
     query = """
         SELECT current_setting('max_connections')::int,
             current_setting('superuser_reserved_connections')::int
-                + current_setting('reserved_connections')::int
+                + coalesce(current_setting('reserved_connections', true), '0')::int
     """
     with _administering(admin, "the database server cannot be set up") as connection:
         [(most, reserved)] = connection.execute(query).fetchall()
@@ -133,6 +136,19 @@ def _create_role(
                 name, sql.Identifier(setting), sql.Literal(value)
             )
         )
+
+
+def _leave_room(connection: psycopg.Connection, role: str, connections: int) -> None:
+    """End the newest sessions of a role that has taken all of its connections.
+
+    Migrations run as the role: a superuser who executed them could execute its functions too.
+    """
+    query = """
+        SELECT pg_terminate_backend(pid, 5000) FROM (
+            SELECT pid FROM pg_stat_activity WHERE usename = %s ORDER BY backend_start OFFSET %s
+        ) AS newest
+    """
+    connection.execute(query, [role, connections - _SET_UP_CONNECTIONS])
 
 
 def _create_database(connection: psycopg.Connection, database: str, role: str) -> None:
