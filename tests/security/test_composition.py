@@ -1,6 +1,7 @@
 """What a service that was taken over can reach in the composed system."""
 
 import json
+import socket
 from collections.abc import Iterator
 
 import httpx
@@ -57,6 +58,20 @@ def test_a_service_has_no_way_out_of_the_machine(system: Composition, service: s
     assert {to_address, to_address_of_dns} <= {"OSError", "TimeoutError"}
     assert by_name == "gaierror"
     assert max(each.seconds for each in tried) < 5
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_does_not_reach_the_ports_of_this_machine(
+    system: Composition, service: str
+) -> None:
+    with socket.create_server(("0.0.0.0", 0)) as server:  # noqa: S104 - on purpose, for its time
+        port = server.getsockname()[1]
+        gateways = [f"{address.rpartition('.')[0]}.1" for address in addresses(system, service)]
+
+        tried = system.connect(service, [(gateway, port) for gateway in gateways])
+
+    assert tried
+    assert "connected" not in {each.outcome for each in tried}
 
 
 @pytest.mark.parametrize("service", SERVICES)
