@@ -76,6 +76,12 @@ def test_a_network_leads_out_only_where_a_port_is_published(compose: Any) -> Non
         assert options["com.docker.network.bridge.enable_ip_masquerade"] == "false"
 
 
+def test_this_machine_has_no_address_on_an_internal_network(compose: Any) -> None:
+    for name in compose["networks"].keys() - PUBLISHED.keys():
+        options = compose["networks"][name]["driver_opts"]
+        assert options == {"com.docker.network.bridge.inhibit_ipv4": "true"}, name
+
+
 def test_every_network_is_declared(compose: Any) -> None:
     used = set[str]().union(
         *(networks(compose, name) for name in compose["services"] if name != "keys")

@@ -84,7 +84,7 @@ def test_its_stanza_network_and_settings_are_added_and_nothing_else_in_the_compo
         SERVICES: "  gifts:\n    <<: *service\n    command: [run, gifts]\n"
         '    user: "21327:21327"\n    networks: [gifts]\n\n',
         SERVICE_NETWORKS: "  gifts:\n",
-        NETWORKS: "  gifts: {internal: true}\n",
+        NETWORKS: "  gifts: *internal\n",
     }
     settings = [line for line in after.splitlines() if line.startswith("  SHOP_GIFTS_")]
     assert len(settings) == 6
@@ -106,7 +106,7 @@ def test_a_second_consumer_is_added_after_the_first(checkout: Path) -> None:
     for gifts, marker in (
         ("  gifts:\n    <<: *service\n", SERVICES),
         ("  gifts:\n", SERVICE_NETWORKS),
-        ("  gifts: {internal: true}\n", NETWORKS),
+        ("  gifts: *internal\n", NETWORKS),
     ):
         ribbons = gifts.replace("gifts", "ribbons")
         assert 0 < text.index(gifts) < text.index(ribbons) < text.index(marker)
