@@ -98,4 +98,7 @@ def text_of(value: object) -> str:
 
 
 def _count(value: object) -> int:
-    return value if type(value) is int and 0 <= value < _MAX_COUNT else 0
+    # pika decodes some numbers as a subclass of int, and bool is one too.
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MAX_COUNT:
+        return value
+    return 0
