@@ -24,6 +24,7 @@ PAGE = ROOT / "docs" / "supply-chain.md"
 ALLOWED_LICENCES = frozenset(
     {
         *("MIT", "BSD-2-Clause", "BSD-3-Clause", "BSD License", "Apache-2.0", "ISC", "PSF-2.0"),
+        *("ZPL-2.1", "Zope Public License"),
         "MPL-2.0",  # asks for the source of changed files of the package; none is changed
         "LGPL-3.0-only",  # the same, for a library that is used as it is and can be replaced
     }

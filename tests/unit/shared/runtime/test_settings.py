@@ -204,4 +204,6 @@ def test_an_override_ends_with_its_block(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_the_administrators_url_may_name_a_server_for_each_service() -> None:
     settings = Settings(database_admin_url="postgresql://admin:a@{service}-db/postgres")
 
-    assert settings.database_admin_url_of("loyalty") == "postgresql://admin:a@loyalty-db/postgres"
+    url = settings.database_admin_url_of("loyalty")
+
+    assert url.partition("?")[0] == "postgresql://admin:a@loyalty-db/postgres"
