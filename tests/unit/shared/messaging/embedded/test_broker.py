@@ -579,7 +579,7 @@ def test_a_message_from_before_topics_were_kept_is_delivered_as_a_replay_to_its_
     file: Path, clock: AdjustableClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as before:
-        before.setattr(broker_file, "_MIGRATIONS", broker_file._MIGRATIONS[:2])
+        before.setattr(broker_file, "_MIGRATIONS", broker_file._MIGRATIONS[:1])
         EmbeddedBroker(file, clock=clock).set_up(TOPOLOGY)
     insert = "INSERT INTO messages (queue, event_id, type, body, replays, low_priority)"
     with closing(sqlite3.connect(file)) as connection, connection:

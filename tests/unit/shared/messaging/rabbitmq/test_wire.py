@@ -21,6 +21,7 @@ def test_the_attempt_follows_from_the_brokers_counts(count: object, attempt: int
     headers = {"x-delivery-count": count, "x-acquired-count": long(9)}
     properties = spec.BasicProperties(headers=headers)  # type: ignore[no-untyped-call]
 
-    arrived = delivery("email", properties, b"{}", is_redelivered=True, token=1)
+    method = spec.Basic.Deliver(redelivered=True)  # type: ignore[no-untyped-call]
+    arrived = delivery("email", method, properties, b"{}", token=1)
 
     assert arrived.attempt == attempt
