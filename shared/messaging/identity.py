@@ -44,7 +44,7 @@ class Identity:
     def of(cls, delivery: Delivery) -> "Identity":
         """Identify a delivery; never raises."""
         try:
-            envelope = codec.read(delivery.body)
+            envelope = codec.read(delivery.body, flaw=delivery.flaw)
         except MalformedEvent as flaw:
             digest = sha256(delivery.body).hexdigest()[:12]
             event_type = delivery.type if _SAFE_TYPE.fullmatch(delivery.type) else UNREADABLE

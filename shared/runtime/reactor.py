@@ -170,7 +170,7 @@ class Reactor:
             self._react_one_by_one(accepted, results)
 
     def _accept(self, delivery: Delivery) -> Accepted:
-        event = decode(delivery.body, self.service.contracts)
+        event = decode(delivery.body, self.service.contracts, flaw=delivery.flaw)
         handlers = self.service.handlers(event)
         if not handlers:
             raise _rejection(self.service, event)

@@ -36,6 +36,7 @@ class Delivery:
         replays: how often the message has been redriven or replayed.
         token: identifies the delivery to its consumer; opaque to others.
         reason: the broker's word for why the message is dead; empty in a live queue.
+        flaw: why the message cannot be an event whatever its body is; usually empty.
     """
 
     queue: str
@@ -46,6 +47,7 @@ class Delivery:
     replays: int
     token: object
     reason: str = ""
+    flaw: str = ""
 
 
 Settlement = tuple[Delivery, Outcome]

@@ -13,6 +13,7 @@ class HistoryRecord:
     Attributes:
         offset: position in the history, from 0 on; offsets increase and may have gaps.
         topic: routing key.
+        flaw: why the message cannot be an event whatever its body is; usually empty.
     """
 
     offset: int
@@ -20,6 +21,7 @@ class HistoryRecord:
     event_id: str
     type: str
     body: bytes
+    flaw: str = ""
 
 
 class HistoryReader(Protocol):
