@@ -8,7 +8,7 @@ from shared.messaging.ports.consumer import Delivery
 MAX_WAITING_BYTES = 16 * 1024 * 1024
 """Of the bodies that a consumer holds and nobody has taken yet."""
 
-MAX_TAKEN_BYTES = 48 * 1024 * 1024
+MAX_TAKEN_BYTES = 24 * 1024 * 1024
 """Of the bodies that are taken together and the events in them; see `codec.memory_of`."""
 
 

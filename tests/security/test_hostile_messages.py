@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -125,11 +126,21 @@ def running(observed: Observed) -> Iterator[ServiceGroup]:
     assert group.stop(20)
 
 
+class Collecting(logging.Handler):
+    """Appends each message to a list."""
+
+    def __init__(self, messages: list[str]) -> None:
+        super().__init__()
+        self._messages = messages
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._messages.append(record.getMessage())
+
+
 @contextmanager
 def connection_warnings(warnings: list[str]) -> Iterator[None]:
     """Collect what the broker's connections report, such as that one was lost."""
-    handler = logging.Handler()
-    handler.emit = lambda record: warnings.append(record.getMessage())  # type: ignore[method-assign]
+    handler = Collecting(warnings)
     logger = logging.getLogger("shared.messaging")
     logger.addHandler(handler)
     yield
@@ -137,7 +148,7 @@ def connection_warnings(warnings: list[str]) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def observed(home: Path) -> Iterator[Observed]:
+def observed(home: Path) -> Observed:
     """The whole corpus has been published while the services ran, and a good order after it."""
     observed = Observed()
     settings = settings_for("orders")
@@ -155,7 +166,7 @@ def observed(home: Path) -> Iterator[Observed]:
         broker = broker_at(settings.broker_url_of("orders"))
         assert broker.publisher().publish([good]) == [None]
         for service in ("inventory", "email", "shipping", "loyalty", "analytics"):
-            eventually(lambda name=service: observed.handled(name, good.body), within=20)
+            eventually(partial(observed.handled, service, good.body), within=20)
         assert group.readiness() == []
         broker.close()
     return observed

@@ -4,7 +4,7 @@ Reading changes nothing: no letter is settled, and all go back to the queue unco
 Memory is bounded: of each letter only a summary is kept, while its body is passed on.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from shared.errors import BrokerUnavailable, InvalidInput, OperationFailed
@@ -24,7 +24,7 @@ TAKE_TIMEOUT = 2.0
 """Seconds without a delivery after which another consumer must hold the missing letters."""
 
 _BATCH_SIZE = 50
-"""Letters in memory with their bodies, each of up to 1 MiB."""
+"""Letters in memory with their bodies, if they fit into the budget of `take`."""
 
 _MAX_PREFETCH = 60_000
 """Unsettled letters of one consumer; AMQP's prefetch has 16 bits."""
@@ -77,12 +77,18 @@ class DeadQueue:
             self._consumers.append(consumer)
             remaining -= held
             while held:
-                taken = consumer.take(min(_BATCH_SIZE, held), wait=TAKE_TIMEOUT)
-                if not taken:
-                    raise self._held_elsewhere()
-                held -= len(taken)
-                bodies = [delivery.body for delivery in taken]
-                yield from zip(self._summaries(consumer, taken), bodies, strict=True)
+                held -= yield from self._batch(consumer, min(_BATCH_SIZE, held))
+
+    def _batch(
+        self, consumer: Consumer, most: int
+    ) -> Generator[tuple[DeadLetter, bytes], None, int]:
+        """Read some letters; returns their number, and keeps none of their bodies."""
+        taken = consumer.take(most, wait=TAKE_TIMEOUT)
+        if not taken:
+            raise self._held_elsewhere()
+        bodies = [delivery.body for delivery in taken]
+        yield from zip(self._summaries(consumer, taken), bodies, strict=True)
+        return len(taken)
 
     def _held_elsewhere(self) -> OperationFailed:
         return OperationFailed(
