@@ -185,7 +185,8 @@ class RabbitConsumer(BrokerConnection):
         earlier = self._consumer_tag
         self._current_prefetch = size
         self._register(channel)
-        channel.basic_cancel(earlier)
+        # With a callback, so that pika requeues what still arrives for it.
+        channel.basic_cancel(earlier, callback=lambda _: None)
 
     def _deliver(
         self,
@@ -263,7 +264,8 @@ class RabbitConsumer(BrokerConnection):
 
     def _raise_prefetch(self, channel: Channel) -> None:
         """End the slow start; a new prefetch applies to new consumers only."""
-        if self._successes >= SLOW_START_AFTER and self._current_prefetch < self._page:
+        is_started = self._successes >= SLOW_START_AFTER
+        if is_started and self._current_prefetch < self._page and not self._is_paged:
             self._consume_again(channel)
 
     def _consume_again(self, channel: Channel) -> None:
