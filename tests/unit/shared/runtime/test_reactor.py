@@ -256,10 +256,10 @@ def test_a_message_on_which_decoding_fails_is_retried_and_the_others_are_handled
 ) -> None:
     good, bad = (ThingHappened(name=name) for name in ("good", "bad"))
 
-    def convert(body: bytes, contracts: Contracts) -> DomainEvent:
+    def convert(body: bytes, contracts: Contracts, *, flaw: str) -> DomainEvent:
         if b"bad" in body:
             raise KeyError("a converter has a mistake")
-        return decode(body, contracts)
+        return decode(body, contracts, flaw=flaw)
 
     monkeypatch.setattr("shared.runtime.reactor.decode", convert)
 
