@@ -500,6 +500,7 @@ def _decodable_headers() -> dict[str, bytes]:
         "time of 64 bits": b"T" + b"\x7f" + b"\xff" * 7,
         "text that is not UTF-8": _long(b"S", b"\xff\xfe"),
         "text of 100 kB": _long(b"S", b"x" * 100_000),
+        "text that fills a frame": _long(b"S", b"x" * 131_030),  # the broker adds headers to it
         "bytes": _long(b"x", bytes(range(256))),
         "an empty table": _long(b"F", b""),
         "an empty array": _long(b"A", b""),

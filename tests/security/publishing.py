@@ -56,12 +56,13 @@ class RawPublisher:
                 self._publish(each)
             except (AMQPError, connection_workflow.AMQPConnectorException) as error:
                 refused[each.name] = str(error)
-                self._connection = None
+                self.close()
         return refused
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
+        connection, self._connection = self._connection, None
+        if connection is not None and connection.is_open:
+            connection.close()
 
     def _publish(self, message: HostileMessage) -> None:
         if self._connection is None:
