@@ -17,6 +17,8 @@
     └── PermanentFailure             delivery: dead at once
         ├── MalformedEvent           a redrive cannot succeed
         │   └── EventTooLarge        a redrive cannot succeed
+        ├── ForgedEvent              no redrive with `--all`
+        ├── ConflictingEvent         a redrive cannot succeed
         ├── UnsupportedVersion
         ├── NotSubscribed
         ├── OlderThanTheInbox
@@ -42,9 +44,12 @@ class ShopError(Exception):
     Attributes:
         may_succeed_on_redrive: False if a dead letter with this error fails again whatever is
             repaired, because the message itself is wrong.
+        owns_event_id: False if the message must not be recorded under the event's id that it
+            holds, because that id may be another event's.
     """
 
     may_succeed_on_redrive: ClassVar[bool] = True
+    owns_event_id: ClassVar[bool] = True
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or (type(self).__doc__ or "").partition("\n")[0])
@@ -169,6 +174,20 @@ class MalformedEvent(PermanentFailure):
 
 class EventTooLarge(MalformedEvent):
     """The event is larger than 1 MiB."""
+
+
+class ForgedEvent(PermanentFailure):
+    """The message was not published by a service that may publish its type of event."""
+
+    may_succeed_on_redrive = False
+    owns_event_id = False
+
+
+class ConflictingEvent(PermanentFailure):
+    """The service has an event with the same id, but with another source or other content."""
+
+    may_succeed_on_redrive = False
+    owns_event_id = False
 
 
 class UnsupportedVersion(PermanentFailure):

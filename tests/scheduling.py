@@ -11,6 +11,7 @@ GROUPS = {
     "tests/integration/test_rabbitmq_traps.py": "broker",
     # Users of the shared broker with fixed names.
     "tests/integration/test_rabbitmq_permissions.py": "users",
+    "tests/security/test_forged_events.py": "users",
     # `shared.storage.roles.grant` twice at once on the shared database server would conflict.
     "tests/integration/test_access.py": "roles",
     "tests/chaos/test_crash_points.py::test_the_shop_on_servers": "roles",

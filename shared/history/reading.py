@@ -1,8 +1,8 @@
 """Reads the history as events, filtered.
 
-Guarantees: an event that was published twice is returned once; a record that is not an event is
-reported, skipped and counted; memory use does not depend on the size of the history, nor on its
-content.
+Guarantees: an event that was published twice is returned once; a record that is not an event, or
+is a forged one, is reported, skipped and counted; memory use does not depend on the size of the
+history, nor on its content.
 """
 
 import sqlite3
@@ -15,10 +15,11 @@ from functools import lru_cache
 from typing import NamedTuple, Self
 from uuid import UUID
 
-from shared.errors import MalformedEvent
+from shared.errors import ForgedEvent, MalformedEvent
 from shared.events import DomainEvent, concrete_types, wire_type
-from shared.messaging.codec import decode, parse
-from shared.messaging.identity import plain_id
+from shared.messaging.authenticity import require_authentic_record
+from shared.messaging.codec import Contracts, event_of, parse, read
+from shared.messaging.identity import safe_id
 from shared.messaging.ports.history import HistoryReader, HistoryRecord
 from shared.messaging.topology import topics_matched
 
@@ -37,20 +38,22 @@ class HistoryEvent(NamedTuple):
 
 
 class UnreadableRecord(NamedTuple):
-    """A record that is not an event.
+    """A record that is not an event, or a forged one.
 
     Attributes:
         label: the id of the message and its offset in the history.
-        reason: why it is not an event, without any of its content.
+        reason: why it is not an event, or is forged, without any of its content.
     """
 
     label: str
     reason: str
+    is_forged: bool = False
 
     @property
     def sentence(self) -> str:
         """A sentence for people."""
-        return f"unreadable, skipped: {self.label}: {self.reason}"
+        flaw = "forged" if self.is_forged else "unreadable"
+        return f"{flaw}, skipped: {self.label}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,8 +144,8 @@ class EventReader:
                 if self._filter.rules_out(record):
                     continue
                 try:
-                    event = decode(record.body, contracts, flaw=record.flaw)
-                except MalformedEvent as error:
+                    event = _event_of(record, contracts)
+                except (MalformedEvent, ForgedEvent) as error:
                     self.unreadable += 1
                     self._on_unreadable(_unreadable(record, error))
                     continue
@@ -242,6 +245,13 @@ def _with_tolerance(since: datetime) -> datetime:
     return since - _CLOCK_TOLERANCE if is_possible else since
 
 
-def _unreadable(record: HistoryRecord, error: MalformedEvent) -> UnreadableRecord:
-    event_id = plain_id(record.event_id) or "a message without an id"
-    return UnreadableRecord(f"{event_id} at offset {record.offset}", str(error))
+def _event_of(record: HistoryRecord, contracts: Contracts) -> DomainEvent:
+    envelope = read(record.body, flaw=record.flaw)
+    require_authentic_record(record, envelope, contracts.get(envelope.type))
+    return event_of(envelope, contracts)
+
+
+def _unreadable(record: HistoryRecord, error: MalformedEvent | ForgedEvent) -> UnreadableRecord:
+    event_id = safe_id(record.event_id) if record.event_id else "a message without an id"
+    label = f"{event_id} at offset {record.offset}"
+    return UnreadableRecord(label, str(error), isinstance(error, ForgedEvent))

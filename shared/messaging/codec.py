@@ -119,7 +119,16 @@ def decode(body: bytes, contracts: Contracts, *, flaw: str = "") -> DomainEvent:
         EventTooLarge: the body is larger than 1 MiB; it is not parsed.
         UnsupportedVersion: the event cannot be converted to the reader's version.
     """
-    envelope = read(body, flaw=flaw)
+    return event_of(read(body, flaw=flaw), contracts)
+
+
+def event_of(envelope: Envelope, contracts: Contracts) -> DomainEvent:
+    """Make the event of a decoded envelope; see `decode`.
+
+    Raises:
+        MalformedEvent: the data is not that of the event's type.
+        UnsupportedVersion: the event cannot be converted to the reader's version.
+    """
     wanted = contracts.get(envelope.type)
     if wanted is None:
         unknown = {"unknown_type": envelope.type, "about": envelope.subject, "data": envelope.data}

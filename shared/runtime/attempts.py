@@ -16,7 +16,7 @@ def failure_of(
         attempt: 1 for the first.
         outcome: `failures.RETRIED` or `failures.DEAD`.
     """
-    identity = Identity.of(delivery)
+    identity = Identity.of_failed(delivery, described.error)
     return failures.Failure(
         event_id=identity.id,
         event_type=identity.event_type,

@@ -1,7 +1,8 @@
 """How a service reacts: what is delivered takes effect exactly once, in one transaction.
 
 The inbox rows, the effects and the outgoing events of a batch commit together, and only then are
-its deliveries settled; a duplicate is recognised by its id in the inbox. A batch that fails is
+its deliveries settled; a duplicate is recognised by its id, source and content in the inbox, and
+what was not published by a service that may do so is dead. A batch that fails is
 rolled back, and its deliveries are handled one by one, each in a transaction of its own, so a
 failing message does not affect the others. Only this module catches all exceptions: it decides the
 outcome of each delivery.
@@ -22,7 +23,9 @@ from shared.errors import (
     UnsupportedVersion,
 )
 from shared.events import DomainEvent, UnknownEvent, topic_of
-from shared.messaging.codec import decode
+from shared.events.versions import contract_of
+from shared.messaging.authenticity import BrokerUsers, require_authentic
+from shared.messaging.codec import event_of, read
 from shared.messaging.ports.consumer import Delivery, Outcome, Settlement
 from shared.messaging.topology import Retry
 from shared.runtime import poison
@@ -38,8 +41,13 @@ class Accepted(NamedTuple):
     """A delivery that is an event with handlers in this service."""
 
     delivery: Delivery
-    event: DomainEvent
+    entry: inbox.Entry
     handlers: list[Handler]
+
+    @property
+    def event(self) -> DomainEvent:
+        """The event."""
+        return self.entry.event
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +108,7 @@ class Reactor:
         retry: the retry policy of the service's queue; it decides which attempt is the last.
         gateway: what the service acts on outside its database; None if nothing.
         executor: runs transactions of one event at the same time; None for batches.
+        users: who may publish and replay, where each service has a broker user; else None.
         inbox_horizon: how far back the inbox remembers events; None if it remembers all.
     """
 
@@ -108,6 +117,7 @@ class Reactor:
     retry: Retry
     gateway: Any = None
     executor: Executor | None = None
+    users: BrokerUsers | None = None
     inbox_horizon: timedelta | None = None
     watchdog: Watchdog = field(default_factory=Watchdog)
 
@@ -170,7 +180,10 @@ class Reactor:
             self._react_one_by_one(accepted, results)
 
     def _accept(self, delivery: Delivery) -> Accepted:
-        event = decode(delivery.body, self.service.contracts, flaw=delivery.flaw)
+        contracts, envelope = self.service.contracts, read(delivery.body, flaw=delivery.flaw)
+        contract = contract_of(envelope.type, contracts.get(envelope.type))
+        require_authentic(delivery, envelope, contract, users=self.users)
+        event = event_of(envelope, contracts)
         handlers = self.service.handlers(event)
         if not handlers:
             raise _rejection(self.service, event)
@@ -179,7 +192,8 @@ class Reactor:
             raise OlderThanTheInbox(
                 f"{event.type} {event.event_id} occurred before what the inbox remembers"
             )
-        return Accepted(delivery, event, handlers)
+        entry = inbox.Entry.of(event, delivery.body, source=envelope.source)
+        return Accepted(delivery, entry, handlers)
 
     def _react_concurrently(
         self, executor: Executor, accepted: Sequence[Accepted], results: list[DeliveryResult]
@@ -219,11 +233,11 @@ class Reactor:
         """Handle events in one transaction, which also holds the inbox and the outbox."""
         results = []
         with self.database.begin() as connection:
-            new = inbox.enter(connection, {each.event for each in accepted})
+            new = inbox.enter(connection, [each.entry for each in accepted])
             store = self.service.store(connection, self.database)
             store.prepare([each.event for each in accepted if each.event.event_id in new])
             outgoing: list[outbox.Outgoing] = []
-            for delivery, event, handlers in accepted:
+            for delivery, (event, *_), handlers in accepted:
                 if event.event_id not in new:
                     results.append(DeliveryResult(delivery, Outcome.DONE, event, duplicate=True))
                     continue

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from shared.errors import BrokerRefused, BrokerUnavailable, DependencyUnavailable, ShopError
+from shared.messaging.authenticity import BrokerUsers
 from shared.messaging.ports.broker import Broker
 from shared.messaging.ports.consumer import Consumer
 from shared.runtime import deadline
@@ -25,7 +26,7 @@ from shared.runtime.relay import Relay
 from shared.runtime.retrying import retry_until_stopped
 from shared.runtime.service import AnyService
 from shared.runtime.service_settings import queue_of, service_settings_of
-from shared.runtime.settings import Settings
+from shared.runtime.settings import OPERATOR, Settings
 from shared.runtime.watchdog import Step
 from shared.storage.database import Database
 
@@ -76,6 +77,7 @@ class ServiceRunner:
             retry=self.queue.retry,
             gateway=self.gateway,
             executor=self._executor,
+            users=self._users(),
             inbox_horizon=self.settings.inbox_horizon(),
         )
         self.watchdog = self._reactor.watchdog
@@ -170,6 +172,13 @@ class ServiceRunner:
             deadline.abandon(
                 step, consumer, reactor=self._reactor, deadline=self.deadline, log=self.log
             )
+
+    def _users(self) -> BrokerUsers | None:
+        """None if the service has no broker user of its own name."""
+        if self.broker.user != self.name:
+            return None
+        replaying = frozenset({self.name, OPERATOR})
+        return BrokerUsers(replaying=replaying, is_required=self.settings.require_broker_user)
 
     def _thread(self, task: str, run: Callable[[], None]) -> threading.Thread:
         def run_and_keep_error() -> None:

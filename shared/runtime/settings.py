@@ -80,6 +80,8 @@ class Settings(EnvironmentSettings):
         broker_url: `amqp://user:password@host/vhost`; empty for the embedded broker. `{service}`
             is replaced with the service's name.
         broker_admin_url: the management API, `http://user:password@host:15672`, for `shop setup`.
+        require_broker_user: whether a message that names no broker user is forged, where each
+            service has a user of its own; False while publishers of an older version run.
         database_url: `postgresql://…/{service}`; empty for SQLite files. `{service}` is replaced
             with the service's name.
         database_admin_url: a role that can create roles and databases, for `shop setup`.
@@ -104,6 +106,7 @@ class Settings(EnvironmentSettings):
     home: Path = Path("var")
     broker_url: str = ""
     broker_admin_url: str = ""
+    require_broker_user: bool = True
     database_url: str = ""
     database_admin_url: str = ""
     smtp_url: str = ""

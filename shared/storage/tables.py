@@ -44,7 +44,10 @@ inbox = Table(
     Column("outcome", Text, nullable=False),
     Column("occurred_at", UtcTime, nullable=False),
     Column("handled_at", UtcTime, nullable=False, server_default=DatabaseClock()),
+    Column("source", Text, nullable=True),
+    Column("digest", Text, nullable=True),
 )
+"""`source` and `digest` tell a copy from another message with the same id; NULL in older rows."""
 
 outbox = Table(
     "outbox",

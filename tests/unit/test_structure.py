@@ -29,7 +29,12 @@ MAY_IMPORT = {
     "shared.sqlite_locking": set[str](),
     "shared.events": set[str](),
     "shared.messaging": {"shared.events", "shared.sqlite_locking"},
-    "shared.storage": {"shared.events", "shared.messaging.codec", "shared.sqlite_locking"},
+    "shared.storage": {
+        "shared.events",
+        "shared.messaging.codec",
+        "shared.messaging.identity",
+        "shared.sqlite_locking",
+    },
     "shared.history": {"shared.storage", "shared.messaging", "shared.events"},
     "shared.runtime": {"shared.history", "shared.storage", "shared.messaging", "shared.events"},
     "shared.operations": {

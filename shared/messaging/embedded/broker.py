@@ -55,6 +55,11 @@ class EmbeddedBroker:
         self._wakeups = QueueWakeups()
         self._open: WeakSet[EmbeddedPublisher | EmbeddedConsumer] = WeakSet()
 
+    @property
+    def user(self) -> str:
+        """Empty: every process that may use the file may write any message."""
+        return ""
+
     def set_up(self, topology: Topology) -> list[str]:
         """See the port; also drops history that is older than the retention."""
         with self._file.opened() as connection, self._file.writing(connection):

@@ -209,6 +209,8 @@ class EmbeddedConsumer:
             attempt=message.attempts + (message.reason is None),  # a dead letter is not attempted
             replays=message.replays,
             token=tag,
+            topic=message.topic,
+            is_replay=bool(message.is_replay),
             reason=message.reason or "",
         )
 

@@ -61,6 +61,12 @@ _MIGRATIONS = (
         queue TEXT NOT NULL
     ) WITHOUT ROWID;
     """,
+    """
+    -- Of a message from before this, only its queue is certain: it counts as a replay to it.
+    ALTER TABLE messages ADD COLUMN topic TEXT NOT NULL DEFAULT '';
+    ALTER TABLE messages ADD COLUMN is_replay INTEGER NOT NULL DEFAULT 1;
+    UPDATE messages SET topic = iif(queue LIKE '%.dead', substr(queue, 1, length(queue) - 5), queue)
+    """,
 )
 
 

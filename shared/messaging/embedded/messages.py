@@ -16,7 +16,7 @@ DELIVERY_LIMIT = "delivery_limit"
 
 _READY = """
     SELECT waiting.number, waiting.event_id, waiting.type, waiting.attempts, waiting.replays,
-           coalesce(waiting.body, kept.body), waiting.reason
+           coalesce(waiting.body, kept.body), waiting.topic, waiting.is_replay, waiting.reason
     FROM messages AS waiting LEFT JOIN history AS kept ON kept.number = waiting.event
     WHERE queue = ? AND holder IS NULL AND ready_at <= ?
     ORDER BY low_priority, waiting.number LIMIT ?
@@ -47,6 +47,8 @@ class ReadyMessage(NamedTuple):
     attempts: int
     replays: int
     body: bytes
+    topic: str
+    is_replay: int
     reason: str | None
 
 

@@ -34,6 +34,10 @@ class Depth:
 class Broker(Protocol):
     """A broker; it connects when it is used. All methods may be called from any thread."""
 
+    @property
+    def user(self) -> str:
+        """The user of its connections; empty if the broker knows no users."""
+
     def set_up(self, topology: Topology) -> list[str]:
         """Create or change exchanges, queues and bindings; a second call has no effect.
 

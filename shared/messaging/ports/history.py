@@ -8,11 +8,13 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryRecord:
-    """A message in the history; all attributes but the offset are untrusted.
+    """A message in the history; event_id, type and body are untrusted.
 
     Attributes:
         offset: position in the history, from 0 on; offsets increase and may have gaps.
-        topic: routing key.
+        topic: routing key, which the broker allowed to the sender.
+        is_replay: whether it came through the exchange `replays`, from which nothing is recorded.
+        user: the broker's user who published it; empty if the message or the broker has none.
         flaw: why the message cannot be an event whatever its body is; usually empty.
     """
 
@@ -21,6 +23,8 @@ class HistoryRecord:
     event_id: str
     type: str
     body: bytes
+    is_replay: bool = False
+    user: str = ""
     flaw: str = ""
 
 

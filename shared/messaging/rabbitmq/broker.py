@@ -45,6 +45,11 @@ class RabbitBroker:
         self._connections: WeakSet[BrokerConnection] = WeakSet()
         self._lock = threading.Lock()
 
+    @property
+    def user(self) -> str:
+        """See the port."""
+        return self._address.user
+
     def set_up(self, topology: Topology) -> list[str]:
         """See the port."""
         return installation.install(topology, self._session_address, self._management)

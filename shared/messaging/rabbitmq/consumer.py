@@ -196,9 +196,7 @@ class RabbitConsumer(BrokerConnection):
         body: bytes,
     ) -> None:
         token = _Token(self._generation, method.delivery_tag)
-        arrived = delivery(
-            self._queue, properties, body, is_redelivered=method.redelivered, token=token
-        )
+        arrived = delivery(self._queue, method, properties, body, token=token)
         if not self._buffer.put(arrived, is_required=self._is_paged):
             channel.basic_nack(token.tag, requeue=True)
             self._consume_again(channel)

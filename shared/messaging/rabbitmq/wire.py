@@ -32,8 +32,13 @@ def target(message: Message) -> tuple[str, str]:
     return (REPLAYS, message.only_to) if message.only_to else (EVENTS, message.topic)
 
 
-def properties_of(message: Message) -> spec.BasicProperties:
-    """The AMQP properties of a message to publish."""
+def properties_of(message: Message, *, user: str) -> spec.BasicProperties:
+    """The AMQP properties of a message to publish.
+
+    Args:
+        user: the user of the connection; the broker refuses a message that names another one.
+            https://www.rabbitmq.com/docs/validated-user-id
+    """
     return spec.BasicProperties(  # type: ignore[no-untyped-call]
         content_type="application/cloudevents+json",
         headers={REPLAYS_HEADER: message.replays} if message.replays > 0 else None,
@@ -44,6 +49,7 @@ def properties_of(message: Message) -> spec.BasicProperties:
         message_id=message.event_id,
         timestamp=_timestamp(message.occurred_at),
         type=message.type,
+        user_id=user or None,
         app_id=message.source,
     )
 
@@ -56,10 +62,10 @@ def _timestamp(moment: datetime | None) -> int | None:
 
 def delivery(
     queue: str,
+    method: spec.Basic.Deliver,
     properties: spec.BasicProperties,
     body: bytes,
     *,
-    is_redelivered: bool,
     token: object,
 ) -> Delivery:
     """A delivery, with the properties that are usable."""
@@ -70,9 +76,12 @@ def delivery(
         body=body,
         event_id="" if flaw else text_of(properties.message_id),
         type="" if flaw else text_of(properties.type),
-        attempt=(_failures(headers) if is_redelivered else 0) + 1,
+        attempt=(_failures(headers) if method.redelivered else 0) + 1,
         replays=_count(headers.get(REPLAYS_HEADER)),
         token=token,
+        topic=text_of(method.routing_key),
+        is_replay=method.exchange == REPLAYS,
+        user=text_of(properties.user_id),
         reason=text_of(headers.get("x-last-death-reason"))[:100],
         flaw=flaw,
     )

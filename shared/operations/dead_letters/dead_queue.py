@@ -4,10 +4,19 @@ Reading changes nothing: no letter is settled, and all go back to the queue unco
 Memory is bounded: of each letter only a summary is kept, while its body is passed on.
 """
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from uuid import UUID
 
-from shared.errors import BrokerUnavailable, InvalidInput, OperationFailed
+from shared.errors import (
+    BrokerUnavailable,
+    ConflictingEvent,
+    ForgedEvent,
+    InvalidInput,
+    OperationFailed,
+    PermanentFailure,
+)
 from shared.messaging.connect import broker_at
 from shared.messaging.identity import Identity
 from shared.messaging.ports.broker import Broker
@@ -16,7 +25,7 @@ from shared.messaging.topology import dead_queue
 from shared.operations.console import database_of
 from shared.operations.dead_letters.letter import DeadLetter
 from shared.runtime.service import AnyService
-from shared.runtime.settings import settings_for
+from shared.runtime.settings import OPERATOR, settings_for
 from shared.storage import failures, inbox
 from shared.storage.database import Database
 
@@ -97,10 +106,25 @@ class DeadQueue:
         )
 
     def _summaries(self, consumer: Consumer, deliveries: Sequence[Delivery]) -> list[DeadLetter]:
-        identities = [Identity.of(delivery) for delivery in deliveries]
+        claimed = [Identity.of(delivery) for delivery in deliveries]
+        disowned = [
+            identity.by_content(delivery)
+            for identity, delivery in zip(claimed, deliveries, strict=True)
+        ]
+        event_ids = [each.envelope.id for each in claimed if each.envelope]
         with self.database.read() as connection:
-            outcomes = inbox.outcomes(connection, [each.id for each in identities if each.envelope])
-            causes = failures.final_failures(connection, [each.id for each in identities])
+            ids = [each.id for each in (*claimed, *disowned)]
+            causes = failures.final_failures(connection, ids)
+            known = inbox.contents(connection, event_ids)
+            outcomes = inbox.outcomes(connection, map(str, event_ids))
+        flaws = [
+            self._false_claim(identity, delivery, known)
+            for identity, delivery in zip(claimed, deliveries, strict=True)
+        ]
+        identities = [
+            replace(content, flaw=flaw) if flaw or content.id in causes else identity
+            for identity, content, flaw in zip(claimed, disowned, flaws, strict=True)
+        ]
         return [
             DeadLetter.of(
                 delivery,
@@ -111,6 +135,22 @@ class DeadQueue:
             )
             for identity, delivery in zip(identities, deliveries, strict=True)
         ]
+
+    def _false_claim(
+        self, identity: Identity, delivery: Delivery, known: Mapping[UUID, tuple[str, str]]
+    ) -> PermanentFailure | None:
+        """Why a letter is not the event whose id it holds, as far as this needs no record of it."""
+        envelope = identity.envelope
+        if envelope is None:
+            return None
+        copy = envelope.source, inbox.digest_of(delivery.body)
+        if known.get(envelope.id, copy) != copy:
+            return ConflictingEvent()
+        publisher, service = envelope.source.removeprefix("/"), self.service.name
+        has_own_user = self.broker.user == service
+        if has_own_user and delivery.user not in {"", publisher, service, OPERATOR}:
+            return ForgedEvent()
+        return None
 
     def find(self, letter_id: str) -> tuple[list[DeadLetter], bytes]:
         """Return all copies of one letter, and the body of the last.

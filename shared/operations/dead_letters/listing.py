@@ -6,6 +6,7 @@ from typing import Any
 
 from shared.errors import InvalidInput, MalformedEvent
 from shared.messaging import codec
+from shared.messaging.identity import safe_source
 from shared.operations.dead_letters.dead_queue import DeadQueue
 from shared.operations.dead_letters.letter import APPLIED, DISCARDED, MIN_ID_SUFFIX
 from shared.storage import discards, failures
@@ -95,7 +96,7 @@ def letter_details(queue: DeadQueue, letter_id: str) -> dict[str, Any]:
         "applied": letter.error == APPLIED,
         "replays": letter.replays,
         "copies": len(letters),
-        "broker_reason": letter.delivery.reason or None,
+        "broker_reason": letter.broker_reason,
         "attempts": _attempts(queue, letter.id),
     }
 
@@ -126,7 +127,7 @@ def _contents(body: bytes, *, flaw: str) -> dict[str, Any]:
         begins = body[:_PREVIEW_LENGTH].decode(errors="replace")
         return {"flaw": str(error), "body_bytes": len(body), "body_begins": begins}
     return {
-        "source": envelope.source,
+        "source": safe_source(envelope.source),
         "correlation_id": envelope.correlationid,
         "causation_id": envelope.causationid,
         "body_bytes": len(body),

@@ -170,6 +170,7 @@ def _delivery(service: AnyService, item: HistoryEvent) -> Delivery:
         attempt=1,
         replays=0,
         token=item,
+        topic=item.record.topic,
     )
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from shared.errors import BrokerUnavailable
 from shared.messaging.embedded import EmbeddedBroker
+from shared.messaging.embedded import file as broker_file
 from shared.messaging.ports.consumer import Delivery, Outcome
 from shared.messaging.ports.publisher import Message
 from shared.messaging.topology import History, Queue, Retry, Topology
@@ -535,3 +536,23 @@ def _start(program: str, file: Path) -> "subprocess.Popen[str]":
 def _run(program: str, file: Path) -> None:
     _, complaints = (process := _start(program, file)).communicate(timeout=30)
     assert (process.returncode, complaints) == (0, "")
+
+
+def test_a_message_from_before_topics_were_kept_is_delivered_as_a_replay_to_its_queue(
+    file: Path, clock: AdjustableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr(broker_file, "_MIGRATIONS", broker_file._MIGRATIONS[:1])
+        EmbeddedBroker(file, clock=clock).set_up(TOPOLOGY)
+    insert = "INSERT INTO messages (queue, event_id, type, body, replays, low_priority)"
+    with closing(sqlite3.connect(file)) as connection, connection:
+        for queue in ("inventory", "inventory.dead"):
+            connection.execute(f"{insert} VALUES (?, 'old', 't', x'7b7d', 0, 0)", (queue,))
+
+    broker = EmbeddedBroker(file, clock=clock)
+    [waiting] = receive(broker.consumer("inventory", prefetch=10))
+    [dead] = receive(broker.consumer("inventory.dead", prefetch=10))
+
+    assert (waiting.topic, waiting.is_replay) == ("inventory", True)
+    assert (dead.topic, dead.is_replay) == ("inventory", True)
+    broker.close()

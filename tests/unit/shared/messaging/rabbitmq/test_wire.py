@@ -15,7 +15,8 @@ BODY = encode(placed(), source="orders")
 
 def delivered(*, is_redelivered: bool = False, **properties: object) -> Delivery:
     given = spec.BasicProperties(**properties)  # type: ignore[no-untyped-call]
-    return delivery("email", given, BODY, is_redelivered=is_redelivered, token=1)
+    method = spec.Basic.Deliver(exchange="events", redelivered=is_redelivered)  # type: ignore[no-untyped-call]
+    return delivery("email", method, given, BODY, token=1)
 
 
 def test_undecodable_properties_are_a_flaw_and_none_of_them_is_used() -> None:

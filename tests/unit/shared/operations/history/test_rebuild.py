@@ -22,6 +22,7 @@ from shared.runtime.service import AnyService, Service
 from shared.storage import checkpoints, inbox, table_digests
 from shared.storage.tables import inbox as inbox_table
 from shared.testing import Stage
+from tests.support.deliveries import entry_of
 from tests.support.order_events import cancelled, placed
 
 BAD = "ORD-BAD"
@@ -127,7 +128,7 @@ def test_a_message_in_the_queue_is_a_duplicate_after_a_rebuild(stage: Stage) -> 
 def test_a_discarded_event_stays_discarded(stage: Stage) -> None:
     event = placed("ORD-1")
     with stage.databases["example"].begin() as connection:
-        inbox.enter(connection, [event], outcome=inbox.DISCARDED)
+        inbox.enter(connection, [entry_of(event)], outcome=inbox.DISCARDED)
     stage.publish(event, placed("ORD-2"))
     stage.play()
 
