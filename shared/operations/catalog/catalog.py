@@ -18,7 +18,7 @@ class CatalogField:
     Attributes:
         name: a path such as `items.*`, where `*` stands for each element of a list or a mapping.
         kind: the JSON type.
-        limits: in words; empty if the schema has none.
+        limits: such as "1 to 10,000"; empty if the schema has none.
         unit: of a number or an amount; empty if it has none.
     """
 
