@@ -63,7 +63,7 @@ class Identity:
     def of(cls, delivery: Delivery) -> "Identity":
         """Identify a delivery; never raises."""
         try:
-            envelope = codec.read(delivery.body)
+            envelope = codec.read(delivery.body, flaw=delivery.flaw)
         except MalformedEvent as flaw:
             event_type = delivery.type if _TYPE.fullmatch(delivery.type) else UNREADABLE
             is_safe = _ID.fullmatch(delivery.event_id)

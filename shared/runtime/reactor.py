@@ -188,7 +188,7 @@ class Reactor:
             self._react_one_by_one(accepted, results)
 
     def _accept(self, delivery: Delivery) -> Accepted:
-        contracts, envelope = self.service.contracts, read(delivery.body)
+        contracts, envelope = self.service.contracts, read(delivery.body, flaw=delivery.flaw)
         contract = contract_of(envelope.type, contracts.get(envelope.type))
         require_authentic(delivery, envelope, contract, users=self.users)
         event = event_of(envelope, contracts)

@@ -97,6 +97,10 @@ def _subscriptions(connection: sqlite3.Connection) -> Subscriptions:
 def _rejection(message: Message, subscriptions: Subscriptions) -> str | None:
     if len(message.body) > LARGEST_EVENT_BYTES:
         return f"it has {len(message.body)} bytes; the limit is 1 MiB"
+    try:
+        f"{message.event_id}{message.topic}{message.type}{message.source}".encode()
+    except UnicodeEncodeError as error:
+        return f"the broker cannot store it: {type(error).__name__}"
     if message.only_to is not None and message.only_to not in subscriptions:
         return f"there is no queue {message.only_to}"
     return None

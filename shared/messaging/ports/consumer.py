@@ -40,6 +40,7 @@ class Delivery:
         is_replay: whether it was sent to this queue alone, through the exchange `replays`.
         user: the broker's user who published it; empty if the message or the broker has none.
         reason: the broker's word for why the message is dead; empty in a live queue.
+        flaw: why the message cannot be an event whatever its body is; usually empty.
     """
 
     queue: str
@@ -53,6 +54,7 @@ class Delivery:
     is_replay: bool = False
     user: str = ""
     reason: str = ""
+    flaw: str = ""
 
 
 Settlement = tuple[Delivery, Outcome]

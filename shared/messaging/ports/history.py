@@ -15,6 +15,7 @@ class HistoryRecord:
         topic: routing key, which the broker allowed to the sender.
         is_replay: whether it came through the exchange `replays`, from which nothing is recorded.
         user: the broker's user who published it; empty if the message or the broker has none.
+        flaw: why the message cannot be an event whatever its body is; usually empty.
     """
 
     offset: int
@@ -24,6 +25,7 @@ class HistoryRecord:
     body: bytes
     is_replay: bool = False
     user: str = ""
+    flaw: str = ""
 
 
 class HistoryReader(Protocol):

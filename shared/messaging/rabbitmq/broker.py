@@ -38,7 +38,7 @@ class RabbitBroker:
     def __init__(self, url: str, *, admin_url: str | None = None, app: str = "shop") -> None:
         # pika logs, with tracebacks, errors that this package handles and reports itself.
         logging.getLogger("pika").setLevel(logging.CRITICAL)
-        pika_internals.tolerate_undecodable_headers()
+        pika_internals.configure()
         self._address = parse(url)
         self._session_address = self._address.with_connection_name(app)
         self._management = Management(admin_url) if admin_url else None

@@ -14,6 +14,7 @@ from pika.exceptions import AMQPError
 from shared.messaging.codec import CONTENT_TYPE
 from shared.messaging.ports.consumer import Delivery
 from shared.messaging.ports.publisher import Message
+from shared.messaging.rabbitmq.field_tables import PartlyDecoded
 from shared.messaging.topology import EVENTS, REPLAYS
 
 REPLAYS_HEADER = "shop-replays"
@@ -23,6 +24,8 @@ NOT_ENCODABLE = (AMQPError, ValueError, TypeError, OverflowError, AttributeError
 """What pika raises for a message that AMQP cannot carry, such as one with a topic of 256 bytes."""
 
 _MAX_COUNT = 2**31
+
+_UNDECODABLE = "its properties cannot be decoded"
 
 
 def target(message: Message) -> tuple[str, str]:
@@ -68,11 +71,12 @@ def delivery(
 ) -> Delivery:
     """A delivery, with the properties that are usable."""
     headers = properties.headers if isinstance(properties.headers, dict) else {}
+    flaw = flaw_of(properties)
     return Delivery(
         queue=queue,
         body=body,
-        event_id=text_of(properties.message_id),
-        type=text_of(properties.type),
+        event_id="" if flaw else text_of(properties.message_id),
+        type="" if flaw else text_of(properties.type),
         attempt=(_failures(headers) if method.redelivered else 0) + 1,
         replays=_count(headers.get(REPLAYS_HEADER)),
         token=token,
@@ -80,7 +84,13 @@ def delivery(
         is_replay=method.exchange == REPLAYS,
         user=text_of(properties.user_id),
         reason=text_of(headers.get("x-last-death-reason"))[:100],
+        flaw=flaw,
     )
+
+
+def flaw_of(properties: spec.BasicProperties) -> str:
+    """Why a message with these properties cannot be an event; empty if it can."""
+    return _UNDECODABLE if isinstance(properties.headers, PartlyDecoded) else ""
 
 
 def _failures(headers: dict[str, object]) -> int:

@@ -4,7 +4,7 @@ Reading changes nothing: letters that are not settled are requeued uncounted at 
 bounded: only a summary of each letter is kept, and its body is passed on.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from uuid import UUID
@@ -33,7 +33,7 @@ TAKE_TIMEOUT = 2.0
 """Seconds without a delivery after which another consumer must hold the missing letters."""
 
 _BATCH_SIZE = 50
-"""Letters in memory with their bodies, each of up to 1 MiB."""
+"""Letters in memory with their bodies, if they fit into the budget of `take`."""
 
 _MAX_PREFETCH = 60_000
 """Unsettled letters of one consumer; AMQP's prefetch has 16 bits."""
@@ -85,12 +85,18 @@ class DeadQueue:
             self._consumers.append(consumer)
             remaining -= held
             while held:
-                taken = consumer.take(min(_BATCH_SIZE, held), wait=TAKE_TIMEOUT)
-                if not taken:
-                    raise self._held_elsewhere()
-                held -= len(taken)
-                bodies = [delivery.body for delivery in taken]
-                yield from zip(self._summaries(consumer, taken), bodies, strict=True)
+                held -= yield from self._batch(consumer, min(_BATCH_SIZE, held))
+
+    def _batch(
+        self, consumer: Consumer, most: int
+    ) -> Generator[tuple[DeadLetter, bytes], None, int]:
+        """Read some letters; returns their number, and keeps none of their bodies."""
+        taken = consumer.take(most, wait=TAKE_TIMEOUT)
+        if not taken:
+            raise self._held_elsewhere()
+        bodies = [delivery.body for delivery in taken]
+        yield from zip(self._summaries(consumer, taken), bodies, strict=True)
+        return len(taken)
 
     def _held_elsewhere(self) -> OperationFailed:
         return OperationFailed(

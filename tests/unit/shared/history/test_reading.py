@@ -46,6 +46,16 @@ def test_an_unreadable_record_is_reported_skipped_and_counted() -> None:
     assert skipped[0].reason == "the message is not JSON"
 
 
+def test_a_record_whose_properties_cannot_be_decoded_is_unreadable() -> None:
+    flawed = replace(recorded(placed("ORD-1")), flaw="its properties cannot be decoded")
+    skipped: list[UnreadableRecord] = []
+
+    events = list(EventReader(Tape([flawed]), EventFilter(), end=1, on_unreadable=skipped.append))
+
+    assert events == []
+    assert [record.reason for record in skipped] == ["its properties cannot be decoded"]
+
+
 def test_an_unreadable_record_whose_id_is_a_mail_address_is_reported_without_it() -> None:
     skipped: list[UnreadableRecord] = []
     tape = Tape([garbage("jane@example.com")])
@@ -127,7 +137,7 @@ def test_the_latest_events_are_read_without_reading_older_ones() -> None:
     events = [item.event for item in LatestEvents(tape, EventFilter(), 6)]
 
     assert events == tape.messages[-6:]
-    assert tape.started == [1050 - 6]
+    assert tape.started == [1050 - 6, 1050 - 6]  # to find them, and to read them
 
 
 @pytest.mark.usefixtures("small_chunks")
