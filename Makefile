@@ -14,9 +14,12 @@ ONLY ?=
 # Processes that run tests: more than cores, since many tests wait for servers.
 WORKERS ?= 4
 PEERS := .venv-peers
+# With pinned images, if `make images` has pinned them.
+LOCK := $(wildcard docker-compose.lock.yml)
+COMPOSE := docker compose $(if $(LOCK),--file docker-compose.yml --file $(LOCK))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast chaos lint contracts docs bench setup up down logs order
+.PHONY: help demo test test-fast chaos lint contracts docs bench setup up down logs order images audit sbom
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,7 +54,7 @@ bench: $(READY) $(PEERS)/.ready ## Measure this system and its peers; needs Dock
 setup: $(READY) ## Create the virtual environment; the other targets do so if needed
 
 up: ## Start the composed system and wait until it is healthy
-	@docker compose up --detach --wait
+	@$(COMPOSE) up --detach --wait
 	@echo "mails: http://$$(docker compose port maildev 1080)   broker: http://$$(docker compose port rabbitmq 15672)"
 
 down: ## Stop it; the data stays. ARGS=-v removes the data too
@@ -64,6 +67,15 @@ order: ## Place an order in the composed system and pay it. ORDER=ORD-7 names it
 	@docker compose exec -T orders shop orders place --id $(ORDER) --email customer@example.com \
 	  --address '123 Main St, Springfield' --item product-1=2 --item product-2=1
 	@docker compose exec -T orders shop orders pay $(ORDER) --amount 99.99 --method card
+
+images: $(READY) ## Pin the images by the digests that a registry gave for them
+	@$(IN)/python -m deploy.images
+
+audit: $(READY) ## Look for known vulnerabilities of the locked packages
+	@$(IN)/python -m deploy.audit $(ARGS)
+
+sbom: $(READY) ## List the packages of the image and their licences: sbom.json and docs/supply-chain.md
+	@$(IN)/python -m deploy.sbom
 
 $(READY): requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.13")'

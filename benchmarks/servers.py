@@ -102,6 +102,7 @@ class Servers:
                 {
                     "SHOP_BROKER_URL": amqp_url,
                     "SHOP_BROKER_ADMIN_URL": self._admin_url,
+                    "SHOP_ALLOW_PLAINTEXT": "true",  # the servers are in containers
                     "SHOP_DATABASE_URL": f"{self._postgres}/{{service}}_{tag}",
                 },
                 databases,

@@ -1,1 +1,1 @@
-"""The files that Docker Compose needs to run the services."""
+"""What Docker Compose needs to run the services, and the checks of its packages and images."""

@@ -33,6 +33,10 @@ anonymous_login_user = none
 # Below the container's memory limit, so that the broker blocks publishers before it is killed.
 vm_memory_high_watermark.absolute = 600MiB
 disk_free_limit.absolute = 500MB
+# Metrics are served without a login: only inside the container.
+prometheus.tcp.ip = 127.0.0.1
+# A little above the largest event, 1 MiB.
+max_message_size = 1310720
 # `shop` reads queue metrics from the management API; without this line the broker logs a warning.
 deprecated_features.permit.management_metrics_collection = true
 # The image's conf.d, which sets this, is not read: see RABBITMQ_CONFIG_FILES.
@@ -84,6 +88,7 @@ def make_keys(
 def _add_rabbitmq(folder: "_Folder") -> None:
     folder.add("password", _password())
     password = folder.read("password")
+    folder.add("erlang.cookie", secrets.token_hex(32))
     folder.put("rabbitmq.conf", _RABBITMQ_CONF.format(password=password))
     _put_broker_urls(folder, "admin")
 

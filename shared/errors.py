@@ -6,6 +6,7 @@
     │   ├── CommitOutcomeUnknown     delivery: requeued if the probe fails, else retried
     │   ├── UnreadableContractFile   `make contracts`: exit code 1
     │   └── BrokerUnavailable        process: waits and connects again
+    │       ├── HistoryNotGranted    catch-up: waits until `shop setup` grants it
     │       └── BrokerRefused        process: gives up after some attempts (password, permission)
     │           └── BrokerTooOld     process: gives up
     ├── DependencyUnavailable        all deliveries: requeued uncounted; consuming stops for now
@@ -17,6 +18,8 @@
     └── PermanentFailure             delivery: dead at once
         ├── MalformedEvent           a redrive cannot succeed
         │   └── EventTooLarge        a redrive cannot succeed
+        ├── ForgedEvent              no redrive with `--all`
+        ├── ConflictingEvent         a redrive cannot succeed
         ├── UnsupportedVersion
         ├── NotSubscribed
         ├── OlderThanTheInbox
@@ -40,9 +43,12 @@ class ShopError(Exception):
     Attributes:
         may_succeed_on_redrive: False if a dead letter with this error fails again whatever is
             repaired, because the message itself is wrong.
+        owns_event_id: False if the message must not be recorded under the event's id that it
+            holds, because that id may be another event's.
     """
 
     may_succeed_on_redrive: ClassVar[bool] = True
+    owns_event_id: ClassVar[bool] = True
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or (type(self).__doc__ or "").partition("\n")[0])
@@ -77,6 +83,13 @@ class UnreadableContractFile(OperationFailed):
 
 class BrokerUnavailable(OperationFailed):
     """The broker cannot be reached."""
+
+
+class HistoryNotGranted(BrokerUnavailable):
+    """This broker user may not read the history.
+
+    A catch-up tries again until `shop setup` has granted it. A command ends with exit code 1.
+    """
 
 
 class BrokerRefused(BrokerUnavailable):
@@ -123,6 +136,20 @@ class MalformedEvent(PermanentFailure):
 
 class EventTooLarge(MalformedEvent):
     """The event is larger than 1 MiB."""
+
+
+class ForgedEvent(PermanentFailure):
+    """The message was not published by a service that may publish its type of event."""
+
+    may_succeed_on_redrive = False
+    owns_event_id = False
+
+
+class ConflictingEvent(PermanentFailure):
+    """The service has an event with the same id, but with another source or other content."""
+
+    may_succeed_on_redrive = False
+    owns_event_id = False
 
 
 class UnsupportedVersion(PermanentFailure):

@@ -54,6 +54,11 @@ def example(contract: type[E], **changed: object) -> E:
     return contract.model_validate(data | changed)
 
 
+def publisher_of(event: DomainEvent) -> str:
+    """The name of a service that may publish an event; `elsewhere` for an unknown type."""
+    return min(event.publishers, default="elsewhere")
+
+
 class Clock:
     """A clock that changes only when `now`, in seconds since the epoch, is set."""
 
@@ -101,9 +106,15 @@ class Stage:
         with database.read() as connection:
             yield self.services[service].store(connection, database)
 
-    def publish(self, *events: DomainEvent, source: str = "elsewhere") -> None:
-        """Publish events directly to the broker, as the service `source`."""
-        self._publisher.publish([message_of(event, source=source) for event in events])
+    def publish(self, *events: DomainEvent, source: str | None = None) -> None:
+        """Publish events directly to the broker.
+
+        Args:
+            source: the name of the publishing service; by default one that may publish the event.
+        """
+        self._publisher.publish(
+            [message_of(event, source=source or publisher_of(event)) for event in events]
+        )
 
     def play(self, *, turns: int = 100) -> list[DeliveryResult]:
         """Send and handle events until no message is ready; delayed messages stay in the queue.

@@ -6,6 +6,7 @@ import signal
 import pytest
 from xdist.remote import Producer
 
+from tests.acceptance.compose import system
 from tests.containers import (
     CONTAINER_FIXTURES,
     NO_DOCKER,
@@ -18,7 +19,7 @@ from tests.containers import (
 )
 from tests.scheduling import GroupScheduling
 
-__all__ = ["postgres_server", "postgres_url", "rabbitmq_server", "rabbitmq_vhost"]
+__all__ = ["postgres_server", "postgres_url", "rabbitmq_server", "rabbitmq_vhost", "system"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -10,7 +10,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -104,10 +104,17 @@ def rabbitmq_server() -> RabbitServer:
 @pytest.fixture
 def rabbitmq_vhost(rabbitmq_server: RabbitServer) -> Iterator[Vhost]:
     """A new, empty virtual host."""
+    with new_vhost(rabbitmq_server) as vhost:
+        yield vhost
+
+
+@contextmanager
+def new_vhost(server: RabbitServer) -> Iterator[Vhost]:
+    """A new, empty virtual host during the block."""
     name = f"test/{uuid4().hex[:12]}"
-    management = Management(rabbitmq_server.admin_url)
+    management = Management(server.admin_url)
     management.put("vhosts", name)
-    yield Vhost(rabbitmq_server.amqp_url(name), rabbitmq_server.admin_url, name)
+    yield Vhost(server.amqp_url(name), server.admin_url, name)
     management.delete("vhosts", name)
 
 

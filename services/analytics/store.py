@@ -12,6 +12,7 @@ from sqlalchemy import Connection, select
 
 from services.analytics.tables import facts, units
 from shared.events import DomainEvent, OrderCancelled, OrderPlaced, PaymentReceived
+from shared.messaging.identity import safe_id
 from shared.storage.database import Database
 from shared.storage.event_audit import EventSummary
 from shared.storage.unit_of_work import Store
@@ -31,7 +32,7 @@ class AnalyticsStore(Store):
             {
                 "event_id": event.event_id,
                 "type": event.type,
-                "subject": event.subject,
+                "subject": None if event.subject is None else safe_id(event.subject),
                 "occurred_at": event.occurred_at,
                 "day": event.occurred_at.astimezone(UTC).date(),
                 "correlation_id": event.correlation_id,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from services.email.mails import Mail
 from shared.errors import DependencyUnavailable
+from shared.private_files import create_folder
 
 
 class Maildir:
@@ -47,7 +48,7 @@ class Maildir:
 
     def _create_folders(self) -> None:
         for folder in (self._tmp, self._new, self._cur):
-            folder.mkdir(parents=True, exist_ok=True)
+            create_folder(folder)
 
     def _contains(self, name: str) -> bool:
         # A mail client that marks an email as read appends flags to its name: `NAME:2,S`.

@@ -11,6 +11,7 @@ from services.email.smtp import MailServer
 from shared.errors import InvalidInput
 from shared.events.fields import EmailAddress
 from shared.runtime.settings import Settings
+from shared.tls import client_context
 
 
 class MailTransport(Protocol):
@@ -45,10 +46,16 @@ class Mailer:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """A mailer for these settings; raises InvalidInput if one of them is invalid."""
+        """A mailer for these settings; raises InvalidInput if one, or a TLS file, is invalid."""
         sender = _parse_sender(settings.mail_from)
         if settings.smtp_url:
-            return cls(MailServer(settings.smtp_url), sender=sender)
+            context = client_context(
+                settings.tls_ca_file, settings.tls_cert_file, settings.tls_key_file
+            )
+            server = MailServer(
+                settings.smtp_url, context=context, allow_plaintext=settings.allow_plaintext
+            )
+            return cls(server, sender=sender)
         return cls(Maildir(settings.home / "mail"), sender=sender)
 
     def send(self, mail: Mail) -> None:

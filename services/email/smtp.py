@@ -17,7 +17,9 @@ from typing import NamedTuple
 from services.email.errors import MailRefused, MailRefusedForNow
 from services.email.mails import Mail
 from services.email.smtp_url import SmtpUrl
+from shared import tls
 from shared.errors import DependencyUnavailable, ShopError
+from shared.server_urls import PERMISSION
 
 TIMEOUT = 10.0
 """Seconds for each reply; an email takes several replies, and a handler has a minute."""
@@ -49,17 +51,29 @@ class MailServer:
     """One mail server. Thread-safe: each call has a connection to itself.
 
     Args:
-        url: `smtp://host:port` connects without TLS; with `user:password@` it uses STARTTLS.
-            `smtps://` uses TLS from the first byte. Certificates are verified. The default
-            ports are 25 and 465.
+        url: `smtps://host:port` uses TLS from the first byte; `smtp://` uses STARTTLS, which it
+            can omit without a login on this machine and if plaintext is permitted. Certificates
+            are verified. The default ports are 465 and 25.
+        context: the TLS settings.
+        allow_plaintext: whether a server on another machine may get mails, not passwords, without
+            TLS; False by default.
         timeout: seconds to wait for each reply.
 
     Raises:
         InvalidInput: the URL is invalid.
     """
 
-    def __init__(self, url: str, *, timeout: float = TIMEOUT) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        context: ssl.SSLContext,
+        allow_plaintext: bool = False,
+        timeout: float = TIMEOUT,
+    ) -> None:
         self._url = SmtpUrl.parse(url)
+        self._context = context
+        self._allow_plaintext = allow_plaintext
         self._timeout = timeout
         self._idle: deque[_IdleConnection] = deque()
 
@@ -127,7 +141,9 @@ class MailServer:
         except smtplib.SMTPResponseException as smtp_error:
             error = self._unavailable(f"refuses the session ({smtp_error.smtp_code})")
         except OSError as os_error:
-            error = self._unavailable(f"cannot be reached ({_reason(os_error)})")
+            error = self._unavailable(
+                tls.failure_of(os_error) or f"cannot be reached ({_reason(os_error)})"
+            )
         else:
             return connection
         if connection is not None:
@@ -137,20 +153,28 @@ class MailServer:
     def _open(self) -> smtplib.SMTP:
         host, port = self._url.host, self._url.port
         if self._url.is_tls:
-            context = ssl.create_default_context()
-            return smtplib.SMTP_SSL(host, port, timeout=self._timeout, context=context)
+            return smtplib.SMTP_SSL(host, port, timeout=self._timeout, context=self._context)
         return smtplib.SMTP(host, port, timeout=self._timeout)
 
     def _log_in(self, connection: smtplib.SMTP) -> None:
         connection.ehlo_or_helo_if_needed()
-        if self._url.user is None:
-            return
-        if not self._url.is_tls and connection.has_extn("starttls"):
-            connection.starttls(context=ssl.create_default_context())
-        elif not self._url.is_tls and not _is_on_this_machine(connection):
-            # An attacker on the network can remove the offer of STARTTLS and read the password.
-            raise OSError(0, "it offers no STARTTLS, and a password is not sent unencrypted")
-        connection.login(self._url.user, self._url.password)
+        has_login = self._url.user is not None
+        is_here = _is_on_this_machine(connection)
+        if not self._url.is_tls and (has_login or not (is_here or self._allow_plaintext)):
+            self._start_tls(connection, may_omit=is_here)
+        if self._url.user is not None:
+            connection.login(self._url.user, self._url.password)
+
+    def _start_tls(self, connection: smtplib.SMTP, *, may_omit: bool) -> None:
+        if connection.has_extn("starttls"):
+            connection.starttls(context=self._context)
+        elif not may_omit:
+            # Also with permission for plaintext no password is sent: an attacker on the network
+            # can remove the offer of STARTTLS and read it.
+            what = "a password is not sent unencrypted"
+            if self._url.user is None:
+                what = f"an email to another machine needs it; {PERMISSION}"
+            raise OSError(0, f"it offers no STARTTLS, and {what}")
 
     def _refusal(self, code: int) -> ShopError:
         if code in SESSION_CODES or not 400 <= code < 600:

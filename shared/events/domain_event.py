@@ -41,6 +41,7 @@ class DomainEvent(BaseModel):
         topic: the routing key, such as `order.placed`; empty for a base class.
         version: version of the data; a breaking change takes the next number.
         previous: the class of the version before, if `upcast` can convert from it.
+        publishers: names of the services that may publish it; readers refuse it from any other.
         event_id: UUIDv7; every copy of the event has the same.
         occurred_at: timezone-aware, UTC.
         correlation_id: the conversation that the event belongs to; set by the runtime.
@@ -52,6 +53,7 @@ class DomainEvent(BaseModel):
     topic: ClassVar[str] = ""
     version: ClassVar[int] = 1
     previous: ClassVar["Kind | None"] = None
+    publishers: ClassVar[frozenset[str]] = frozenset()
 
     event_id: UUID = Field(default_factory=uuid7)
     occurred_at: Annotated[AwareDatetime, AfterValidator(in_utc)] = Field(

@@ -14,6 +14,8 @@ from shared.events.fields import (
     Word,
 )
 
+PUBLISHERS = frozenset({"orders"})
+
 
 class OrderEvent(DomainEvent):
     """The base of all events about an order; a subscription to it receives all known ones."""
@@ -30,6 +32,7 @@ class OrderPlaced(OrderEvent):
     """A customer has placed an order; its total is final."""
 
     topic: ClassVar[str] = "order.placed"
+    publishers = PUBLISHERS
 
     customer_email: EmailAddress
     items: Items
@@ -42,6 +45,7 @@ class PaymentReceived(OrderEvent):
     """The whole amount of an order has been paid."""
 
     topic: ClassVar[str] = "payment.received"
+    publishers = PUBLISHERS
 
     amount: Money
     payment_method: Word
@@ -51,6 +55,7 @@ class OrderCancelled(OrderEvent):
     """An order will not be fulfilled; the amount paid is refunded (0.00 if unpaid)."""
 
     topic: ClassVar[str] = "order.cancelled"
+    publishers = PUBLISHERS
 
     reason: Reason
     refunded_amount: Money

@@ -31,6 +31,17 @@ def written_as(type_: str, wanted: Kind) -> Kind:
     return next(each for each in concrete_types() if wire_type(each) == type_)
 
 
+def contract_of(type_: str, wanted: Kind | None = None) -> Kind | None:
+    """The contract of a type on the wire; None for an unknown type.
+
+    Args:
+        wanted: the class that the reader gets, if any; most often the contract itself.
+    """
+    if wanted is not None:
+        return written_as(type_, wanted)
+    return next((each for each in concrete_types() if wire_type(each) == type_), None)
+
+
 def convert(event: DomainEvent, wanted: Kind) -> DomainEvent:
     """Convert an event to another version, step by step; an event of that version is unchanged.
 

@@ -8,7 +8,6 @@ handled before is a duplicate.
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import islice
 from typing import NamedTuple
 
 from shared.errors import OperationFailed
@@ -17,7 +16,8 @@ from shared.messaging.codec import message_of
 from shared.messaging.ports.publisher import Message, Publisher
 
 WINDOW = 500
-"""Messages that are published before their confirms are awaited."""
+WINDOW_BYTES = 8 * 1024 * 1024
+"""Messages, and bytes of their bodies, that are published before their confirms are awaited."""
 
 
 class CopiedWindow(NamedTuple):
@@ -39,19 +39,35 @@ def copy(
         OperationFailed: the broker rejects an event.
         BrokerUnavailable: the broker is away; messages of the last window may be in the queue.
     """
-    remaining = iter(events)
+    # The decoded events take more memory than the messages, and are not kept.
+    copies = (_Copy(_message(each, to=to, replays=replays), each.record.offset) for each in events)
     with ThreadPoolExecutor(1, thread_name_prefix="copying") as executor:
-        window = list(islice(remaining, WINDOW))
+        window = _window(copies)
         while window:
-            messages = [_message(item, to=to, replays=replays) for item in window]
+            messages = [each.message for each in window]
             publishing = executor.submit(publisher.publish, messages)
-            next_window = list(islice(remaining, WINDOW))
-            for item, refusal in zip(window, publishing.result(), strict=True):
+            next_window = _window(copies)
+            for message, refusal in zip(messages, publishing.result(), strict=True):
                 if refusal is not None:
-                    event_id = item.event.event_id
-                    raise OperationFailed(f"event {event_id} cannot be replayed: {refusal}")
-            yield CopiedWindow(len(window), window[-1].record.offset + 1)
+                    raise OperationFailed(f"event {message.event_id} cannot be replayed: {refusal}")
+            yield CopiedWindow(len(window), window[-1].offset + 1)
             window = next_window
+
+
+class _Copy(NamedTuple):
+    message: Message
+    offset: int
+
+
+def _window(copies: Iterator[_Copy]) -> list[_Copy]:
+    window: list[_Copy] = []
+    size_bytes = 0
+    for each in copies:
+        window.append(each)
+        size_bytes += len(each.message.body)
+        if len(window) == WINDOW or size_bytes >= WINDOW_BYTES:
+            break
+    return window
 
 
 def _message(item: HistoryEvent, *, to: str, replays: int) -> Message:

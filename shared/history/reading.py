@@ -1,32 +1,32 @@
 """Reads the history as events, filtered.
 
-Guarantees: an event that was published twice is returned once; a record that is not an event is
-reported, skipped and counted; memory use does not depend on the size of the history.
+Guarantees: an event that was published twice is returned once; a record that is not an event, or
+is a forged one, is reported, skipped and counted; memory use does not depend on the size of the
+history, nor on its content.
 """
 
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple, Self
 from uuid import UUID
 
-from pydantic_core import from_json
-
-from shared.errors import MalformedEvent
+from shared.errors import ForgedEvent, MalformedEvent
 from shared.events import DomainEvent, concrete_types, wire_type
-from shared.messaging.codec import decode
-from shared.messaging.identity import plain_id
+from shared.messaging.authenticity import require_authentic_record
+from shared.messaging.codec import Contracts, event_of, parse, read
+from shared.messaging.identity import safe_id
 from shared.messaging.ports.history import HistoryReader, HistoryRecord
 from shared.messaging.topology import topics_matched
 
 _CLOCK_TOLERANCE = timedelta(minutes=1)
 """How much earlier than the requested time to start, because the clocks of machines differ."""
 
-_FIRST_CHUNK = 1_000
+_FIRST_CHUNK = 100
 """Offsets that `LatestEvents` reads first; each further chunk is four times as large."""
 
 
@@ -38,20 +38,22 @@ class HistoryEvent(NamedTuple):
 
 
 class UnreadableRecord(NamedTuple):
-    """A record that is not an event.
+    """A record that is not an event, or a forged one.
 
     Attributes:
         label: the id of the message and its offset in the history.
-        reason: why it is not an event, without any of its content.
+        reason: why it is not an event, or is forged, without any of its content.
     """
 
     label: str
     reason: str
+    is_forged: bool = False
 
     @property
     def sentence(self) -> str:
-        """The record in a sentence for people."""
-        return f"unreadable, skipped: {self.label}: {self.reason}"
+        """A sentence for people."""
+        flaw = "forged" if self.is_forged else "unreadable"
+        return f"{flaw}, skipped: {self.label}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,15 +65,17 @@ class EventFilter:
         topics: binding keys, of which one must match the routing key; empty for all.
         order_id: None for all.
         since: the earliest time of occurrence; None for all.
+        offsets: those of the records to read; None for all.
     """
 
     types: frozenset[str] = frozenset()
     topics: frozenset[str] = frozenset()
     order_id: str | None = None
     since: datetime | None = None
+    offsets: frozenset[int] | None = None
 
     def matches(self, event: DomainEvent) -> bool:
-        """Whether the event passes; `topics` is checked by `rules_out` alone."""
+        """Whether the event passes; `topics` and `offsets` are checked by `rules_out` alone."""
         return (
             (not self.types or event.type in self.types)
             and (self.order_id is None or event.subject == self.order_id)
@@ -80,15 +84,16 @@ class EventFilter:
 
     def rules_out(self, record: HistoryRecord) -> bool:
         """Whether a record cannot pass; this costs a tenth of decoding its event."""
-        if self.topics and not _is_routed(self.topics, record.topic):
+        is_elsewhere = self.offsets is not None and record.offset not in self.offsets
+        if is_elsewhere or (self.topics and not _is_routed(self.topics, record.topic)):
             return True
         if not self.types and self.order_id is None:
             return False
         try:
-            fields = from_json(record.body)
-        except ValueError:
+            fields = parse(record.body)
+        except MalformedEvent:
             return False
-        if not isinstance(fields, dict) or not isinstance(fields.get("type"), str):
+        if not isinstance(fields.get("type"), str):
             return False
         if self.types and fields["type"] not in self.types:
             return True
@@ -130,8 +135,8 @@ class EventReader:
                 if self.event_filter.rules_out(record):
                     continue
                 try:
-                    event = decode(record.body, contracts)
-                except MalformedEvent as error:
+                    event = _event_of(record, contracts)
+                except (MalformedEvent, ForgedEvent) as error:
                     self.unreadable += 1
                     self.on_unreadable(_unreadable(record, error))
                     continue
@@ -160,7 +165,15 @@ class LatestEvents:
     unreadable: int = field(default=0, init=False)
 
     def __iter__(self) -> Iterator[HistoryEvent]:
-        latest: dict[UUID, HistoryEvent] = {}
+        """Find the offsets first, then read these records again: bodies need not be kept."""
+        offsets = self._offsets()
+        if not offsets:
+            return
+        selected = replace(self.event_filter, offsets=frozenset(offsets))
+        yield from EventReader(self.history, selected, start=min(offsets), end=max(offsets) + 1)
+
+    def _offsets(self) -> list[int]:
+        latest: dict[UUID, int] = {}
         end = self.history.end()
         first, size = self._first_offset(end), max(_FIRST_CHUNK, self.limit)
         while first < end and len(latest) < self.limit:
@@ -172,11 +185,12 @@ class LatestEvents:
                 end=end,
                 on_unreadable=self.on_unreadable,
             )
-            older = {item.event.event_id: item for item in deque(reader, self.limit)}
-            latest = {key: item for key, item in older.items() if key not in latest} | latest
+            found = ((item.event.event_id, item.record.offset) for item in reader)
+            older = dict(deque(found, self.limit))
+            latest = {key: at for key, at in older.items() if key not in latest} | latest
             self.unreadable += reader.unreadable
             end, size = start, size * 4
-        yield from list(latest.values())[-self.limit :]
+        return list(latest.values())[-self.limit :]
 
     def _first_offset(self, end: int) -> int:
         if self.event_filter.since is None:
@@ -216,6 +230,13 @@ def _with_tolerance(since: datetime) -> datetime:
     return since - _CLOCK_TOLERANCE if is_possible else since
 
 
-def _unreadable(record: HistoryRecord, error: MalformedEvent) -> UnreadableRecord:
-    event_id = plain_id(record.event_id) or "a message without an id"
-    return UnreadableRecord(f"{event_id} at offset {record.offset}", str(error))
+def _event_of(record: HistoryRecord, contracts: Contracts) -> DomainEvent:
+    envelope = read(record.body, flaw=record.flaw)
+    require_authentic_record(record, envelope, contracts.get(envelope.type))
+    return event_of(envelope, contracts)
+
+
+def _unreadable(record: HistoryRecord, error: MalformedEvent | ForgedEvent) -> UnreadableRecord:
+    event_id = safe_id(record.event_id) if record.event_id else "a message without an id"
+    label = f"{event_id} at offset {record.offset}"
+    return UnreadableRecord(label, str(error), isinstance(error, ForgedEvent))

@@ -18,6 +18,15 @@ from shared.messaging.ports.publisher import Message
 CONTENT_TYPE = "application/cloudevents+json"
 LARGEST_EVENT_BYTES = 1024 * 1024
 
+MAX_SEPARATORS = 10_000
+"""Of the characters { [ , : in a body. A body of 1 MiB of `{}` would take 60 times its size in
+memory when it is parsed; the largest order, of 100 lines, has 220."""
+
+_BYTES_PER_BYTE = 6
+_BYTES_PER_SEPARATOR = 200
+"""Measured with the bodies that take most: text with one character outside the Basic Multilingual
+Plane, and objects in one another."""
+
 Contracts = Mapping[str, type[DomainEvent]]
 """The class that a reader gets for each type on the wire; see `shared.events.versions`."""
 
@@ -98,18 +107,28 @@ def message_of(event: DomainEvent, *, source: str, body: bytes | None = None) ->
     )
 
 
-def decode(body: bytes, contracts: Contracts) -> DomainEvent:
+def decode(body: bytes, contracts: Contracts, *, flaw: str = "") -> DomainEvent:
     """Decode the body of a message to an event.
 
     Args:
         contracts: the types that the reader knows; any other becomes an `UnknownEvent`.
+        flaw: why the message cannot be an event, such as `Delivery.flaw`; usually empty.
 
     Raises:
         MalformedEvent: the body is not a valid event; the message names the field but no value.
         EventTooLarge: the body is larger than 1 MiB; it is not parsed.
         UnsupportedVersion: the event cannot be converted to the reader's version.
     """
-    envelope = read(body)
+    return event_of(read(body, flaw=flaw), contracts)
+
+
+def event_of(envelope: Envelope, contracts: Contracts) -> DomainEvent:
+    """Make the event of a decoded envelope; see `decode`.
+
+    Raises:
+        MalformedEvent: the data is not that of the event's type.
+        UnsupportedVersion: the event cannot be converted to the reader's version.
+    """
     wanted = contracts.get(envelope.type)
     if wanted is None:
         unknown = {"unknown_type": envelope.type, "about": envelope.subject, "data": envelope.data}
@@ -138,22 +157,52 @@ def _event(contract: type[DomainEvent], envelope: Envelope, data: dict[str, Any]
         ) from None  # the original error could contain a value
 
 
-def read(body: bytes) -> Envelope:
+def read(body: bytes, *, flaw: str = "") -> Envelope:
     """Decode the envelope in the body of a message.
+
+    Args:
+        flaw: why the message cannot be an event, such as `Delivery.flaw`; usually empty.
 
     Raises:
         MalformedEvent: the body is not a CloudEvent; the message names the field but no value.
         EventTooLarge: the body is larger than 1 MiB; it is not parsed.
     """
+    if flaw:
+        raise MalformedEvent(flaw)
+    try:
+        return Envelope.model_validate(parse(body))
+    except ValidationError as error:
+        raise MalformedEvent(f"not a CloudEvent: {first_error(error, Envelope)}") from None
+
+
+def parse(body: bytes) -> dict[str, Any]:
+    """Parse a body that is a JSON object, with bounded memory.
+
+    Raises:
+        MalformedEvent: it is not a JSON object, or it has too many values.
+        EventTooLarge: it is larger than 1 MiB; it is not parsed.
+    """
     if len(body) > LARGEST_EVENT_BYTES:
         raise EventTooLarge(f"the message has {len(body)} bytes; the limit is 1 MiB")
+    if _separators(body) > MAX_SEPARATORS:
+        raise MalformedEvent(f"the message has more than {MAX_SEPARATORS} of {{ [ , :")
     try:
         parsed = from_json(body, allow_inf_nan=False)
     except ValueError:
         raise MalformedEvent("the message is not JSON") from None
     if not isinstance(parsed, dict):
         raise MalformedEvent("the message is JSON, but not an object")
-    try:
-        return Envelope.model_validate(parsed)
-    except ValidationError as error:
-        raise MalformedEvent(f"not a CloudEvent: {first_error(error, Envelope)}") from None
+    return parsed
+
+
+def memory_of(body: bytes) -> int:
+    """Bytes that a body and the event in it take at most, for budgets of what is held at a time."""
+    separators = _separators(body) if len(body) <= LARGEST_EVENT_BYTES else MAX_SEPARATORS + 1
+    if separators > MAX_SEPARATORS:
+        return len(body)  # it is not parsed
+    return _BYTES_PER_BYTE * len(body) + _BYTES_PER_SEPARATOR * separators
+
+
+def _separators(body: bytes) -> int:
+    """How many values, keys and containers a JSON text has at most, without parsing it."""
+    return len(body) - len(body.translate(None, b"{[,:"))

@@ -63,9 +63,15 @@ class History:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topology:
-    """Everything that is set up on the broker."""
+    """Everything that is set up on the broker.
+
+    Attributes:
+        has_users: whether each service has a user of its name at the broker; False where all
+            services share one.
+    """
 
     queues: tuple[Queue, ...]
+    has_users: bool = False
     history: History = field(default_factory=History)
 
 

@@ -59,6 +59,10 @@ def database_of(service: "AnyService", *, make: bool = True) -> Iterator["Databa
     except CommitOutcomeUnknown:
         raise  # its message names the next step
     except DATABASE_ERRORS as error:
+        if failure := database.tls_failure(error):
+            raise OperationFailed(
+                f"{service.name}'s database {database.place} {failure}"
+            ) from error
         cause = getattr(error, "orig", None) or error
         # A message of PostgreSQL's driver may contain a user's name; SQLite's contains none.
         reason = (

@@ -1,7 +1,8 @@
 """Checks the broker, the databases and the topology: `shop doctor`.
 
-Each finding that is not well names a remedy. The checks change nothing, use each service's own
-credentials, and continue when a broker or a database cannot be reached.
+Each finding that is not well says what to do. The checks change nothing, except that they write and
+replace a row to see that the disk is not full. They use each service's own credentials, and
+continue when a broker or a database cannot be reached.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from shared.errors import ShopError
+from shared.errors import ForgedEvent, ShopError
 from shared.messaging.connect import broker_at
 from shared.messaging.ports.broker import Broker
 from shared.messaging.topology import dead_queue
@@ -30,7 +31,7 @@ MAX_UNSENT_AGE = 60.0
 RECENT_MINUTES = 10
 
 _MAX_NAMED = 3
-"""How many of the rejected events are named."""
+"""How many of the rejected events, and of the forged ones, are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,9 @@ def check(
         yield broker_finding
         if broker_finding.is_well and operator is not None:
             yield from _run("topology", partial(_topology, services, operator, broker))
+            yield from _run("broker's resources", partial(_resources, operator, broker))
+    if broker_finding.is_well:
+        yield from _run("publishers", partial(_publishers, visible))
     for service in visible:
         if broker_finding.is_well:
             yield from _run(f"queue of {service.name}", partial(_queue, service))
@@ -124,6 +128,45 @@ def _topology(
         yield _well(subject, "as the services need it" + ("" if sees_all else f"; {unchecked}"))
 
 
+def _publishers(visible: Sequence[AnyService], subject: str) -> Iterator[Finding]:
+    """Which services cannot tell who published a message."""
+    settings = {each.name: settings_for(each.name) for each in visible}
+    if all(each.is_embedded for each in settings.values()):
+        return  # whoever may write the file may write anything
+    without_user, lenient = [], []
+    for name, each in settings.items():
+        with _opened(each, name) as broker:
+            if broker.user != name:
+                without_user.append(name)
+            elif not each.require_broker_user:
+                lenient.append(name)
+    if without_user:
+        yield _well(
+            subject,
+            f"{', '.join(without_user)} have no broker user of their own: routing keys and sources "
+            "of messages are checked, but not who published them",
+        )
+    elif lenient:
+        yield _wrong(
+            subject,
+            f"{', '.join(lenient)} accept messages that name no publisher: when all services run "
+            "this version, unset SHOP_REQUIRE_BROKER_USER",
+        )
+    else:
+        yield _well(subject, "checked by routing key, source and broker user")
+
+
+def _resources(operator: Settings, broker: Broker, subject: str) -> Iterator[Finding]:
+    if not operator.is_embedded and not operator.broker_admin_url:
+        yield _well(subject, "alarms are not checked without SHOP_BROKER_ADMIN_URL")
+        return
+    shortages = broker.shortages()
+    for shortage in shortages:
+        yield _wrong(subject, shortage)
+    if not shortages:
+        yield _well(subject, "enough memory and disk, no connection is blocked")
+
+
 def _queue(service: AnyService, subject: str) -> Iterator[Finding]:
     name = service.name
     settings = settings_for(name)
@@ -158,6 +201,13 @@ def _dead_letters(service: AnyService, subject: str) -> Iterator[Finding]:
         recent = failures.count_dead(
             connection, since=datetime.now(UTC) - timedelta(minutes=RECENT_MINUTES)
         )
+        forged, examples = failures.dead_of(connection, ForgedEvent.__name__, _MAX_NAMED)
+    if forged:
+        yield _wrong(
+            subject,
+            f"{forged} forged: {'; '.join(examples)}. Find out who published them, then discard "
+            f"each: shop dead list {name}",
+        )
     if recent:
         yield _wrong(
             subject, f"their number grows: {recent} died in the last {RECENT_MINUTES} minutes"
@@ -170,10 +220,11 @@ def _database(service: AnyService, subject: str) -> Iterator[Finding]:
         if database.is_sqlite and not database.path.exists():
             yield _wrong(subject, "does not exist: run shop setup")
             return
-        database.probe()
+        database.ping()
         if not is_current(database, service.migrations):
             yield _wrong(subject, "not migrated to this version: run shop setup")
             return
+        database.probe()
         yield _well(subject, f"{database.place}, migrations current")
         yield from _outbox(service, database)
 

@@ -1,6 +1,7 @@
 """Records failed attempts: one row for each, in the service's own database."""
 
 from shared.errors import DependencyUnavailable
+from shared.exhaustion import with_resource
 from shared.messaging.identity import Identity
 from shared.messaging.ports.consumer import Delivery
 from shared.storage import failures
@@ -18,7 +19,7 @@ def record_failure(
     Raises:
         DependencyUnavailable: it cannot be recorded, so the attempt must not count.
     """
-    identity = Identity.of(delivery)
+    identity = Identity.of_failed(delivery, described.error)
     failure = failures.Failure(
         event_id=identity.id,
         event_type=identity.event_type,
@@ -34,4 +35,6 @@ def record_failure(
         with database.begin() as connection:
             failures.record(connection, failure)
     except DATABASE_ERRORS as error:
-        raise DependencyUnavailable("a failed attempt could not be recorded") from error
+        raise DependencyUnavailable(
+            with_resource("a failed attempt could not be recorded", error)
+        ) from error

@@ -2,12 +2,15 @@
 
 They go through the exchange `replays` with low priority, so that the service handles new events
 first; retry, dead letters and batches are as usual. An event that it has handled is a duplicate.
+
+On RabbitMQ a service may read the history only while it catches up: `shop setup` grants that if its
+setting `SHOP_<NAME>_FROM_HISTORY` is on, and takes it back once the catch-up has ended.
 """
 
 import threading
 from dataclasses import dataclass
 
-from shared.errors import BrokerRefused, BrokerUnavailable
+from shared.errors import BrokerRefused, BrokerUnavailable, HistoryNotGranted
 from shared.history.copying import copy
 from shared.history.reading import EventFilter, EventReader, UnreadableRecord
 from shared.history.retention import truncated_history
@@ -52,13 +55,13 @@ class CatchUp:
     def run(self) -> None:
         """Send the events, and return when all are sent, none are wanted, or it is stopped.
 
-        It retries while the broker or the database is away.
+        While the broker or the database is away, or the history is not granted, it tries again.
 
         Raises:
             BrokerRefused: the broker refuses this service.
         """
         retry_until_stopped(
-            self._catch_up,
+            self._try_to_catch_up,
             on=(BrokerUnavailable, *DATABASE_ERRORS),
             never_on=(BrokerRefused,),
             stopping=self._stopping,
@@ -69,6 +72,15 @@ class CatchUp:
         """Make `run` return after the current window."""
         self._stopping.set()
         self._history.close()
+
+    def _try_to_catch_up(self) -> None:
+        try:
+            self._catch_up()
+        except HistoryNotGranted as error:
+            variable = f"SHOP_{self.service.name.upper()}_FROM_HISTORY"
+            raise HistoryNotGranted(
+                f"{error}; to let this service catch up, set {variable}=true and run `shop setup`"
+            ) from error
 
     def _catch_up(self) -> None:
         if self._stopping.is_set():

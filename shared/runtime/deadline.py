@@ -21,7 +21,7 @@ def abandon(step: Step, consumer: Consumer, *, reactor: Reactor, deadline: float
     because a thread cannot be ended alone.
     """
     delivery = step.delivery
-    if delivery is not None and _succeeds_in_time(reactor.probe):
+    if delivery is not None and _succeeds_in_time(reactor.ping):
         reason = f"the handler took more than {deadline:g} s"
         timeout = failures.ErrorDescription(DeadlineExceeded.__name__, reason, step.stack)
         outcome = failures.DEAD if reactor.is_last_attempt(delivery) else failures.RETRIED

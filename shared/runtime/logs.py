@@ -16,7 +16,8 @@ from structlog.stdlib import ProcessorFormatter, add_logger_name
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 from shared.errors import ShopError
-from shared.messaging.identity import Identity
+from shared.exhaustion import exhausted_resource
+from shared.messaging.identity import Identity, safe_id
 from shared.messaging.ports.consumer import Outcome
 from shared.runtime.reactor import DeliveryResult
 from shared.runtime.settings import Settings
@@ -72,7 +73,11 @@ def log_delivery(log: Log, result: DeliveryResult) -> None:
         fields["replays"] = delivery.replays
     if error is not None:
         fields["error"] = type(error).__name__
-        fields["reason"] = str(error) if isinstance(error, ShopError) else f"at {_origin(error)}"
+        fields["reason"] = (
+            str(error)
+            if isinstance(error, ShopError)
+            else exhausted_resource(error) or f"at {_origin(error)}"
+        )
     fields |= {"did": ", ".join(result.notes)} if result.notes else {}
     fields |= {"published": ", ".join(result.published)} if result.published else {}
     if result.is_dead:
@@ -86,11 +91,13 @@ def log_delivery(log: Log, result: DeliveryResult) -> None:
 
 
 def _identity(result: DeliveryResult) -> dict[str, Any]:
-    if result.event is None:
-        identity = Identity.of(result.delivery)
+    event = result.event
+    if event is None or result.error is not None:
+        identity = Identity.of_failed(result.delivery, type(result.error).__name__)
         values = identity.id, identity.event_type, identity.subject
     else:
-        values = str(result.event.event_id), result.event.type, result.event.subject
+        subject = None if event.subject is None else safe_id(event.subject)
+        values = str(event.event_id), event.type, subject
     return dict(zip(("event_id", "event_type", "order_id"), values, strict=True))
 
 

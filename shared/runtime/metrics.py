@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from shared.errors import ForgedEvent
 from shared.messaging.ports.consumer import Outcome
 from shared.runtime.reactor import BatchResult, DeliveryResult
 from shared.storage import outbox
@@ -36,6 +37,9 @@ class Metrics:
         self.duplicate = counter("shop_events_duplicate", "Had been handled before.", by_type)
         self.retried = counter("shop_events_retried", "Attempts to be repeated.", by_type)
         self.dead = counter("shop_events_dead", "Went to the dead queue.", by_type)
+        self.forged = counter(
+            "shop_events_forged", "Not published by a service that may do so.", by_service
+        )
         self.batch_size = histogram("shop_batch_size", "Deliveries in a batch.", buckets=_SIZES)
         self.seconds = histogram(
             "shop_handling_seconds", "From taking a batch to its last outcome.", buckets=_SECONDS
@@ -61,7 +65,9 @@ class Metrics:
         self.seconds.labels(service).observe(batch.seconds)
 
     def count_delivery(self, service: str, result: DeliveryResult) -> None:
-        """Count the result of one delivery; one that is requeued is not counted."""
+        """Count what was done with one delivery; one that is requeued is not counted."""
+        if isinstance(result.error, ForgedEvent):
+            self.forged.labels(service).inc()
         counter = self._counter(result)
         if counter is not None:
             # An unknown type must not create a time series of its own.

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from shared.errors import DependencyUnavailable
+from shared.exhaustion import with_resource
 from shared.messaging.identity import Identity
 from shared.messaging.ports.consumer import Delivery
 from shared.runtime.attempts import record_failure
@@ -61,7 +62,9 @@ def _with_recorded_attempts(
             handled = inbox.outcomes(connection, event_ids)
             attempts = failures.attempt_counts(connection, ids)
     except DATABASE_ERRORS as error:
-        raise DependencyUnavailable("earlier attempts could not be read") from error
+        raise DependencyUnavailable(
+            with_resource("earlier attempts could not be read", error)
+        ) from error
     return [
         (delivery, recorded)
         for identity, delivery in redelivered

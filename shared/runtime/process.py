@@ -12,14 +12,12 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from http.server import ThreadingHTTPServer
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared.errors import ShopError
 from shared.messaging.connect import broker_at
 from shared.messaging.identity import Identity
 from shared.messaging.ports.broker import Broker
-from shared.runtime import health
 from shared.runtime.logs import Log, process_log
 from shared.runtime.metrics import Metrics
 from shared.runtime.runner import Listener, ServiceRunner
@@ -29,6 +27,9 @@ from shared.runtime.settings import Settings, settings_for
 from shared.runtime.watchdog import Step
 from shared.storage import failures
 from shared.storage.database import Database
+
+if TYPE_CHECKING:
+    from shared.runtime.health import HealthServer
 
 CHECK_SECONDS = 0.2
 EXIT_FAILED = 1
@@ -174,8 +175,7 @@ def run(
         code = _supervise(group, stopping)
         has_ended = group.stop(settings.grace)
         if server is not None:
-            server.shutdown()
-            server.server_close()
+            server.close()
     if not has_ended:
         log.error("did not stop within the grace period", seconds=settings.grace)
     log.info("stopped")
@@ -184,10 +184,12 @@ def run(
     return code
 
 
-def _serve(group: ServiceGroup, settings: Settings) -> ThreadingHTTPServer | None:
+def _serve(group: ServiceGroup, settings: Settings) -> "HealthServer | None":
     if settings.http_port is None:
         return None
-    return health.serve(
+    from shared.runtime.health import HealthServer  # noqa: PLC0415 - most processes serve nothing
+
+    return HealthServer(
         settings.http_host,
         settings.http_port,
         health=group.health,

@@ -1,10 +1,10 @@
 """Handles deliveries so that each event takes effect exactly once.
 
 The inbox rows, the effects and the outgoing events of a batch commit together, and only then are
-its deliveries settled; the inbox detects a duplicate by its id. A batch that fails is rolled back,
-and its deliveries are handled one by one, each in its own transaction, so a failing message does
-not affect the others. Only this module catches all exceptions: it decides the outcome of each
-delivery.
+its deliveries settled. The inbox detects a duplicate by its id, source and content; a message that
+was not published by a service that may publish it is dead. A batch that fails is rolled back, and
+its deliveries are handled one by one, each in its own transaction, so a failing message does not
+affect the others. Only this module catches all exceptions: it decides the outcome of each delivery.
 """
 
 import time
@@ -22,7 +22,9 @@ from shared.errors import (
     UnsupportedVersion,
 )
 from shared.events import DomainEvent, UnknownEvent, topic_of
-from shared.messaging.codec import decode
+from shared.events.versions import contract_of
+from shared.messaging.authenticity import BrokerUsers, require_authentic
+from shared.messaging.codec import event_of, read
 from shared.messaging.ports.consumer import Delivery, Outcome, Settlement
 from shared.messaging.topology import Retry
 from shared.runtime import poison
@@ -38,8 +40,13 @@ class Accepted(NamedTuple):
     """A delivery that is an event with handlers in this service."""
 
     delivery: Delivery
-    event: DomainEvent
+    entry: inbox.Entry
     handlers: list[Handler]
+
+    @property
+    def event(self) -> DomainEvent:
+        """The event."""
+        return self.entry.event
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +106,7 @@ class Reactor:
         retry: the retry policy of the service's queue; it decides which attempt is the last.
         gateway: the service's gateway; None if it has none.
         executor: runs transactions of one event at the same time; None for batches.
+        users: who may publish and replay, where each service has a broker user; else None.
         inbox_horizon: how far back the inbox remembers events; None if it remembers all.
     """
 
@@ -107,6 +115,7 @@ class Reactor:
     retry: Retry
     gateway: Any = None
     executor: Executor | None = None
+    users: BrokerUsers | None = None
     inbox_horizon: timedelta | None = None
     watchdog: Watchdog = field(default_factory=Watchdog)
 
@@ -146,8 +155,18 @@ class Reactor:
         """Whether the message goes to the dead queue if this attempt fails."""
         return delivery.attempt > self.retry.max_retries
 
-    def probe(self) -> None:
+    def ping(self) -> None:
         """Check that the database and the gateway answer.
+
+        Raises:
+            DependencyUnavailable: one of them does not.
+        """
+        self.database.ping()
+        if self.gateway is not None:
+            self.gateway.probe()
+
+    def probe(self) -> None:
+        """Check that the database can write and that the gateway answers.
 
         Raises:
             DependencyUnavailable: one of them does not.
@@ -169,7 +188,10 @@ class Reactor:
             self._react_one_by_one(accepted, results)
 
     def _accept(self, delivery: Delivery) -> Accepted:
-        event = decode(delivery.body, self.service.contracts)
+        contracts, envelope = self.service.contracts, read(delivery.body, flaw=delivery.flaw)
+        contract = contract_of(envelope.type, contracts.get(envelope.type))
+        require_authentic(delivery, envelope, contract, users=self.users)
+        event = event_of(envelope, contracts)
         handlers = self.service.handlers(event)
         if not handlers:
             raise _rejection(self.service, event)
@@ -178,7 +200,8 @@ class Reactor:
             raise OlderThanTheInbox(
                 f"{event.type} {event.event_id} is older than the inbox's retention"
             )
-        return Accepted(delivery, event, handlers)
+        entry = inbox.Entry.of(event, delivery.body, source=envelope.source)
+        return Accepted(delivery, entry, handlers)
 
     def _react_concurrently(
         self, executor: Executor, accepted: Sequence[Accepted], results: list[DeliveryResult]
@@ -218,11 +241,11 @@ class Reactor:
         """Handle events in one transaction, which also holds the inbox and the outbox."""
         results = []
         with self.database.begin() as connection:
-            new = inbox.enter(connection, {each.event for each in accepted})
+            new = inbox.enter(connection, [each.entry for each in accepted])
             store = self.service.store(connection, self.database)
             store.prepare([each.event for each in accepted if each.event.event_id in new])
             outgoing: list[outbox.Outgoing] = []
-            for delivery, event, handlers in accepted:
+            for delivery, (event, *_), handlers in accepted:
                 if event.event_id not in new:
                     results.append(DeliveryResult(delivery, Outcome.DONE, event, duplicate=True))
                     continue

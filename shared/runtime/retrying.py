@@ -19,6 +19,12 @@ from shared.storage import failures
 Errors = tuple[type[BaseException], ...]
 
 MAX_DELAY = 30.0
+_FIRST_DELAY = 0.5
+
+
+def delay_after(number: int) -> float:
+    """Seconds to wait after this number of failures in a row: none at first, then twice as long."""
+    return min(MAX_DELAY, _FIRST_DELAY * 2.0 ** min(number - 1, 10)) if number else 0.0
 
 
 def retry_until_stopped(
@@ -47,7 +53,7 @@ def retry_until_stopped(
 
     retrying = Retrying(
         retry=retry_if_exception_type(on) & retry_if_not_exception_type(never_on),
-        wait=wait_random_exponential(multiplier=0.5, max=MAX_DELAY),
+        wait=wait_random_exponential(multiplier=_FIRST_DELAY, max=MAX_DELAY),
         sleep=sleep_using_event(stopping),
         stop=stop_when_event_set(stopping),
         before_sleep=log_retry,

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from shared.errors import BrokerRefused, BrokerUnavailable, DependencyUnavailable, ShopError
+from shared.messaging.authenticity import BrokerUsers
 from shared.messaging.ports.broker import Broker
 from shared.messaging.ports.consumer import Consumer
 from shared.runtime import deadline
@@ -19,10 +20,10 @@ from shared.runtime.metrics import Metrics
 from shared.runtime.poison import possible_poison
 from shared.runtime.reactor import BatchResult, DeliveryResult, Reactor
 from shared.runtime.relay import Relay
-from shared.runtime.retrying import retry_until_stopped
+from shared.runtime.retrying import MAX_DELAY, delay_after, retry_until_stopped
 from shared.runtime.service import AnyService
 from shared.runtime.service_settings import queue_of, service_settings_of
-from shared.runtime.settings import Settings
+from shared.runtime.settings import OPERATOR, Settings
 from shared.runtime.watchdog import Step
 from shared.storage.database import Database
 
@@ -64,6 +65,7 @@ class ServiceRunner:
         self._bind = partial(self.broker.bind, self.queue)
         self._stopping = threading.Event()
         self._consumer: Consumer | None = None
+        self._pauses = 0  # since something was last handled
         self._executor: ThreadPoolExecutor | None = None
         if self.concurrency > 1:
             self._executor = ThreadPoolExecutor(self.concurrency, f"{self.name} handlers")
@@ -73,6 +75,7 @@ class ServiceRunner:
             retry=self.queue.retry,
             gateway=self.gateway,
             executor=self._executor,
+            users=self._users(),
             inbox_horizon=self.settings.inbox_horizon(),
         )
         self.watchdog = self._reactor.watchdog
@@ -144,7 +147,7 @@ class ServiceRunner:
         """A sentence for each problem that keeps the service from reacting."""
         problems = self.health()
         try:
-            self.database.probe()
+            self.database.ping()  # `probe` would write at each scrape
         except DependencyUnavailable as error:
             problems.append(f"{self.name}: {error}")
         if not self.is_consuming:
@@ -157,6 +160,13 @@ class ServiceRunner:
             deadline.abandon(
                 step, consumer, reactor=self._reactor, deadline=self.deadline, log=self.log
             )
+
+    def _users(self) -> BrokerUsers | None:
+        """None if the service has no broker user of its own name."""
+        if self.broker.user != self.name:
+            return None
+        replaying = frozenset({self.name, OPERATOR})
+        return BrokerUsers(replaying=replaying, is_required=self.settings.require_broker_user)
 
     def _thread(self, task: str, run: Callable[[], None]) -> threading.Thread:
         def run_and_keep_error() -> None:
@@ -180,7 +190,13 @@ class ServiceRunner:
                 self._pause(error, until=self._bind, on=BrokerUnavailable)
 
     def _pause(self, error: ShopError, *, until: Callable[[], object], on: type[ShopError]) -> None:
+        """Wait until a check succeeds, and longer each time if nothing was handled since the last.
+
+        A check can succeed where a transaction fails: a disk may have space for a small one.
+        """
         self.log.error("consuming paused", reason=str(error))
+        self._stopping.wait(delay_after(self._pauses))
+        self._pauses += 1
         self._retry(until, on=on)
         self.log.info("consuming resumed")
 
@@ -202,6 +218,7 @@ class ServiceRunner:
         held = numbers.concurrency if self.settings.is_embedded else 0
         consumer = self.broker.consumer(self.name, prefetch=2 * max(batch_size, held))
         self._consumer = consumer
+        began = time.monotonic()
         try:
             while not self._stopping.is_set():
                 deliveries = consumer.take(batch_size, wait=TAKE_SECONDS)
@@ -212,6 +229,8 @@ class ServiceRunner:
                 if poison:
                     consumer.isolate(poison[0])  # the others in `poison` are delivered again
                     self._settle(consumer, self._reactor.react_alone(poison[0]))
+                if deliveries or time.monotonic() - began > MAX_DELAY:
+                    self._pauses = 0
         finally:
             self._consumer = None
             consumer.close()

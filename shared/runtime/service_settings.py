@@ -64,4 +64,8 @@ def queue_of(service: AnyService) -> Queue:
 
 def topology(services: Sequence[AnyService], settings: Settings) -> Topology:
     """The topology of these services, with the numbers of their settings."""
-    return Topology(queues=tuple(queue_of(each) for each in services), history=settings.history)
+    return Topology(
+        queues=tuple(queue_of(each) for each in services),
+        has_users=settings.keys is not None and not settings.is_embedded,
+        history=settings.history,
+    )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import quote
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, FilePath, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -25,6 +25,7 @@ from pydantic_settings import (
 from shared.errors import InvalidInput, OperationFailed
 from shared.events.fields import first_error
 from shared.messaging.topology import History
+from shared.server_urls import TlsFiles, secured
 
 PREFIX = "SHOP_"
 
@@ -77,12 +78,22 @@ class Settings(EnvironmentSettings):
 
     Attributes:
         home: folder of the embedded broker, the SQLite databases and the Maildir.
-        broker_url: `amqp://user:password@host/vhost`; empty for the embedded broker. `{service}`
+        allow_plaintext: whether servers on other machines may be used without TLS.
+        tls_ca_file: certificates of the authorities that servers' certificates must come from;
+            None for those that the operating system trusts.
+        tls_cert_file: the certificate of this client, for servers that ask for one.
+        tls_key_file: its key; None if `tls_cert_file` contains it.
+        broker_url: `amqps://user:password@host/vhost`; empty for the embedded broker. `{service}`
             is replaced with the service's name.
-        broker_admin_url: the management API, `http://user:password@host:15672`, for `shop setup`.
+        broker_admin_url: the management API, `https://user:password@host:15671`, for `shop
+            setup`.
+        require_broker_user: whether a message that names no broker user is forged, where each
+            service has a user of its own; False while publishers of an older version run.
         database_url: `postgresql://…/{service}`; empty for SQLite files. `{service}` is replaced
             with the service's name.
-        database_admin_url: a role that can create roles and databases, for `shop setup`.
+        database_admin_url: a superuser of the database server, for `shop setup`. `{service}` is
+            replaced with the service's name, for a server of its own.
+        database_connections: how many each service's role may have, which `shop setup` sets.
         smtp_url: `smtp://host:port` or `smtps://user:password@host`; empty for a Maildir.
         mail_from: the sender of mails.
         http_port: port of /healthz, /readyz and /metrics; None to serve none of them.
@@ -102,10 +113,17 @@ class Settings(EnvironmentSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX)
 
     home: Path = Path("var")
+    # Before the URLs, which are validated by them.
+    allow_plaintext: bool = False
+    tls_ca_file: FilePath | None = None
+    tls_cert_file: FilePath | None = None
+    tls_key_file: FilePath | None = None
     broker_url: str = ""
     broker_admin_url: str = ""
+    require_broker_user: bool = True
     database_url: str = ""
     database_admin_url: str = ""
+    database_connections: Annotated[int, Field(ge=5, le=10_000)] = 20
     smtp_url: str = ""
     mail_from: str = "Past Tense <orders@shop.example>"
     http_port: Port | None = None
@@ -120,6 +138,19 @@ class Settings(EnvironmentSettings):
     inbox_keep: Days | None = None
     history_max_bytes: Annotated[int, Field(ge=1_000_000)] = 5_000_000_000
     history_segment_bytes: Annotated[int, Field(ge=100_000)] = 50_000_000
+
+    @field_validator("broker_url", "broker_admin_url", "database_url", "database_admin_url")
+    @classmethod
+    def _require_tls(cls, url: str, info: ValidationInfo) -> str:
+        """Refuse a server that would be used without TLS, and add the TLS files to the URL."""
+        files = TlsFiles(*(info.data.get(f"tls_{name}_file") for name in TlsFiles._fields))
+        allow_plaintext = info.data.get("allow_plaintext", False)
+        if url.startswith("postgresql"):
+            # Imported here: SQLAlchemy takes a fifth of a command's start.
+            from shared.storage import postgresql_tls  # noqa: PLC0415 - see above
+
+            return postgresql_tls.secured(url, files, allow_plaintext=allow_plaintext)
+        return secured(url, files, allow_plaintext=allow_plaintext)
 
     @field_validator("inbox_keep")
     @classmethod
@@ -154,6 +185,10 @@ class Settings(EnvironmentSettings):
         # A folder's name may contain ? or %, which a URL must quote.
         url = self.database_url or f"sqlite:///{quote(str(self.home / f'{service}.db'))}"
         return url.replace("{service}", service)
+
+    def database_admin_url_of(self, service: str) -> str:
+        """The administrator's URL of the server that has that service's database."""
+        return self.database_admin_url.replace("{service}", service)
 
     @property
     def history(self) -> History:

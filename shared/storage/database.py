@@ -1,5 +1,6 @@
 """A service's database, PostgreSQL or a SQLite file, behind one interface."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,13 +11,18 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, Operationa
 from sqlalchemy.schema import Table
 
 from shared.errors import CommitOutcomeUnknown, DependencyUnavailable, InvalidInput
+from shared.exhaustion import exhausted_resource
 from shared.storage.bulk import Insert, insert_into
+from shared.storage.tables import probe
 
 if TYPE_CHECKING:
     from shared.storage.sqlite import Writer
 
 DATABASE_ERRORS = (DBAPIError, CommitOutcomeUnknown)
 """The errors that a transaction raises because of the database or the connection to it."""
+
+PROBE_BYTES = 64 * 1024
+"""What a probe writes: random, so that it cannot be compressed, and more than a few free pages."""
 
 
 class Database:
@@ -87,17 +93,46 @@ class Database:
         with self.engine.connect() as connection:
             yield connection.execution_options(**self._read_options)
 
-    def probe(self) -> None:
-        """Check that the database answers.
+    def ping(self) -> None:
+        """Check that the database answers; it may be unable to write.
 
         Raises:
             DependencyUnavailable: it does not.
         """
+        with self._as_unavailable(), self.read() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def probe(self) -> None:
+        """Check that the database can write: replace and commit a row that takes new disk space.
+
+        Raises:
+            DependencyUnavailable: it cannot.
+        """
+        with self._as_unavailable(), self.begin() as connection:
+            # On PostgreSQL, TRUNCATE begins new files; a row of a page that exists could be
+            # replaced on a full disk, while no other table could grow.
+            statement = "DELETE FROM probe" if self.is_sqlite else "TRUNCATE probe"
+            connection.execute(text(statement))
+            connection.execute(probe.insert(), [{"filler": os.urandom(PROBE_BYTES)}])
+
+    @contextmanager
+    def _as_unavailable(self) -> Iterator[None]:
         try:
-            with self.read() as connection:
-                connection.execute(text("SELECT 1"))
-        except DBAPIError as error:
-            raise DependencyUnavailable(f"the database {self.place} does not answer") from error
+            yield
+        except DATABASE_ERRORS as error:
+            resource = exhausted_resource(error)
+            problem = f"cannot be used: {resource}" if resource else self.tls_failure(error)
+            raise DependencyUnavailable(
+                f"the database {self.place} {problem or 'does not answer'}"
+            ) from error
+
+    def tls_failure(self, error: BaseException) -> str | None:
+        """Why TLS failed, in words that follow the name of the server; None for other reasons."""
+        if self.is_sqlite:
+            return None
+        from shared.storage import postgresql_tls  # noqa: PLC0415 - as in __init__
+
+        return postgresql_tls.failure_of(self.address, error)
 
     def insert(self, table: Table) -> Insert:
         """An INSERT that supports ON CONFLICT."""

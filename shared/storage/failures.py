@@ -1,7 +1,8 @@
 """The record of failed attempts to handle an event, without personal data.
 
-For an error from outside this project it holds the class and the stack but no message, which may
-quote any value.
+It holds the message of this project's errors only, since these contain ids and no personal data.
+For other errors it holds the class and the stack, since their messages may quote any value, and
+the resource that had run out, if that is the reason.
 """
 
 import traceback
@@ -13,7 +14,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, bindparam, case, delete, func, select, update
 
 from shared.errors import ShopError
-from shared.storage.tables import failures
+from shared.exhaustion import exhausted_resource
+from shared.storage.tables import discards, failures
 
 RETRIED = "retried"
 DEAD = "dead"
@@ -50,7 +52,7 @@ class ErrorDescription(NamedTuple):
 
 def describe(error: BaseException) -> ErrorDescription:
     """Describe an error without personal data."""
-    message = str(error) if isinstance(error, ShopError) else WITHHELD
+    message = str(error) if isinstance(error, ShopError) else exhausted_resource(error) or WITHHELD
     stack = "".join(traceback.format_tb(error.__traceback__))
     return ErrorDescription(type(error).__name__, message, stack)
 
@@ -119,6 +121,26 @@ def count_dead(connection: Connection, *, since: datetime) -> int:
     """The number of final failures since this time."""
     recent = (failures.c.failed_at >= since) & failures.c.outcome.in_(_FINAL)
     return connection.execute(select(func.count()).where(recent)).scalar_one()
+
+
+def dead_of(connection: Connection, error: str, limit: int) -> tuple[int, list[str]]:
+    """How many messages are dead of this error and not discarded, and the newest messages of it.
+
+    Args:
+        error: the error's class; one whose messages are recorded under ids of their own.
+        limit: how many of the error's messages to return.
+    """
+    is_discarded = failures.c.event_id.in_(select(discards.c.letter_id))
+    is_dead = (failures.c.error == error) & (failures.c.outcome == DEAD) & ~is_discarded
+    number = select(func.count(failures.c.event_id.distinct())).where(is_dead)
+    newest = (
+        select(failures.c.message)
+        .where(is_dead)
+        .group_by(failures.c.message)
+        .order_by(func.max(failures.c.number).desc())
+        .limit(limit)
+    )
+    return connection.execute(number).scalar_one(), list(connection.execute(newest).scalars())
 
 
 def prune(connection: Connection, *, before: datetime) -> int:

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from shared.errors import OperationFailed
+from shared.private_files import FILE_MODE, create_folder
 from shared.storage.database import Database
 
 _ADVISORY_LOCK = 7_450_001
@@ -84,6 +85,8 @@ def migrate(database: Database, migrations: Path) -> bool:
                     _upgrade(connection, chain)
             return True
     except DBAPIError as error:
+        if failure := database.tls_failure(error):
+            raise OperationFailed(f"the database {database.place} {failure}") from error
         # PostgreSQL's message may quote a row.
         reason = error.orig if database.is_sqlite else type(error.orig).__name__
         raise OperationFailed(
@@ -97,8 +100,8 @@ def _file_lock(database: Database) -> Iterator[None]:
         yield
         return
     try:
-        database.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{database.path}.setup.lock"):
+        create_folder(database.path.parent)
+        with FileLock(f"{database.path}.setup.lock", mode=FILE_MODE):
             yield
     except OSError as error:
         raise OperationFailed(

@@ -23,7 +23,10 @@ from sqlalchemy import (
     update,
 )
 
+from shared.errors import DependencyUnavailable
 from shared.events import DomainEvent
+from shared.exhaustion import with_resource
+from shared.private_files import FILE_MODE
 from shared.storage import bulk
 from shared.storage.columns import UtcTime
 from shared.storage.compiled import execute
@@ -118,10 +121,14 @@ def claim(database: Database, limit: int) -> Iterator[Claim]:
 
 def _claim_by_file(database: Database, limit: int) -> Iterator[Claim]:
     try:
-        lock = FileLock(f"{database.path}.relay.lock").acquire(blocking=False)
+        lock = FileLock(f"{database.path}.relay.lock", mode=FILE_MODE).acquire(blocking=False)
     except Timeout:
         yield Claim([])
         return
+    except OSError as error:
+        raise DependencyUnavailable(
+            with_resource("the outbox's file lock cannot be opened", error)
+        ) from error
     with lock:
         with database.read() as connection:
             claimed = Claim(execute(connection, _pending(limit)).all())

@@ -7,6 +7,8 @@ import psycopg
 from sqlalchemy import URL, Engine, ExceptionContext, create_engine, event
 
 from shared.errors import DependencyUnavailable
+from shared.exhaustion import exhausted_resource
+from shared.storage.postgresql_tls import failure_of
 
 CONNECT_SECONDS = 5
 _CONNECT_ARGS = {
@@ -29,7 +31,7 @@ class NotifyListener:
 
     def __init__(self, address: URL, channel: str) -> None:
         url = address.set(drivername="postgresql").render_as_string(hide_password=False)
-        with _translate_errors():
+        with _translate_errors(address):
             connection = psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_SECONDS)
             try:
                 connection.execute(f"LISTEN {channel}".encode())
@@ -37,11 +39,12 @@ class NotifyListener:
                 connection.close()
                 raise
         self._connection = connection
+        self._address = address
         self.file_descriptor: int | None = connection.fileno()
 
     def poll(self) -> bool:
         """Whether there was a notification since the last call."""
-        with _translate_errors():
+        with _translate_errors(self._address):
             return bool(list(self._connection.notifies(timeout=0)))
 
     def close(self) -> None:
@@ -50,11 +53,13 @@ class NotifyListener:
 
 
 @contextmanager
-def _translate_errors() -> Iterator[None]:
+def _translate_errors(address: URL) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        reason = error.diag.message_primary or "the server cannot be reached"
+        failure = failure_of(address, error) or "cannot be reached"
+        message = error.diag.message_primary or f"the server {failure}"
+        reason = exhausted_resource(error) or message
         raise DependencyUnavailable(f"the database sends no notifications: {reason}") from error
 
 

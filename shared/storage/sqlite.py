@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import RLock
 from typing import cast
@@ -11,6 +11,8 @@ from sqlalchemy import URL, Connection, Engine, PoolProxiedConnection, create_en
 from sqlalchemy.exc import InvalidRequestError, OperationalError
 
 from shared.errors import DependencyUnavailable
+from shared.exhaustion import exhausted_resource
+from shared.private_files import create_file
 from shared.sqlite_locking import LONGEST_WAIT, begin_writing
 
 _READ_ONLY = "shop_read_only"
@@ -102,13 +104,19 @@ def _translate_errors() -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise DependencyUnavailable(f"the database's file cannot be read: {error}") from error
+        reason = exhausted_resource(error) or error
+        raise DependencyUnavailable(f"the database's file cannot be read: {reason}") from error
 
 
 def engine_for(address: URL) -> Engine:
     """An engine for a file."""
     connect_args = {"timeout": LONGEST_WAIT, "check_same_thread": False}
     engine = create_engine(address, hide_parameters=True, connect_args=connect_args)
+
+    @event.listens_for(engine, "do_connect")
+    def _create(*_: object) -> None:
+        with suppress(OSError):  # SQLite reports it in the next step
+            create_file(Path(address.database or ""))
 
     # The driver must not begin transactions, since `_begin` does. "Serializable isolation":
     # https://docs.sqlalchemy.org/en/21/dialects/sqlite.html

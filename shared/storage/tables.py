@@ -4,7 +4,17 @@
 whichever machine a service runs on.
 """
 
-from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text, Uuid
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    Uuid,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -41,7 +51,10 @@ inbox = Table(
     Column("outcome", Text, nullable=False),
     Column("occurred_at", UtcTime, nullable=False),
     Column("handled_at", UtcTime, nullable=False, server_default=DatabaseClock()),
+    Column("source", Text, nullable=True),
+    Column("digest", Text, nullable=True),
 )
+"""`source` and `digest` tell a copy from another message with the same id; NULL in older rows."""
 
 outbox = Table(
     "outbox",
@@ -100,3 +113,6 @@ checkpoints = Table(
     Column("caught_up_at", UtcTime, nullable=True),
 )
 """The service's checkpoint in the history: one row, or none."""
+
+probe = Table("probe", metadata, Column("filler", LargeBinary, nullable=False))
+"""What `Database.probe` writes: one row, or none."""

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from subprocess import PIPE, CompletedProcess, Popen, run
@@ -10,8 +10,20 @@ from typing import IO, Any, NamedTuple
 from urllib.request import urlopen
 from uuid import uuid4
 
+import pytest
+
+from tests.acceptance.inside import CONNECTIONS
+from tests.containers import need_docker
+
 ROOT = Path(__file__).parents[2]
 SERVICES = ("orders", "inventory", "email", "shipping", "analytics", "loyalty")
+
+
+class Attempt(NamedTuple):
+    """What became of an attempt to connect: "connected", or the name of the error."""
+
+    outcome: str
+    seconds: float
 
 
 class RunningCommand(NamedTuple):
@@ -72,9 +84,9 @@ class Composition:
         return done
 
     @contextmanager
-    def running(self, service: str, *arguments: str) -> Iterator[RunningCommand]:
-        """Run a `shop` command in a service's container during the block."""
-        command = self._command("exec", "-T", service, "shop", *arguments)
+    def operating(self, *arguments: str) -> Iterator[RunningCommand]:
+        """Run a `shop` command in a container of the operator during the block."""
+        command = self._command("run", "--rm", "-T", "operator", *arguments)
         with Popen(
             command, cwd=self._checkout, env=self._environment, stdout=PIPE, stderr=PIPE, text=True
         ) as process:
@@ -101,6 +113,11 @@ class Composition:
         """The JSON output of a Python program in a service's container, run as its user."""
         return json.loads(self("exec", "-T", service, "python", "-", stdin=program).stdout)
 
+    def connect(self, service: str, targets: Iterable[tuple[str, int]]) -> list[Attempt]:
+        """Try to connect from a service's container to each host and port."""
+        program = f"targets = {list(targets)}{CONNECTIONS}"
+        return [Attempt(*each) for each in self.python(service, program)]
+
     def containers(self) -> dict[str, Any]:
         """Docker's description of each container, by its name without the project's name."""
         ids = self("ps", "--all", "--quiet").stdout.split()
@@ -124,6 +141,14 @@ class Composition:
         ]
 
 
+@pytest.fixture(scope="session")
+def system() -> Iterator[Composition]:
+    """The composed system, started once for all tests that use it: see `tests.scheduling`."""
+    need_docker()
+    with composed() as composition:
+        yield composition
+
+
 @contextmanager
 def composed() -> Iterator[Composition]:
     """Start the system and wait until it is healthy; remove it at the end."""
@@ -132,7 +157,8 @@ def composed() -> Iterator[Composition]:
         composition.up()
         yield composition
     finally:
-        composition("down", "--volumes", "--timeout", "20", check=False)
+        # Without the compose file, so that what a test added is removed too.
+        composition.with_checkout(Path("/"))("down", "--volumes", "--timeout", "20", check=False)
         run(["docker", "image", "rm", composition.image], capture_output=True, check=False)
     assert composition.remaining() == []
 

@@ -71,6 +71,8 @@ def dead_letters(
         url, admin_url, _ = request.getfixturevalue("rabbitmq_vhost")
     monkeypatch.setenv("SHOP_HOME", str(tmp_path))
     monkeypatch.setenv("SHOP_BROKER_URL", url)
+    # The Docker engine may be on another machine.
+    monkeypatch.setenv("SHOP_ALLOW_PLAINTEXT", "true")
     broker = broker_at(url, admin_url=admin_url)
     assert broker.set_up(topology(registry.all_services(), settings_for())) == []
     yield EmailDeadLetters(broker, url, Shop(monkeypatch, capsys))

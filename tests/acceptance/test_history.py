@@ -61,10 +61,11 @@ def order_events(number: int) -> list[DomainEvent]:
 
 @pytest.fixture(params=["embedded", pytest.param("rabbitmq", marks=pytest.mark.docker)])
 def system(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator["BrokerAndServices"]:
-    broker = {}
+    broker: dict[str, object] = {}
     if request.param == "rabbitmq":
         vhost = request.getfixturevalue("rabbitmq_vhost")
         broker = {"broker_url": vhost.amqp_url, "broker_admin_url": vhost.admin_url}
+        broker["allow_plaintext"] = True  # the Docker engine may be on another machine
     with settings_override(home=tmp_path, log_level="warning", **broker):
         yield BrokerAndServices(tmp_path / "log")
 

@@ -92,7 +92,7 @@ def test_the_demo_still_succeeds(checkout: Checkout) -> None:
     assert "All checks passed" in said
 
 
-def test_its_container_runs_as_its_own_user(checkout: Checkout) -> None:
+def test_its_container_runs_as_its_own_user_on_its_own_network(checkout: Checkout) -> None:
     compose = (checkout.folder / "docker-compose.yml").read_text()
     user = registry.user_id("gifts")
 
@@ -107,7 +107,16 @@ def test_its_container_runs_as_its_own_user(checkout: Checkout) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    gifts = json.loads(done.stdout)["services"]["gifts"]
+    composed = json.loads(done.stdout)
+    on_its_network = {
+        name
+        for name, service in composed["services"].items()
+        if "gifts" in (service.get("networks") or ())
+    }
+    assert on_its_network == {"gifts", "rabbitmq", "postgres"}
+    assert composed["networks"]["gifts"]["internal"] is True
+    gifts = composed["services"]["gifts"]
+    assert gifts["networks"].keys() == {"gifts"}
     assert gifts["command"] == ["run", "gifts"]
     assert "SHOP_GIFTS_MAX_RETRIES" in gifts["environment"]
 

@@ -117,6 +117,7 @@ class LampLit(DomainEvent):
     """An event that no service of the project knows."""
 
     topic: ClassVar[str] = "lamp.lit"
+    publishers = frozenset({"publisher"})
 
 
 def light_lamp(event: OrderShipped, work: Work) -> None:

@@ -55,7 +55,7 @@ def send_unprocessable_messages(environment: ChaosEnvironment, random: Random) -
     event = {
         "specversion": "1.0",
         "id": str(uuid4()),
-        "source": "/elsewhere",
+        "source": "/orders",
         "time": "2026-01-01T00:00:00Z",
         "datacontenttype": "application/json",
         "data": {},

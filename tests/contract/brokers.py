@@ -63,12 +63,14 @@ class BrokerUnderTest:
     """An empty broker; all broker objects that it creates use the same file or virtual host.
 
     Attributes:
+        user: the broker user of all connections; empty if the broker has no users.
         clock: the broker's clock; None if the test cannot set it and has to wait.
     """
 
     url: str
     timing: BrokerTiming
     admin_url: str | None = None
+    user: str = ""
     clock: AdjustableClock | None = None
     opened: ExitStack = field(default_factory=ExitStack)
 

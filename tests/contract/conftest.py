@@ -16,7 +16,9 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BrokerUnd
         target = BrokerUnderTest(url=url, timing=EMBEDDED, clock=AdjustableClock())
     else:
         vhost = request.getfixturevalue("rabbitmq_vhost")
-        target = BrokerUnderTest(url=vhost.amqp_url, timing=RABBITMQ, admin_url=vhost.admin_url)
+        target = BrokerUnderTest(
+            url=vhost.amqp_url, timing=RABBITMQ, admin_url=vhost.admin_url, user="admin"
+        )
     with target.opened:
         yield target
 

@@ -6,7 +6,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from shared.errors import BrokerUnavailable
-from shared.messaging.ports.broker import Broker
+from shared.messaging import budget
+from shared.messaging.codec import memory_of
+from shared.messaging.ports.broker import Broker, Depth
 from shared.messaging.ports.consumer import SLOW_START_AFTER, Consumer, Delivery, Outcome
 from tests.contract.brokers import (
     TIMEOUT,
@@ -18,6 +20,7 @@ from tests.contract.brokers import (
     send,
     settle_all,
 )
+from tests.support.waiting import eventually
 
 
 def test_competing_consumers_get_different_messages(broker: Broker) -> None:
@@ -188,3 +191,86 @@ def _take_while_time_passes(
         if target.clock is not None:
             target.clock.offset += target.timing.delay
     return taken
+
+
+LARGE = b"x" * 100_000
+
+
+def test_what_does_not_fit_into_memory_is_left_at_the_broker_uncounted(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget, "MAX_WAITING_BYTES", 3 * len(LARGE))
+    monkeypatch.setattr("shared.messaging.rabbitmq.buffer._MAX_BLOCK", 0.05)
+    consumer = consumer_after_slow_start(broker, "inventory", prefetch=40)
+    send(broker, *[order_placed(body=LARGE, only_to="inventory") for _ in range(40)])
+    first = receive(consumer)
+
+    eventually(lambda: broker.depth("inventory").ready >= 30)
+    rest = receive(consumer, 39)
+
+    assert len({delivery.event_id for delivery in [*first, *rest]}) == 40
+    assert {delivery.attempt for delivery in [*first, *rest]} == {1}
+    consumer.close()
+
+
+def test_all_large_messages_are_held_by_a_consumer_that_settles_none(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget, "MAX_WAITING_BYTES", 3 * len(LARGE))
+    send(broker, *[order_placed(body=LARGE, only_to="inventory") for _ in range(50)])
+    consumer = broker.consumer("inventory", prefetch=50, slow_start=False)
+
+    held = receive(consumer, 50)
+
+    assert len({delivery.event_id for delivery in held}) == 50
+    assert broker.depth("inventory") == Depth(ready=0, consumers=1)
+    settle_all(consumer, held[:25], Outcome.DONE)
+    consumer.close()
+    eventually(lambda: broker.depth("inventory").ready == 25)
+
+
+def test_no_more_is_taken_at_a_time_than_fits_into_memory(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget, "MAX_TAKEN_BYTES", 2 * memory_of(LARGE))
+    consumer = consumer_after_slow_start(broker, "inventory", prefetch=10)
+    send(broker, *[order_placed(body=LARGE, only_to="inventory") for _ in range(6)])
+
+    sizes: list[int] = []
+    while sum(sizes) < 6:
+        sizes.append(len(consumer.take(10, wait=TIMEOUT)))
+
+    assert max(sizes) <= 2
+    consumer.close()
+
+
+@pytest.mark.parametrize("body", [b"", b"\x00", b"\xff\xfe", b"{", bytes(range(256)) * 100])
+def test_a_body_of_any_bytes_is_delivered_as_it_is(broker: Broker, body: bytes) -> None:
+    send(broker, order_placed(body=body))
+
+    consumer = broker.consumer("inventory", prefetch=1)
+
+    assert receive(consumer)[0].body == body
+    consumer.close()
+
+
+@pytest.mark.parametrize("text", ["", "\x00", "\x1b[2J", "\u202e", "a@b.example", "\U0001f600"])
+def test_an_id_and_a_type_of_any_text_are_delivered(broker: Broker, text: str) -> None:
+    send(broker, order_placed(event_id=text, type=text))
+
+    consumer = broker.consumer("inventory", prefetch=1)
+    [delivery] = receive(consumer)
+
+    assert (delivery.event_id, delivery.type) == (text, text)
+    consumer.close()
+
+
+def test_text_that_cannot_be_encoded_is_rejected_alone(broker: Broker) -> None:
+    publisher = broker.publisher()
+
+    reasons = publisher.publish([order_placed(type="\ud800"), order_placed()])
+
+    assert reasons[0] is not None
+    assert "UnicodeEncodeError" in reasons[0]
+    assert reasons[1] is None
+    publisher.close()

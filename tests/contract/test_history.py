@@ -28,6 +28,15 @@ def test_an_empty_history_has_no_first_record_and_ends_at_0(broker: Broker) -> N
     assert list(history.read(end=0)) == []
 
 
+def test_a_record_has_the_user_of_its_publisher(target: BrokerUnderTest, broker: Broker) -> None:
+    send(broker, order_placed("stock.reserved"))
+
+    record = broker.history().first()
+
+    assert record is not None
+    assert (record.topic, record.is_replay, record.user) == ("stock.reserved", False, target.user)
+
+
 def test_all_messages_are_read_once_in_order(broker: Broker) -> None:
     messages = [order_placed(f"order.number{number % 7}") for number in range(2_500)]
     send(broker, *messages)

@@ -187,3 +187,41 @@ def test_a_published_message_outlives_the_broker_object(
     again = target.connect()
 
     assert receive(again.consumer("inventory", prefetch=1))[0].body == message.body
+
+
+def test_a_delivery_has_the_topic_and_the_user_of_its_publisher(
+    target: BrokerUnderTest, broker: Broker
+) -> None:
+    send(broker, order_placed("order.shipped"))
+
+    [delivery] = receive(broker.consumer("email", prefetch=1))
+
+    assert (delivery.topic, delivery.is_replay) == ("order.shipped", False)
+    assert delivery.user == target.user == broker.user
+
+
+def test_a_message_to_one_queue_is_a_replay_under_the_name_of_the_queue(
+    target: BrokerUnderTest, broker: Broker
+) -> None:
+    send(broker, order_placed("order.shipped", only_to="inventory"))
+
+    [delivery] = receive(broker.consumer("inventory", prefetch=1))
+
+    assert (delivery.topic, delivery.is_replay) == ("inventory", True)
+    assert delivery.user == target.user
+
+
+@pytest.mark.parametrize("only_to", [None, "inventory"], ids=["event", "replay"])
+@pytest.mark.parametrize("outcome", [Outcome.RETRY, Outcome.REQUEUE])
+def test_a_message_that_is_delivered_again_keeps_its_topic_and_user(
+    target: BrokerUnderTest, broker: Broker, outcome: Outcome, only_to: str | None
+) -> None:
+    send(broker, order_placed(only_to=only_to))
+    consumer = broker.consumer("inventory", prefetch=1)
+    first = receive(consumer)
+
+    settle_all(consumer, first, outcome)
+
+    again, _ = target.wait_for_retry(consumer)
+    kept = [(each.topic, each.is_replay, each.user) for each in (*first, again)]
+    assert kept[0] == kept[1]

@@ -28,6 +28,7 @@ from shared.messaging.ports.consumer import Outcome
 from shared.runtime.settings import Settings
 from shared.storage.failures import describe
 from shared.testing import Stage
+from shared.tls import client_context
 
 # The login is tested without TLS, which would need a certificate for the loopback port.
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning")
@@ -278,7 +279,8 @@ def test_a_stopped_server_is_an_unavailable_dependency_until_it_restarts(
 
 def test_a_server_that_does_not_answer_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        server = MailServer(f"smtp://127.0.0.1:{silent.getsockname()[1]}", timeout=0.2)
+        url = f"smtp://127.0.0.1:{silent.getsockname()[1]}"
+        server = MailServer(url, context=client_context(), timeout=0.2)
 
         with pytest.raises(DependencyUnavailable, match="cannot be reached"):
             server.probe()

@@ -146,7 +146,7 @@ def test_we_read_what_the_cloudevents_sdk_publishes(
     event = CloudEvent(
         {
             "id": str(uuid4()),
-            "source": "/elsewhere",
+            "source": "/orders",
             "type": "order.placed.v1",
             "subject": "ORD-9",
             "specversion": "1.0",

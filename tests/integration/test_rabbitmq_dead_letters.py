@@ -11,6 +11,7 @@ import pika
 import pytest
 
 from shared.errors import BrokerUnavailable
+from shared.messaging import budget
 from shared.messaging.codec import encode
 from shared.messaging.ports.consumer import Outcome
 from shared.messaging.ports.publisher import Message
@@ -96,7 +97,7 @@ def test_a_service_may_list_and_retry_ten_thousand_of_its_dead_letters(dead: Dea
 def test_more_than_the_buffer_holds_stays_at_the_broker(
     dead: DeadQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(buffer, "_MAX_BYTES", 1_000_000)
+    monkeypatch.setattr(budget, "MAX_WAITING_BYTES", 1_000_000)
     bury(dead, letters(40, body_bytes=100_000))
 
     listing = RabbitBroker.consumer(dead.broker, "counting.dead", prefetch=40, slow_start=False)  # type: ignore[arg-type]
@@ -146,7 +147,7 @@ def test_a_retry_whose_connection_is_lost_fails_and_loses_nothing(dead: DeadQueu
 
 
 def test_closing_does_not_wait_for_room(dead: DeadQueue, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(buffer, "_MAX_BYTES", 100_000)
+    monkeypatch.setattr(budget, "MAX_WAITING_BYTES", 100_000)
     monkeypatch.setattr(buffer, "_MAX_BLOCK", 3600)
     bury(dead, letters(20, body_bytes=100_000))
     listing = RabbitBroker.consumer(dead.broker, "counting.dead", prefetch=20, slow_start=False)  # type: ignore[arg-type]

@@ -1,18 +1,21 @@
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pika
 import pytest
 from pika.adapters.blocking_connection import BlockingChannel
-from pika.exceptions import ChannelClosedByBroker
+from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker
 
-from shared.errors import BrokerRefused
+from shared.errors import BrokerRefused, BrokerUnavailable, HistoryNotGranted
 from shared.messaging.ports.consumer import Outcome
-from shared.messaging.rabbitmq import RabbitBroker, grant
+from shared.messaging.rabbitmq import RabbitBroker, grant, user_limits
+from shared.messaging.rabbitmq.errors import is_refusal
 from shared.messaging.rabbitmq.management import Management
 from shared.messaging.topology import Queue, Topology
 from tests.containers import Vhost
 from tests.contract.brokers import order_placed, receive, settle_all
+from tests.support.waiting import eventually
 
 ORDERS = Queue(
     name="orders",
@@ -31,6 +34,16 @@ class Users:
         self.vhost = vhost
         self._opened = opened
 
+    def grant(self, *, history_readers: Sequence[str] = ()) -> None:
+        grant(
+            self.vhost.admin_url,
+            TOPOLOGY,
+            PASSWORDS,
+            operator="operator",
+            history_readers=history_readers,
+            vhost=self.vhost.name,
+        )
+
     def url(self, name: str) -> str:
         return self.vhost.as_user(name, PASSWORDS[name])
 
@@ -41,7 +54,7 @@ class Users:
 
     def channel(self, name: str) -> BlockingChannel:
         connection = pika.BlockingConnection(pika.URLParameters(self.url(name)))
-        self._opened.callback(connection.close)
+        self._opened.callback(_close, connection)
         return connection.channel()
 
 
@@ -49,16 +62,11 @@ class Users:
 def users(rabbitmq_vhost: Vhost) -> Iterator[Users]:
     admin = RabbitBroker(rabbitmq_vhost.amqp_url, admin_url=rabbitmq_vhost.admin_url)
     assert admin.set_up(TOPOLOGY) == []
-    for _ in range(2):  # again changes nothing
-        grant(
-            rabbitmq_vhost.admin_url,
-            TOPOLOGY,
-            PASSWORDS,
-            operator="operator",
-            vhost=rabbitmq_vhost.name,
-        )
     with ExitStack() as opened:
-        yield Users(rabbitmq_vhost, opened)
+        users = Users(rabbitmq_vhost, opened)
+        for _ in range(2):  # again changes nothing
+            users.grant()
+        yield users
     management = Management(rabbitmq_vhost.admin_url)
     for name in PASSWORDS:
         management.delete("users", name)
@@ -158,13 +166,97 @@ def test_the_operator_reads_the_history_and_nothing_else(users: Users) -> None:
 
 
 @pytest.mark.parametrize("user", ["operator", "email"])
-def test_operator_and_services_read_the_history_to_its_end(users: Users, user: str) -> None:
+def test_the_operator_and_a_service_to_which_it_is_granted_read_the_history_to_its_end(
+    users: Users, user: str
+) -> None:
+    users.grant(history_readers=["email"])
     users.broker("orders").publisher().publish([message := order_placed()])
     history = users.broker(user).history()
 
     records = list(history.read(end=history.end()))
 
     assert [record.body for record in records] == [message.body]
+
+
+@pytest.mark.parametrize("method", ["first", "end", "read"])
+def test_a_service_does_not_read_the_history_once_its_grant_has_ended(
+    users: Users, method: str
+) -> None:
+    users.grant(history_readers=["email"])
+    users.broker("email").history().end()
+    users.grant()
+    history = users.broker("email").history()
+
+    with pytest.raises(HistoryNotGranted) as raised:
+        list(history.read(end=1)) if method == "read" else getattr(history, method)()
+
+    assert str(raised.value) == (
+        "the broker's user 'email' may not read the history, only the operator may"
+    )
+
+
+def test_a_service_opens_no_more_connections_than_its_limit(users: Users) -> None:
+    opened = [users.channel("email") for _ in range(user_limits.MAX_CONNECTIONS)]
+
+    with pytest.raises(BrokerUnavailable, match="the user 'email' no more connections") as raised:
+        users.broker("email").depth("email")
+
+    assert not isinstance(raised.value, BrokerRefused), "it may connect later"
+    assert users.broker("orders").depth("orders").ready == 0
+    opened[0].connection.close()
+    eventually(lambda: _can_connect(users, "email"))
+
+
+def test_a_service_opens_no_more_channels_than_its_limit(users: Users) -> None:
+    connection = users.channel("email").connection
+    for _ in range(user_limits.MAX_CHANNELS - 1):
+        connection.channel()
+
+    with pytest.raises(ConnectionClosedByBroker, match="maximum allowed user limit") as raised:
+        connection.channel()
+
+    assert not is_refusal(raised.value)
+    assert users.broker("orders").depth("orders").ready == 0
+
+
+def test_a_missing_or_different_limit_is_a_difference(users: Users) -> None:
+    management = Management(users.vhost.admin_url)
+    admin = RabbitBroker(users.vhost.amqp_url, admin_url=users.vhost.admin_url)
+    with_users = replace(TOPOLOGY, has_users=True)
+    assert admin.check(with_users) == []
+
+    management.delete("user-limits", "email", "max-connections")
+    management.put("user-limits", "orders", "max-channels", content={"value": 7})
+
+    assert admin.check(with_users) == [
+        "the broker's user orders has the limit 7 of max-channels, it should be 256",
+        "the broker's user email has no limit of max-connections, it should be 64",
+    ]
+    assert admin.check(TOPOLOGY) == [], "services that share a user have no limits"
+    users.grant()
+    assert admin.check(with_users) == []
+
+
+def test_the_operator_sees_whether_the_limits_are_set(users: Users) -> None:
+    server = users.vhost.admin_url.rpartition("@")[2]
+    user = users.url("operator").partition("://")[2].rpartition("@")[0]
+    operator = RabbitBroker(users.url("operator"), admin_url=f"http://{user}@{server}")
+
+    assert operator.check(replace(TOPOLOGY, has_users=True)) == []
+    assert operator.shortages() == []
+
+
+def _close(connection: pika.BlockingConnection) -> None:
+    if connection.is_open:
+        connection.close()
+
+
+def _can_connect(users: Users, name: str) -> bool:
+    try:
+        users.broker(name).probe()
+    except BrokerUnavailable:
+        return False
+    return True
 
 
 def test_the_operator_sees_the_queues_and_writes_nothing(users: Users) -> None:

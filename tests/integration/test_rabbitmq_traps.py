@@ -1,5 +1,6 @@
 """Known problems of RabbitMQ; each test fails without its workaround."""
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -93,6 +94,34 @@ def test_a_delayed_message_stays_delayed_when_the_broker_is_killed(
     assert [(delivery.body, delivery.attempt) for delivery in again] == [(message.body, 2)]
     assert time.monotonic() - failed_at >= DELAY * 0.9
     settle_all(consumer, again, Outcome.DONE)
+
+
+@pytest.mark.docker
+def test_an_alarm_and_the_connections_that_it_blocks_are_shortages(
+    server: servers.ServerContainer, killable: RabbitBroker
+) -> None:
+    watermark = ("rabbitmqctl", "set_vm_memory_high_watermark")
+    publisher = killable.publisher()
+    assert publisher.publish([order_placed()]) == [None]
+    assert killable.shortages() == []
+
+    server.run(*watermark, "absolute", "1MB")
+    try:
+        eventually(lambda: len(killable.shortages()) == 2)
+        alarm, blocked = killable.shortages()
+    finally:
+        server.run(*watermark, "0.6")
+
+    assert re.match("the memory alarm of the node rabbit@.* stands", alarm)
+    assert blocked == ("the broker blocks 1 connection of chaos: remove the cause of its alarm")
+    eventually(lambda: killable.shortages() == [])
+    server.run("rabbitmqctl", "set_disk_free_limit", "1000GB")
+    try:
+        eventually(lambda: killable.shortages() != [])
+        assert "the disk alarm of the node" in killable.shortages()[0]
+    finally:
+        server.run("rabbitmqctl", "set_disk_free_limit", "50MB")
+    publisher.close()
 
 
 @pytest.mark.docker

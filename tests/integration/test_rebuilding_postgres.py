@@ -46,6 +46,7 @@ def rebuild(service: AnyService, url: str, broker: EmbeddedBroker) -> RebuildRes
             service=service,
             database=database,
             broker=broker,
+            history=broker.history(),
             batch_size=100,
             on_progress=lambda _next_offset, _end: None,
             on_unreadable=lambda _: None,

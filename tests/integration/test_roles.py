@@ -104,6 +104,7 @@ def test_statements_locks_and_idle_transactions_have_timeouts(services: Services
                 "SELECT current_setting(%s)::interval = %s::interval", [name, value]
             ).fetchone()
             for name, value in ROLE_SETTINGS.items()
+            if name.endswith("_timeout")
         }
 
     assert timeouts == {
@@ -111,6 +112,18 @@ def test_statements_locks_and_idle_transactions_have_timeouts(services: Services
         "lock_timeout": (True,),
         "idle_in_transaction_session_timeout": (True,),
     }
+
+
+def test_a_role_has_a_limit_of_connections_and_of_temporary_files(services: Services) -> None:
+    grant(services.admin_url, services.orders, connections=7)
+
+    with psycopg.connect(services.orders) as connection:
+        limits = connection.execute(
+            "SELECT rolconnlimit, current_setting('temp_file_limit') FROM pg_roles "
+            "WHERE rolname = current_user"
+        ).fetchone()
+
+    assert limits == (7, "256MB")
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from shared.storage.tables import inbox as inbox_table
 from shared.storage.tables import outbox as outbox_table
 from shared.storage.wakeup import Wakeup
 from tests.support.counting import CountStore, ThingHappened, counting, counts
+from tests.support.deliveries import entry_of
 
 LONG = 20.0
 """Seconds; a thread that waited this long was not woken."""
@@ -357,7 +358,7 @@ def test_an_error_names_the_violated_constraint(database: Database) -> None:
 def test_the_time_of_handling_is_that_of_the_databases_clock(database: Database) -> None:
     with database.begin() as connection:
         before = connection.execute(select(DatabaseClock())).scalar_one()
-        inbox.enter(connection, [ThingHappened(name="a")])
+        inbox.enter(connection, [entry_of(ThingHappened(name="a"))])
         after = connection.execute(select(DatabaseClock())).scalar_one()
         stamped = connection.execute(select(inbox_table.c.handled_at)).scalar_one()
 

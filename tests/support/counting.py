@@ -14,6 +14,7 @@ class ThingHappened(DomainEvent):
     """Something to count."""
 
     topic: ClassVar[str] = "thing.happened"
+    publishers = frozenset({"elsewhere"})
 
     name: str
     secret: str = ""
@@ -27,6 +28,7 @@ class ThingCounted(DomainEvent):
     """A thing was counted."""
 
     topic: ClassVar[str] = "thing.counted"
+    publishers = frozenset({"counting"})
 
     name: str
 

@@ -4,6 +4,7 @@ from shared.events import DomainEvent
 from shared.messaging.codec import message_of
 from shared.messaging.embedded import EmbeddedBroker
 from shared.runtime.setup import set_up
+from shared.testing import publisher_of
 from shop import registry
 
 
@@ -14,8 +15,8 @@ def set_up_all() -> None:
 
 
 def publish(broker: EmbeddedBroker, *events: DomainEvent) -> None:
-    """Publish events as the orders service does."""
-    broker.publisher().publish([message_of(event, source="orders") for event in events])
+    """Publish events as their publishers do."""
+    broker.publisher().publish([message_of(each, source=publisher_of(each)) for each in events])
 
 
 def spoil(broker: EmbeddedBroker, number: int) -> None:

@@ -7,11 +7,10 @@ from threading import Barrier
 from sqlalchemy.event import listen
 
 from shared.events import DomainEvent
-from shared.messaging.codec import encode
-from shared.messaging.ports.consumer import Delivery
 from shared.runtime.reactor import DeliveryResult, Reactor
 from shared.runtime.service import AnyService
 from shared.storage.database import Database
+from tests.support.deliveries import delivery_of
 
 
 def race(
@@ -39,22 +38,12 @@ def race(
         results: list[DeliveryResult] = []
         for batch in batches:
             start.wait()
-            results += reactor.react([_delivery(event, service.name) for event in batch]).results
+            results += reactor.react(
+                [delivery_of(event, queue=service.name) for event in batch]
+            ).results
         return results
 
     with ThreadPoolExecutor(len(runners)) as pool:
         results = [result for of_runner in pool.map(run, runners) for result in of_runner]
     assert database_errors == []
     return results
-
-
-def _delivery(event: DomainEvent, queue: str) -> Delivery:
-    return Delivery(
-        queue=queue,
-        body=encode(event, source="elsewhere"),
-        event_id=str(event.event_id),
-        type=event.type,
-        attempt=1,
-        replays=0,
-        token=None,
-    )

@@ -8,6 +8,7 @@ from shared.events import DomainEvent
 from shared.messaging.codec import encode
 from shared.messaging.ports.history import HistoryRecord
 from shared.messaging.ports.publisher import Message
+from shared.testing import publisher_of
 
 
 def recorded(event: DomainEvent, offset: int = 0) -> HistoryRecord:
@@ -17,7 +18,7 @@ def recorded(event: DomainEvent, offset: int = 0) -> HistoryRecord:
         topic=event.topic,
         event_id=str(event.event_id),
         type=event.type,
-        body=encode(event, source="orders"),
+        body=encode(event, source=publisher_of(event)),
     )
 
 
@@ -27,8 +28,8 @@ def message(event: DomainEvent) -> Message:
         event_id=str(event.event_id),
         topic=event.topic,
         type=event.type,
-        body=encode(event, source="orders"),
-        source="orders",
+        body=encode(event, source=publisher_of(event)),
+        source=publisher_of(event),
         occurred_at=event.occurred_at,
     )
 

@@ -24,14 +24,40 @@ SERVICES = tuple(
     path.name for path in sorted((ROOT / "services").iterdir()) if (path / "__init__.py").exists()
 )
 
+FOUNDATION = frozenset(
+    {
+        "shared.exhaustion",
+        "shared.private_files",
+        "shared.server_urls",
+        "shared.sqlite_locking",
+        "shared.tls",
+    }
+)
+"""Modules that know nothing of the system, for messaging and storage."""
+
 MAY_IMPORT = {
     "shared.errors": set[str](),
+    "shared.exhaustion": set[str](),
+    "shared.private_files": set[str](),
+    "shared.server_urls": set[str](),
     "shared.sqlite_locking": set[str](),
+    "shared.tls": set[str](),
     "shared.events": set[str](),
-    "shared.messaging": {"shared.events", "shared.sqlite_locking"},
-    "shared.storage": {"shared.events", "shared.messaging.codec", "shared.sqlite_locking"},
+    "shared.messaging": {"shared.events", *FOUNDATION},
+    "shared.storage": {
+        "shared.events",
+        "shared.messaging.codec",
+        "shared.messaging.identity",
+        *FOUNDATION,
+    },
     "shared.history": {"shared.storage", "shared.messaging", "shared.events"},
-    "shared.runtime": {"shared.history", "shared.storage", "shared.messaging", "shared.events"},
+    "shared.runtime": {
+        "shared.history",
+        "shared.storage",
+        "shared.messaging",
+        "shared.events",
+        "shared.server_urls",
+    },
     "shared.operations": {
         "shared.runtime",
         "shared.history",
@@ -43,7 +69,7 @@ MAY_IMPORT = {
     "services": {"shared"},
     "shop": {"services", "shared"},
 }
-"""Packages, and what each may import besides itself and `shared.errors`."""
+"""Packages, and what each may import besides itself and `shared.errors` and `shared.exhaustion`."""
 
 SQL = {"sqlalchemy", "psycopg", "alembic"}
 SQL_HOMES = ("shared.storage",)
@@ -118,7 +144,11 @@ def test_a_service_imports_shared_and_itself_and_no_other_service(service: str) 
 @pytest.mark.parametrize("name", [name for name in MODULES if name != "shared"])
 def test_a_module_imports_what_its_package_may(name: str) -> None:
     home = next(package for package in MAY_IMPORT if _lies_in(name, package))
-    allowed = MAY_IMPORT[home] | {home, "shared.errors"}  # and `shared` itself: its version
+    allowed = MAY_IMPORT[home] | {
+        home,
+        "shared.errors",
+        "shared.exhaustion",
+    }  # and `shared` itself: its version
 
     assert {
         each

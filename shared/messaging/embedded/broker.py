@@ -1,5 +1,6 @@
 """The embedded broker: set-up and checks, on a SQLite file that any number of processes share."""
 
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterable
@@ -14,6 +15,9 @@ from shared.messaging.embedded.publisher import EmbeddedPublisher
 from shared.messaging.embedded.wakeup import QueueWakeups
 from shared.messaging.ports.broker import Depth
 from shared.messaging.topology import Queue, Topology, dead_queue
+
+_MIN_FREE_BYTES = 100_000_000
+"""Of the disk; a checkpoint of SQLite's log needs up to the size of the log once more."""
 
 _SET_UP_QUEUE = """
     INSERT INTO queues (name, step, longest, attempt_limit) VALUES (?, ?, ?, ?)
@@ -47,6 +51,11 @@ class EmbeddedBroker:
         self._clock = clock
         self._wakeups = QueueWakeups()
         self._open: WeakSet[EmbeddedPublisher | EmbeddedConsumer] = WeakSet()
+
+    @property
+    def user(self) -> str:
+        """Empty: every process that may use the file may write any message."""
+        return ""
 
     def set_up(self, topology: Topology) -> list[str]:
         """Also drop history that is older than the retention."""
@@ -82,7 +91,15 @@ class EmbeddedBroker:
     def probe(self) -> str:
         """See the port; checks that the file can be written."""
         with self._file.opened() as connection, self._file.writing(connection):
+            self._file.probe(connection)
             return f"embedded broker (SQLite {sqlite3.sqlite_version})"
+
+    def shortages(self) -> list[str]:
+        """See the port."""
+        free = shutil.disk_usage(self._file.path.parent).free
+        if free >= _MIN_FREE_BYTES:
+            return []
+        return [f"the disk of {self._file.path} has {free // 1_000_000} MB left: free space on it"]
 
     def depth(self, queue: str) -> Depth:
         with self._file.opened() as connection:
@@ -93,6 +110,7 @@ class EmbeddedBroker:
 
     def bind(self, queue: Queue) -> None:
         with self._file.opened() as connection, self._file.writing(connection):
+            self._file.probe(connection)
             require_queue(connection, queue.name)
             connection.executemany(
                 "INSERT OR IGNORE INTO bindings VALUES (?, ?)", _bindings([queue])

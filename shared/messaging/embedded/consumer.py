@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from filelock import Timeout
 
+from shared.messaging import budget
 from shared.messaging.embedded import messages
 from shared.messaging.embedded.file import BrokerFile
 from shared.messaging.embedded.wakeup import QueueWakeups
@@ -152,7 +153,7 @@ class EmbeddedConsumer:
                 self._write(connection, {})
             else:
                 self._next_ready_at = messages.next_ready_at(connection, self._queue)
-        return [self._untaken.popleft() for _ in range(min(limit, len(self._untaken)))]
+        return budget.take_from(self._untaken, limit)
 
     def _room(self) -> int:
         max_held = self._prefetch if self._done_count >= SLOW_START_AFTER else 1
@@ -172,7 +173,14 @@ class EmbeddedConsumer:
             messages.fail(connection, numbers[Outcome.RETRY], holder=me, now=now)
             dead = numbers[Outcome.DEAD]
             messages.fail(connection, dead, holder=me, now=now, reason=messages.REJECTED)
-            claimed = messages.claim(connection, self._queue, limit=limit, holder=me, now=now)
+            claimed = messages.claim(
+                connection,
+                self._queue,
+                limit=limit,
+                max_bytes=budget.MAX_WAITING_BYTES - sum(len(each.body) for each in self._untaken),
+                holder=me,
+                now=now,
+            )
         self._unacknowledged.clear()
         for tag in failed:
             del self._held[tag]
@@ -189,6 +197,8 @@ class EmbeddedConsumer:
             attempt=message.attempts + (message.reason is None),  # a dead letter is not attempted
             replays=message.replays,
             token=tag,
+            topic=message.topic,
+            is_replay=bool(message.is_replay),
             reason=message.reason or "",
         )
 

@@ -13,6 +13,8 @@ from threading import RLock
 from filelock import FileLock, Timeout
 
 from shared.errors import BrokerUnavailable
+from shared.exhaustion import exhausted_resource
+from shared.private_files import FILE_MODE, create_file, create_folder
 from shared.sqlite_locking import LONGEST_WAIT, begin_writing
 
 _MIGRATIONS = (
@@ -61,11 +63,20 @@ _MIGRATIONS = (
         queue TEXT NOT NULL
     ) WITHOUT ROWID;
     """,
+    """
+    -- Of a message from before this, only its queue is certain: it counts as a replay to it.
+    ALTER TABLE messages ADD COLUMN topic TEXT NOT NULL DEFAULT '';
+    ALTER TABLE messages ADD COLUMN is_replay INTEGER NOT NULL DEFAULT 1;
+    UPDATE messages SET topic = iif(queue LIKE '%.dead', substr(queue, 1, length(queue) - 5), queue)
+    """,
+    "CREATE TABLE probe (filler BLOB NOT NULL)",  # what `BrokerFile.probe` writes
 )
+
+_PROBE_BYTES = 64 * 1024
 
 
 class BrokerFile:
-    """Opens connections to the file, which is created if it is missing, and locks it to write."""
+    """Opens connections to the file, which it creates for its owner only, and locks it to write."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -79,7 +90,7 @@ class BrokerFile:
             BrokerUnavailable: the file cannot be used.
         """
         with self.translate_errors():
-            self._lock_folder.mkdir(parents=True, exist_ok=True)
+            create_folder(self._lock_folder)
             connection = self._connect()
             try:
                 if _version(connection) != len(_MIGRATIONS):
@@ -101,7 +112,7 @@ class BrokerFile:
         try:
             yield
         except (sqlite3.Error, OSError, NotImplementedError) as error:
-            reason = (isinstance(error, OSError) and error.strerror) or error
+            reason = exhausted_resource(error) or getattr(error, "strerror", None) or error
             raise BrokerUnavailable(
                 f"the embedded broker cannot use its file {self.path}: {reason}; "
                 "it needs a local disk with space, and a file and folder that may be written"
@@ -120,10 +131,15 @@ class BrokerFile:
                     connection.execute("ROLLBACK")
                 raise
 
+    def probe(self, connection: sqlite3.Connection) -> None:
+        """Write a row that takes new disk space; to be called within a `writing` block."""
+        connection.execute("DELETE FROM probe")
+        connection.execute("INSERT INTO probe VALUES (randomblob(?))", (_PROBE_BYTES,))
+
     def lock_of(self, consumer: str) -> FileLock:
         """The lock that a consumer holds while its process lives."""
         # Any thread may release it. A soft lock would outlive its process.
-        return FileLock(self._lock_path(consumer), thread_local=False, fallback_to_soft=False)
+        return _file_lock(self._lock_path(consumer))
 
     def is_alive(self, consumer: str) -> bool:
         """Whether the process of a consumer lives."""
@@ -143,6 +159,7 @@ class BrokerFile:
         return self._lock_folder / f"{consumer}.lock"
 
     def _connect(self) -> sqlite3.Connection:
+        create_file(self.path)
         connection = sqlite3.connect(
             self.path, timeout=LONGEST_WAIT, isolation_level=None, check_same_thread=False
         )
@@ -151,7 +168,7 @@ class BrokerFile:
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         # A change to WAL fails at once, without the busy timeout, if another process does the same.
-        with FileLock(f"{self.path}.lock", thread_local=False, fallback_to_soft=False):
+        with _file_lock(self.path.with_name(f"{self.path.name}.lock")):
             connection.execute("PRAGMA journal_mode = WAL")
             version = _version(connection)
             if version > len(_MIGRATIONS):
@@ -163,6 +180,10 @@ class BrokerFile:
                 connection.executescript(
                     f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;"
                 )
+
+
+def _file_lock(path: Path) -> FileLock:
+    return FileLock(path, mode=FILE_MODE, thread_local=False, fallback_to_soft=False)
 
 
 def _version(connection: sqlite3.Connection) -> int:

@@ -3,12 +3,16 @@
 import sqlite3
 import threading
 from collections.abc import Generator
+from contextlib import closing
 from datetime import datetime
 
 from shared.messaging.embedded.file import BrokerFile
 from shared.messaging.ports.history import HistoryRecord
 
 _PAGE_SIZE = 500
+_PAGE_BYTES = 8 * 1024 * 1024
+"""Records of one page, and bytes of their bodies."""
+
 _POLL_INTERVAL = 0.05
 """Seconds between two polls for new records."""
 
@@ -64,12 +68,17 @@ class EmbeddedHistory:
 def _page(
     connection: sqlite3.Connection, offset: int, *, end: int | None, size: int
 ) -> list[HistoryRecord]:
-    return [
-        HistoryRecord(offset=number, topic=topic, event_id=event_id, type=type_, body=body)
-        for number, topic, event_id, type_, body in connection.execute(
-            _READ_PAGE, (offset, end, size)
-        )
-    ]
+    page: list[HistoryRecord] = []
+    room = _PAGE_BYTES
+    with closing(connection.execute(_READ_PAGE, (offset, end, size))) as rows:
+        for number, topic, event_id, type_, body in rows:
+            page.append(
+                HistoryRecord(offset=number, topic=topic, event_id=event_id, type=type_, body=body)
+            )
+            room -= len(body)
+            if room <= 0:
+                break
+    return page
 
 
 def _offset_at(connection: sqlite3.Connection, moment: datetime) -> int:

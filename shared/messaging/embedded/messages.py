@@ -14,12 +14,9 @@ REJECTED = "rejected"
 DELIVERY_LIMIT = "delivery_limit"
 """Reasons why a message is dead, in RabbitMQ's words."""
 
-_MAX_CLAIM_BYTES = 16 * 1024 * 1024
-"""Bodies that one claim reads into memory."""
-
 _READY = """
     SELECT waiting.number, waiting.event_id, waiting.type, waiting.attempts, waiting.replays,
-           coalesce(waiting.body, kept.body), waiting.reason
+           coalesce(waiting.body, kept.body), waiting.topic, waiting.is_replay, waiting.reason
     FROM messages AS waiting LEFT JOIN history AS kept ON kept.number = waiting.event
     WHERE queue = ? AND holder IS NULL AND ready_at <= ?
     ORDER BY low_priority, waiting.number LIMIT ?
@@ -45,6 +42,8 @@ class ReadyMessage(NamedTuple):
     attempts: int
     replays: int
     body: bytes
+    topic: str
+    is_replay: int
     reason: str | None
 
 
@@ -100,16 +99,29 @@ def count_ready(
     return sum(count for holder, count in counts if holder not in living)
 
 
-def claim(
-    connection: sqlite3.Connection, queue: str, *, limit: int, holder: str, now: float
+def claim(  # noqa: PLR0913 - two limits
+    connection: sqlite3.Connection,
+    queue: str,
+    *,
+    limit: int,
+    max_bytes: int,
+    holder: str,
+    now: float,
 ) -> list[ReadyMessage]:
-    """Give ready messages to a consumer, by priority and then by arrival; at most `limit`."""
-    ready, size_bytes = [], 0
-    for row in connection.execute(_READY, (queue, now, limit)):
+    """Give ready messages to a consumer, by priority and then by arrival.
+
+    Args:
+        limit: messages at most.
+        max_bytes: of their bodies; the last message may exceed it.
+    """
+    ready: list[ReadyMessage] = []
+    rows = connection.execute(_READY, (queue, now, limit if max_bytes > 0 else 0))
+    for row in rows:
         ready.append(ReadyMessage(*row))
-        size_bytes += len(ready[-1].body)
-        if size_bytes > _MAX_CLAIM_BYTES:
+        max_bytes -= len(ready[-1].body)
+        if max_bytes <= 0:
             break
+    rows.close()
     connection.executemany(
         "UPDATE messages SET holder = ? WHERE number = ?",
         [(holder, message.number) for message in ready],

@@ -16,9 +16,10 @@ from shared.messaging.ports.publisher import Message
 from shared.messaging.topology import topics_matched
 
 _ENQUEUE = """
-    INSERT INTO messages (queue, event_id, type, event, body, replays, low_priority)
+    INSERT INTO messages
+        (queue, event_id, type, event, body, topic, is_replay, replays, low_priority)
     SELECT :queue, :event_id, :type, kept.number, iif(kept.body = :body, NULL, :body),
-           :replays, :low_priority
+           :topic, :is_replay, :replays, :low_priority
     FROM (SELECT 1) LEFT JOIN history AS kept ON kept.event_id = :event_id
 """
 
@@ -96,6 +97,10 @@ def _subscriptions(connection: sqlite3.Connection) -> Subscriptions:
 def _rejection(message: Message, subscriptions: Subscriptions) -> str | None:
     if len(message.body) > LARGEST_EVENT_BYTES:
         return f"it has {len(message.body)} bytes; the limit is 1 MiB"
+    try:
+        f"{message.event_id}{message.topic}{message.type}{message.source}".encode()
+    except UnicodeEncodeError as error:
+        return f"the broker cannot store it: {type(error).__name__}"
     if message.only_to is not None and message.only_to not in subscriptions:
         return f"there is no queue {message.only_to}"
     return None
@@ -117,6 +122,8 @@ def _copies(
                 "event_id": message.event_id,
                 "type": message.type,
                 "body": message.body,
+                "topic": message.only_to or message.topic,
+                "is_replay": message.only_to is not None,
                 "replays": message.replays,
                 "low_priority": message.low_priority,
             }

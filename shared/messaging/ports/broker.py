@@ -33,6 +33,10 @@ class Broker(Protocol):
     the queue.
     """
 
+    @property
+    def user(self) -> str:
+        """The user of its connections; empty if the broker knows no users."""
+
     def set_up(self, topology: Topology) -> list[str]:
         """Create or change exchanges, queues and bindings; a second call has no effect.
 
@@ -50,6 +54,15 @@ class Broker(Protocol):
 
         Raises:
             BrokerUnavailable: it does not answer or is too old.
+        """
+
+    def shortages(self) -> list[str]:
+        """Return what keeps the broker from accepting messages, or soon will, a sentence each.
+
+        Each says what to do.
+
+        Raises:
+            BrokerUnavailable: the broker does not answer.
         """
 
     def depth(self, queue: str) -> Depth:

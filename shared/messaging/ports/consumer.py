@@ -27,7 +27,8 @@ class Outcome(Enum):
 class Delivery:
     """A message that a consumer holds until it is settled.
 
-    All attributes that a sender sets are untrusted: body, event_id, type and replays.
+    All attributes that a sender sets are untrusted: body, event_id, type and replays. The broker
+    checks that a sender may use the topic, and that `user` is the sender's own.
 
     Attributes:
         event_id: from the message's property; empty if missing.
@@ -35,7 +36,11 @@ class Delivery:
         attempt: 1 for the first; each failed attempt adds one.
         replays: how often the message has been redriven or replayed.
         token: identifies the delivery to its consumer; opaque to others.
-        reason: why the message is dead, in the broker's words; empty in a live queue.
+        topic: the routing key; of a replay, the name of the queue.
+        is_replay: whether it was sent to this queue alone, through the exchange `replays`.
+        user: the broker's user who published it; empty if the message or the broker has none.
+        reason: the broker's word for why the message is dead; empty in a live queue.
+        flaw: why the message cannot be an event whatever its body is; usually empty.
     """
 
     queue: str
@@ -45,7 +50,11 @@ class Delivery:
     attempt: int
     replays: int
     token: object
+    topic: str = ""
+    is_replay: bool = False
+    user: str = ""
     reason: str = ""
+    flaw: str = ""
 
 
 Settlement = tuple[Delivery, Outcome]

@@ -8,9 +8,14 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryRecord:
-    """A message in the history; all attributes but the offset are untrusted.
+    """A message in the history; event_id, type and body are untrusted.
 
-    Offsets increase from 0 on and may have gaps.
+    Attributes:
+        offset: position in the history, from 0 on; offsets increase and may have gaps.
+        topic: routing key, which the broker allowed to the sender.
+        is_replay: whether it came through the exchange `replays`, from which nothing is recorded.
+        user: the broker's user who published it; empty if the message or the broker has none.
+        flaw: why the message cannot be an event whatever its body is; usually empty.
     """
 
     offset: int
@@ -18,6 +23,9 @@ class HistoryRecord:
     event_id: str
     type: str
     body: bytes
+    is_replay: bool = False
+    user: str = ""
+    flaw: str = ""
 
 
 class HistoryReader(Protocol):
@@ -25,7 +33,8 @@ class HistoryReader(Protocol):
 
     A message that was published twice may occur twice. `close` may be called from any thread.
 
-    All methods raise BrokerUnavailable if the broker cannot be reached.
+    All methods raise BrokerUnavailable if the broker cannot be reached, and HistoryNotGranted if
+    this user may not read the history.
     """
 
     def first(self) -> HistoryRecord | None:

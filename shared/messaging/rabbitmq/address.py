@@ -1,12 +1,14 @@
 """Parses the broker's URL; an address never shows the password."""
 
 from dataclasses import dataclass, replace
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pika
 from pika.credentials import PlainCredentials
 
 from shared.errors import InvalidInput
+from shared.server_urls import TLS_PARAMETERS
+from shared.tls import client_context
 
 HEARTBEAT = 12
 """Seconds. A frozen broker is detected after 2 × (heartbeat + 5)."""
@@ -40,7 +42,9 @@ def parse(url: str) -> Address:
     """Parse an AMQP URL.
 
     Raises:
-        InvalidInput: the URL is invalid; it is not quoted, as it may hold a password.
+        InvalidInput: not such a URL, or it has another parameter than RabbitMQ's for TLS files, or
+            one of these cannot be used. The message repeats no more of it than a file's path, as
+            it may hold a password.
     """
     try:
         parts = urlsplit(url)
@@ -48,9 +52,19 @@ def parse(url: str) -> Address:
         is_valid = parts.scheme in {"amqp", "amqps"} and parts.hostname and parts.port != 0
         if not is_valid or (parts.username is not None and parts.password is None):
             raise InvalidInput(_EXPECTED)
-        parameters = pika.URLParameters(url)
+        parameters = pika.URLParameters(parts._replace(query="").geturl())
+        given = parse_qs(parts.query, strict_parsing=bool(parts.query))
+        files = {name: given.pop(name)[-1] for name in TLS_PARAMETERS if name in given}
     except (ValueError, TypeError):
         raise InvalidInput(_EXPECTED) from None  # their messages quote the URL
+    if given:
+        # pika's ssl_options among them, which can turn verification off.
+        raise InvalidInput(
+            f"the broker's URL may have no parameters but {', '.join(TLS_PARAMETERS)}; {_EXPECTED}"
+        )
+    if parameters.ssl_options is not None:
+        context = client_context(*(files.get(name) for name in TLS_PARAMETERS))
+        parameters.ssl_options = pika.SSLOptions(context)
     credentials = parameters.credentials
     user = (credentials.username or "") if isinstance(credentials, PlainCredentials) else ""
     vhost = unquote(parts.path.removeprefix("/")) or "/"

@@ -15,6 +15,7 @@ from shared.messaging.rabbitmq.history import RabbitHistory
 from shared.messaging.rabbitmq.inspection import depth_of, inspect
 from shared.messaging.rabbitmq.management import Management
 from shared.messaging.rabbitmq.publisher import RabbitPublisher
+from shared.messaging.rabbitmq.resources import shortages
 from shared.messaging.rabbitmq.session import open_session
 from shared.messaging.topology import Queue, Topology
 
@@ -37,13 +38,18 @@ class RabbitBroker:
     def __init__(self, url: str, *, admin_url: str | None = None, app: str = "shop") -> None:
         # pika logs, with tracebacks, errors that this package handles and reports itself.
         logging.getLogger("pika").setLevel(logging.CRITICAL)
-        pika_internals.tolerate_undecodable_headers()
+        pika_internals.configure()
         self._address = parse(url)
         self._session_address = self._address.with_connection_name(app)
         self._management = Management(admin_url) if admin_url else None
         self._app = app
         self._connections: WeakSet[BrokerConnection] = WeakSet()
         self._lock = threading.Lock()
+
+    @property
+    def user(self) -> str:
+        """See the port."""
+        return self._address.user
 
     def set_up(self, topology: Topology) -> list[str]:
         return installation.install(topology, self._session_address, self._management)
@@ -58,6 +64,10 @@ class RabbitBroker:
         """See the port."""
         with open_session(self._session_address) as session:
             return session.version
+
+    def shortages(self) -> list[str]:
+        """See the port; empty without the management API."""
+        return list(shortages(self._management)) if self._management else []
 
     def depth(self, queue: str) -> Depth:
         return depth_of(queue, self._session_address)

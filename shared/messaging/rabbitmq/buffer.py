@@ -3,13 +3,11 @@
 import threading
 from collections import deque
 
+from shared.messaging import budget
 from shared.messaging.ports.consumer import Delivery
 
-_MAX_BYTES = 16 * 1024 * 1024
-"""Bodies not taken yet; above it the connection stops reading, so the broker keeps the rest."""
-
 _MAX_BLOCK = 5.0
-"""Seconds without reading; longer would delay heartbeats, which is worse than using the memory."""
+"""Seconds without reading from the socket; longer would delay heartbeats."""
 
 
 class DeliveryBuffer:
@@ -23,27 +21,40 @@ class DeliveryBuffer:
         self._woken = False
         self._changed = threading.Condition()
 
-    def put(self, delivery: Delivery) -> None:
-        """Add a delivery; blocks while the buffer is full, once until it has room again."""
+    @property
+    def has_room(self) -> bool:
+        """Whether the next delivery may be put; the last one may exceed the budget."""
+        return self._bytes <= budget.MAX_WAITING_BYTES
+
+    def put(self, delivery: Delivery, *, is_required: bool = False) -> bool:
+        """Add a delivery, if there is room; waits for room, once until there is room again.
+
+        Args:
+            is_required: add it also if there is no room after the wait.
+
+        Returns:
+            Whether it was added.
+        """
         with self._changed:
+            if not self.has_room and self._blocks:
+                self._blocks = self._changed.wait_for(
+                    lambda: self.has_room or not self._blocks, timeout=_MAX_BLOCK
+                )
+            if not self.has_room and not is_required:
+                return False
             self._deliveries.append(delivery)
             self._bytes += len(delivery.body)
             self._changed.notify_all()
-            has_room = self._bytes <= _MAX_BYTES
-            if not has_room and self._blocks:
-                has_room = self._changed.wait_for(
-                    lambda: self._bytes <= _MAX_BYTES or not self._blocks, timeout=_MAX_BLOCK
-                )
-            self._blocks = has_room and not self._closed
+        return True
 
     def take(self, most: int, *, wait: float) -> list[Delivery]:
         """At most `most` deliveries; waits for the first one or `wake`, for `wait` seconds."""
         with self._changed:
             self._changed.wait_for(lambda: self._deliveries or self._woken, timeout=wait)
             self._woken = False
-            count = min(most, len(self._deliveries))
-            taken = [self._deliveries.popleft() for _ in range(count)]
+            taken = budget.take_from(self._deliveries, most)
             self._bytes -= sum(len(delivery.body) for delivery in taken)
+            self._blocks = not self._closed and (self._blocks or self.has_room)
             self._changed.notify_all()
         return taken
 
@@ -53,6 +64,7 @@ class DeliveryBuffer:
             self._deliveries.clear()
             self._bytes = 0
             self._blocks = not self._closed
+            self._changed.notify_all()
 
     def wake(self) -> None:
         """Make a waiting `take` return."""

@@ -2,7 +2,8 @@
 
 Guarantees: closing gracefully counts no attempt; a settlement after the connection was lost is
 ignored, as the broker delivers that message again; a message that kills its process counts an
-attempt of no other message, because a new consumer holds one delivery at a time.
+attempt of no other message, because a new consumer holds one delivery at a time. Memory is bounded:
+what does not fit into the buffer is requeued, and consuming pauses until there is room.
 """
 
 import threading
@@ -20,6 +21,10 @@ from shared.messaging.rabbitmq.address import Address
 from shared.messaging.rabbitmq.buffer import DeliveryBuffer
 from shared.messaging.rabbitmq.connection import BrokerConnection
 from shared.messaging.rabbitmq.wire import delivery
+
+_PAGE = 16
+"""Deliveries at a time to a consumer that does not settle them, such as a listing of dead letters.
+AMQP limits their number only, and the broker would read the whole queue into its memory."""
 
 _ISOLATE_TIMEOUT = 10.0
 """Seconds that `isolate` waits for the broker; after that the connection is probably lost."""
@@ -48,6 +53,9 @@ class RabbitConsumer(BrokerConnection):
         self._prefetch = prefetch
         self._buffer = DeliveryBuffer()
         self._successes = 0 if slow_start else SLOW_START_AFTER
+        self._page = prefetch if slow_start else min(prefetch, _PAGE)
+        self._page_remaining = 0
+        self._is_paused = False  # until the buffer has room
         self._generation = 0  # of the channel
         self._unsettled: dict[int, None] = {}  # tags of this channel, in order of delivery
         self._consumer_tag: str | None = None
@@ -58,6 +66,8 @@ class RabbitConsumer(BrokerConnection):
     def take(self, limit: int, /, *, wait: float) -> list[Delivery]:
         self.ensure_running()
         taken = self._buffer.take(limit, wait=wait)
+        if self._is_paused and self._buffer.has_room:
+            self.submit(self._resume)
         if not taken and self.fatal_error is not None:
             self.ensure_running()
         return taken
@@ -93,6 +103,7 @@ class RabbitConsumer(BrokerConnection):
     def _on_disconnected(self) -> None:
         self.is_consuming = False
         self._consumer_tag = None
+        self._is_paused = False
         self._unsettled.clear()
         self._buffer.clear()
         self._end_isolation()
@@ -122,7 +133,13 @@ class RabbitConsumer(BrokerConnection):
             self._requeue_others(channel, self._isolation.token.tag)
             return
         self._end_isolation()
-        self._current_prefetch = self._prefetch if self._successes >= SLOW_START_AFTER else 1
+        if self._pauses():
+            return
+        self._current_prefetch = self._page if self._successes >= SLOW_START_AFTER else 1
+        self._register(channel)
+
+    def _register(self, channel: Channel) -> None:
+        self._page_remaining = self._current_prefetch
         channel.basic_qos(prefetch_count=self._current_prefetch)
         self._consumer_tag = channel.basic_consume(
             self._queue, self._deliver, callback=self._registered
@@ -132,18 +149,57 @@ class RabbitConsumer(BrokerConnection):
         self.is_consuming = True
         self._set_ready()
 
+    def _pauses(self) -> bool:
+        """Whether the buffer is full, so that `take` has to resume."""
+        self._is_paused = True  # before the look, so that no `take` in between is missed
+        self._is_paused = not self._buffer.has_room
+        return self._is_paused
+
+    def _resume(self) -> None:
+        channel = self._channel
+        if not self._is_paused or channel is None or not channel.is_open:
+            return
+        self._is_paused = False
+        if self._consumer_tag is None:
+            self._consume(channel)
+        else:
+            self._next_page(channel)
+
+    def _next_page(self, channel: Channel) -> None:
+        """Replace a consumer that holds all that it may, if more may be held.
+
+        The earlier one stays until there is a new one, so that others see that this queue is read.
+        """
+        size = min(self._page, self._prefetch - len(self._unsettled))
+        if size < 1 or self._consumer_tag is None or self._pauses():
+            return
+        earlier = self._consumer_tag
+        self._current_prefetch = size
+        self._register(channel)
+        # With a callback, so that pika requeues what still arrives for it.
+        channel.basic_cancel(earlier, callback=lambda _: None)
+
     def _deliver(
         self,
-        _channel: Channel,
+        channel: Channel,
         method: spec.Basic.Deliver,
         properties: spec.BasicProperties,
         body: bytes,
     ) -> None:
         token = _Token(self._generation, method.delivery_tag)
+        arrived = delivery(self._queue, method, properties, body, token=token)
+        if not self._buffer.put(arrived, is_required=self._is_paged):
+            channel.basic_nack(token.tag, requeue=True)
+            self._consume_again(channel)
+            return
         self._unsettled[token.tag] = None
-        self._buffer.put(
-            delivery(self._queue, properties, body, is_redelivered=method.redelivered, token=token)
-        )
+        self._page_remaining -= 1
+        if self._is_paged and self._page_remaining <= 0:
+            self._next_page(channel)
+
+    @property
+    def _is_paged(self) -> bool:
+        return self._page < self._prefetch
 
     def _cancelled_by_broker(self, cancelled: frame.Method[spec.Basic.Cancel]) -> None:
         """The consumer timed out, or the queue was deleted."""
@@ -170,11 +226,12 @@ class RabbitConsumer(BrokerConnection):
                 _return(channel, token.tag, outcome)
         self._acknowledge(channel, done)
         self._successes += len(done)
-        if self._isolation is not None:
-            if self._isolation.done.is_set() and not self._is_isolated():
-                self._consume(channel)
-        elif self._successes >= SLOW_START_AFTER and self._current_prefetch < self._prefetch:
-            self._consume_again(channel)  # a new prefetch applies to new consumers only
+        if self._is_paged and self._page_remaining <= 0:
+            self._next_page(channel)
+        elif self._isolation is None:
+            self._raise_prefetch(channel)
+        elif self._isolation.done.is_set() and not self._is_isolated():
+            self._consume(channel)
 
     def _holds(self, token: object) -> TypeGuard[_Token]:
         return (
@@ -193,6 +250,12 @@ class RabbitConsumer(BrokerConnection):
         for tag in done:
             del self._unsettled[tag]
 
+    def _raise_prefetch(self, channel: Channel) -> None:
+        """End the slow start; a new prefetch applies to new consumers only."""
+        is_started = self._successes >= SLOW_START_AFTER
+        if is_started and self._current_prefetch < self._page and not self._is_paged:
+            self._consume_again(channel)
+
     def _consume_again(self, channel: Channel) -> None:
         if self._consumer_tag is not None:
             consumer_tag, self._consumer_tag = self._consumer_tag, None
@@ -208,7 +271,10 @@ class RabbitConsumer(BrokerConnection):
             isolation.done.set()
         elif self._isolation is None:
             self._isolation = isolation
-            self._consume_again(channel)
+            if self._is_paused:
+                self._requeue_others(channel, isolation.token.tag)
+            else:
+                self._consume_again(channel)
 
     def _is_isolated(self) -> bool:
         return self._isolation is not None and self._isolation.token.tag in self._unsettled
@@ -222,6 +288,7 @@ class RabbitConsumer(BrokerConnection):
             channel.basic_nack(tag, requeue=True)
             del self._unsettled[tag]
         self._buffer.clear()
+        self._is_paused = False
         # The broker answers in order, so after its answer to this it has requeued the others.
         channel.basic_qos(prefetch_count=1, callback=lambda _: self._others_requeued(channel))
 

@@ -11,6 +11,7 @@ from types import UnionType
 
 from pika import exceptions as amqp
 
+from shared import tls
 from shared.errors import BrokerRefused, BrokerTooOld, BrokerUnavailable
 from shared.messaging.rabbitmq.address import Address
 from shared.messaging.rabbitmq.pika_internals import ConnectError, ConnectTimeout, cause_of
@@ -48,9 +49,12 @@ def supported_version(server: Mapping[str, object] | None) -> str:
 def is_refusal(error: BaseException) -> bool:
     """Whether the broker answered and refuses this client, so that retrying hardly helps."""
     error = cause_of(error)
+    if _is_limit(error):
+        return False
     if isinstance(error, amqp.ConnectionClosedByBroker | amqp.ChannelClosedByBroker):
         return error.reply_code in _REFUSALS
-    return isinstance(
+    # A process reads its certificates when it starts: ending, to be started again, may help.
+    return tls.is_refusal(error) or isinstance(
         error,
         BrokerTooOld
         | amqp.AuthenticationError
@@ -70,6 +74,22 @@ def broker_error(error: BaseException, address: Address) -> BrokerUnavailable:
     return kind(_sentence(cause, address))
 
 
+def _is_limit(error: BaseException) -> bool:
+    """Whether the user has as many connections or channels as it may, and some may end.
+
+    The code is that of a missing virtual host, so the broker's sentence decides.
+    """
+    return isinstance(
+        error, amqp.ConnectionClosedByBroker | amqp.ProbableAccessDeniedError
+    ) and bool(_LIMIT.search(str(error)))
+
+
+_LIMIT = re.compile(r"limit \(\d+\) is reached|maximum allowed (?:user )?limit of \(\d+\)")
+
+_AT_LIMIT = (
+    "{broker} allows the user {user!r} no more connections or channels: end the processes that "
+    "hold them"
+)
 _WRONG_USER = "{broker} refuses the user {user!r} or its password"
 _NO_VHOST = "{broker} has no virtual host {vhost!r} for the user {user!r}"
 
@@ -92,11 +112,18 @@ def _sentence(error: BaseException, address: Address) -> str:
         "vhost": address.vhost,
         "host": address.parameters.host,
     }
+    if _is_limit(error):
+        return _AT_LIMIT.format(**values)
     if isinstance(error, amqp.ConnectionClosedByBroker | amqp.ChannelClosedByBroker):
         return _closed_by_broker(error).format(**values, reason=error.reply_text)
+    # In TLS 1.3 the alert comes after the handshake, and pika quotes it in an error of its own.
+    if tls.is_refusal_of_client(str(error)):
+        return f"{values['broker']} {tls.REFUSES_CLIENT}"
     for kind, sentence in _SENTENCES:
         if isinstance(error, kind):
             return sentence.format(**values)
+    if failure := tls.failure_of(error):
+        return f"{values['broker']} {failure}"
     reason = error.strerror if isinstance(error, OSError) else type(error).__name__
     return f"{values['broker']} cannot be reached ({reason})"
 

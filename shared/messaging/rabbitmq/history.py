@@ -10,7 +10,9 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from shared.errors import BrokerRefused, BrokerUnavailable
+from pika.exceptions import ChannelClosedByBroker
+
+from shared.errors import BrokerRefused, BrokerUnavailable, HistoryNotGranted
 from shared.messaging.ports.history import HistoryRecord
 from shared.messaging.rabbitmq.address import Address
 from shared.messaging.rabbitmq.session import open_session
@@ -61,7 +63,7 @@ class RabbitHistory:
                     position, failures = record.offset + 1, 0
                 if end is not None:
                     return
-            except BrokerRefused:
+            except (BrokerRefused, HistoryNotGranted):
                 raise
             except BrokerUnavailable:
                 failures += 1
@@ -114,7 +116,16 @@ class RabbitHistory:
         self, start: str | int | datetime, *, prefetch: int = PREFETCH
     ) -> Iterator[StreamConsumer]:
         with open_session(self._address) as session:
-            yield StreamConsumer(session, HISTORY, start=start, prefetch=prefetch)
+            try:
+                stream = StreamConsumer(session, HISTORY, start=start, prefetch=prefetch)
+            except ChannelClosedByBroker as error:
+                if error.reply_code != 403:
+                    raise
+                user = self._address.user
+                raise HistoryNotGranted(
+                    f"the broker's user {user!r} may not read the history, only the operator may"
+                ) from error
+            yield stream
 
 
 def _reaches(position: int | datetime, end: int | None) -> bool:

@@ -7,16 +7,20 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 
 from shared.messaging.ports.broker import Depth
+from shared.messaging.rabbitmq import user_limits
 from shared.messaging.rabbitmq.address import Address
+from shared.messaging.rabbitmq.bindings import (
+    existing_bindings,
+    missing_bindings,
+    stale_bindings,
+)
 from shared.messaging.rabbitmq.declarations import (
     EXCHANGES,
     Arguments,
-    bindings,
     policies,
     policy_name,
     queues,
 )
-from shared.messaging.rabbitmq.installation import existing_bindings, stale_bindings
 from shared.messaging.rabbitmq.management import Management
 from shared.messaging.rabbitmq.session import Session, open_session
 from shared.messaging.topology import Topology
@@ -32,6 +36,7 @@ def inspect(topology: Topology, address: Address, management: Management | None)
         *_queues(topology, management, address.vhost),
         *_bindings(topology, management, address.vhost),
         *_policies(topology, management, address.vhost),
+        *_user_limits(topology, management),
     ]
 
 
@@ -87,11 +92,10 @@ def _queues(topology: Topology, management: Management, vhost: str) -> Iterator[
 
 def _bindings(topology: Topology, management: Management, vhost: str) -> Iterator[str]:
     existing = existing_bindings(management, vhost)
-    for binding in bindings(topology):
-        if binding not in existing:
-            yield f"{binding} is missing"
-    for binding in stale_bindings(topology, management, vhost):
-        yield f"{binding} is stale"
+    for missing in missing_bindings(topology, existing):
+        yield f"{missing} is missing"
+    for stale in stale_bindings(topology, existing, management, vhost):
+        yield f"{stale} is stale"
 
 
 def _policies(topology: Topology, management: Management, vhost: str) -> Iterator[str]:
@@ -102,6 +106,11 @@ def _policies(topology: Topology, management: Management, vhost: str) -> Iterato
             yield from _differences(f"the policy {name}", _flat(expected), _flat(existing[name]))
         else:
             yield f"the policy {name} is missing"
+
+
+def _user_limits(topology: Topology, management: Management) -> Iterator[str]:
+    if topology.has_users:
+        yield from user_limits.differences(management, (each.name for each in topology.queues))
 
 
 def _flat(policy: Mapping[str, object]) -> Arguments:

@@ -8,17 +8,16 @@ from pika.exceptions import ChannelClosedByBroker
 
 from shared.errors import BrokerRefused, BrokerUnavailable
 from shared.messaging.rabbitmq.address import Address
+from shared.messaging.rabbitmq.bindings import existing_bindings, remove, stale_bindings
 from shared.messaging.rabbitmq.declarations import (
     EXCHANGES,
-    Binding,
     bindings,
-    is_service_queue,
     policies,
     queues,
 )
 from shared.messaging.rabbitmq.management import Management
 from shared.messaging.rabbitmq.session import Session, open_session
-from shared.messaging.topology import EVENTS, REPLAYS, Queue, Topology
+from shared.messaging.topology import EVENTS, Queue, Topology
 
 _WITHOUT_ADMIN = "that needs the management API (SHOP_BROKER_ADMIN_URL)"
 
@@ -39,8 +38,7 @@ def install(topology: Topology, address: Address, management: Management | None)
                 management.put("policies", address.vhost, name, content=policy)
         skipped = _declare(session, topology)
         if management is not None:
-            for binding in stale_bindings(topology, management, address.vhost):
-                session.channel.queue_unbind(binding.queue, binding.exchange, binding.key)
+            _unbind(topology, management, address.vhost)
     if management is None:
         skipped += [
             f"the policies (delays, limits, retention) were not applied: {_WITHOUT_ADMIN}",
@@ -85,30 +83,10 @@ def _declarations(topology: Topology) -> Iterator[tuple[str, Callable[[BlockingC
         )
 
 
-def existing_bindings(management: Management, vhost: str) -> set[Binding]:
-    """All bindings of queues at the broker."""
-    return {
-        Binding(listed["source"], listed["destination"], listed["routing_key"])
-        for listed in management.get("bindings", vhost) or []
-        if listed["destination_type"] == "queue"
-    }
-
-
-def stale_bindings(topology: Topology, management: Management, vhost: str) -> list[Binding]:
-    """Bindings of present and former services' queues that the topology does not have.
-
-    Bindings of other queues, such as one that an operator made to watch events, are not stale.
-    """
-    service_queues = {
-        listed["name"]
-        for listed in management.get("queues", vhost) or []
-        if is_service_queue(listed["arguments"])
-    }
-    return sorted(
-        binding
-        for binding in existing_bindings(management, vhost) - set(bindings(topology))
-        if binding.exchange in {EVENTS, REPLAYS} and binding.queue in service_queues
-    )
+def _unbind(topology: Topology, management: Management, vhost: str) -> None:
+    existing = existing_bindings(management, vhost)
+    for binding in stale_bindings(topology, existing, management, vhost):
+        remove(binding, management, vhost)
 
 
 def bind(queue: Queue, address: Address) -> None:

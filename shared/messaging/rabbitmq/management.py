@@ -4,13 +4,14 @@ Source: https://www.rabbitmq.com/docs/http-api-reference
 """
 
 import logging
-import ssl
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+from shared import tls
 from shared.errors import BrokerRefused, BrokerUnavailable, InvalidInput
+from shared.server_urls import TLS_PARAMETERS
 
 if TYPE_CHECKING:
     import httpx
@@ -26,6 +27,10 @@ class Management:
 
     Every method raises BrokerUnavailable when the API does not answer, and BrokerRefused when it
     refuses; the messages hold no password.
+
+    Args:
+        url: `http://user:password@host:15672`, or `https://…` with the parameters `cacertfile`,
+            `certfile` and `keyfile`.
 
     Raises:
         InvalidInput: the URL is not like `http://user:password@host:15672`; it is not quoted.
@@ -43,11 +48,21 @@ class Management:
         self.address = f"{parts.hostname}:{port}"
         host = parts.netloc.rpartition("@")[2].removesuffix(f":{parts.port}")
         self._base_url = f"{parts.scheme}://{host}:{port}{parts.path.rstrip('/')}/api"
+        self._parameters = parse_qs(parts.query)
         self._user = unquote(parts.username or "guest"), unquote(parts.password or "guest")
 
-    def get(self, *path: str) -> Any:  # noqa: ANN401 - JSON of any shape
-        """The resource, or None if there is none."""
-        return self._request("GET", path)
+    def get(self, *path: str, columns: str = "") -> Any:  # noqa: ANN401 - JSON of any shape
+        """The resource, or None if there is none.
+
+        Args:
+            columns: of a list, the names of these attributes only; empty for all.
+        """
+        return self._request("GET", path, parameters={"columns": columns} if columns else None)
+
+    def check(self, name: str) -> dict[str, Any]:
+        """The result of a health check; the API answers one that fails with 503."""
+        found = self._request("GET", ("health", "checks", name), accepted={503})
+        return found if isinstance(found, dict) else {}
 
     def put(self, *path: str, content: Mapping[str, object] | None = None) -> None:
         """Create or replace the resource."""
@@ -68,24 +83,34 @@ class Management:
             timeout=_TIMEOUT,
             limits=httpx.Limits(max_keepalive_connections=0),
             trust_env=False,  # the broker is not behind the proxy for the internet
-            verify=ssl.create_default_context(),
+            verify=tls.client_context(*(map(self._parameter, TLS_PARAMETERS))),
         )
 
+    def _parameter(self, name: str) -> str | None:
+        return self._parameters[name][-1] if name in self._parameters else None
+
     def _request(
-        self, method: str, path: tuple[str, ...], content: Mapping[str, object] | None = None
+        self,
+        method: str,
+        path: tuple[str, ...],
+        content: Mapping[str, object] | None = None,
+        *,
+        parameters: Mapping[str, str] | None = None,
+        accepted: Collection[int] = (),
     ) -> Any:  # noqa: ANN401 - JSON of any shape
         import httpx  # noqa: PLC0415 - see _client
 
         url = "/".join([self._base_url, *(quote(part, safe="") for part in path)])
         try:
-            response = self._client.request(method, url, json=content)
+            response = self._client.request(method, url, json=content, params=parameters)
         except httpx.HTTPError as error:
+            reason = tls.failure_of(error) or f"does not answer: {error}"
             raise BrokerUnavailable(
-                f"the broker's management API at {self.address} does not answer: {error}"
+                f"the broker's management API at {self.address} {reason}"
             ) from error
         if response.status_code == 404:
             return None
-        if not response.is_success:
+        if not response.is_success and response.status_code not in accepted:
             kind = BrokerRefused if response.status_code < 500 else BrokerUnavailable
             raise kind(self._refusal(response, f"{method} {'/'.join(path)}"))
         try:

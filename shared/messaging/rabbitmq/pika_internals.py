@@ -3,14 +3,16 @@
 tests/unit/shared/messaging/rabbitmq/test_pika_internals.py checks what each function relies on.
 """
 
-import struct
 from functools import lru_cache, partial
 
 import pika
 from pika import data, frame, spec
 from pika.adapters.utils import connection_workflow as workflow
+from pika.adapters.utils import io_services_utils
 from pika.channel import Channel
 from pika.exceptions import AMQPConnectionError
+
+from shared.messaging.rabbitmq import field_tables
 
 ConnectError = workflow.AMQPConnectorException
 """A connection could not be opened; neither an AMQPError nor an OSError."""
@@ -18,35 +20,21 @@ ConnectError = workflow.AMQPConnectorException
 ConnectTimeout = workflow.AMQPConnectorStackTimeout
 """The broker accepted a connection and sent nothing in time."""
 
-_UNDECODABLE = (ValueError, OverflowError, OSError, RecursionError)
-"""A float that is not a number or infinite, a time after the year 9999, a deep nesting."""
-
-_VALUE_BYTES = {b"f": 4, b"d": 8, b"T": 8}
-"""Bytes of a float, a double and a timestamp; an array or a table begins with its length."""
-
-_pika_decode_value = data.decode_value
+_RECEIVE_BYTES = 128 * 1024
+"""Bytes of one read from a socket. With pika's 4 KiB each frame of 128 KiB is copied 32 times."""
 
 
-def tolerate_undecodable_headers() -> None:
-    """Make pika read a header value that Python cannot hold as None; calling it again is safe.
+def configure() -> None:
+    """Bound what pika does with messages of others; to be called before connecting, repeatable.
 
-    By default pika closes the connection on such a value, again at each redelivery, so one message
-    would stop a consumer, and could be neither listed nor removed.
+    pika decodes headers by recursion, and closes the connection on a value that Python cannot
+    hold, again at each redelivery: one message would stop a consumer, and could be neither listed
+    nor removed.
 
     Source: https://github.com/pika/pika/issues/1698
     """
-    data.decode_value = _decode_value
-
-
-def _decode_value(encoded: bytes, offset: int) -> tuple[object, int]:
-    try:
-        return _pika_decode_value(encoded, offset)
-    except _UNDECODABLE:
-        start = offset + 1
-        length = _VALUE_BYTES.get(encoded[offset:start])
-        if length is None:
-            length = 4 + int(struct.unpack_from(">I", encoded, start)[0])
-        return None, start + length
+    data.decode_table = field_tables.decode
+    io_services_utils._AsyncTransportBase._MAX_RECV_BYTES = _RECEIVE_BYTES  # noqa: SLF001
 
 
 def cause_of(error: BaseException) -> BaseException:

@@ -186,7 +186,7 @@ class RabbitPublisher(BrokerConnection):
             try:
                 message_frames = pika_internals.encode(
                     *target(message),
-                    properties_of(message),
+                    properties_of(message, user=self.address.user),
                     message.body,
                     channel=number,
                     max_frame_bytes=max_frame_bytes,

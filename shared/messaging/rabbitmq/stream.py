@@ -15,11 +15,13 @@ from pika.adapters.blocking_connection import BlockingChannel
 from shared.errors import BrokerUnavailable
 from shared.messaging.ports.history import HistoryRecord
 from shared.messaging.rabbitmq.session import Session
-from shared.messaging.rabbitmq.wire import text_of
+from shared.messaging.rabbitmq.wire import flaw_of, text_of
+from shared.messaging.topology import REPLAYS
 
-PREFETCH = 1000
+PREFETCH = 64
+"""Records, each of up to 1 MiB, that may be in memory at a time, here and at the broker."""
 
-_ACKNOWLEDGE_EVERY = 250
+_ACKNOWLEDGE_EVERY = 16
 """Records. Larger values, also of PREFETCH, are hardly faster and cost the broker memory."""
 
 
@@ -82,6 +84,9 @@ class StreamConsumer:
                 event_id=text_of(properties.message_id),
                 type=text_of(properties.type),
                 body=body,
+                is_replay=method.exchange == REPLAYS,
+                user=text_of(properties.user_id),
+                flaw=flaw_of(properties),
             )
         )
 

@@ -14,6 +14,7 @@ from pika.exceptions import AMQPError
 from shared.messaging.codec import CONTENT_TYPE
 from shared.messaging.ports.consumer import Delivery
 from shared.messaging.ports.publisher import Message
+from shared.messaging.rabbitmq.field_tables import PartlyDecoded
 from shared.messaging.topology import EVENTS, REPLAYS
 
 REPLAYS_HEADER = "shop-replays"
@@ -24,14 +25,21 @@ NOT_ENCODABLE = (AMQPError, ValueError, TypeError, OverflowError, AttributeError
 
 _MAX_COUNT = 2**31
 
+_UNDECODABLE = "its properties cannot be decoded"
+
 
 def target(message: Message) -> tuple[str, str]:
     """Exchange and routing key."""
     return (REPLAYS, message.only_to) if message.only_to else (EVENTS, message.topic)
 
 
-def properties_of(message: Message) -> spec.BasicProperties:
-    """The AMQP properties of a message to publish."""
+def properties_of(message: Message, *, user: str) -> spec.BasicProperties:
+    """The AMQP properties of a message to publish.
+
+    Args:
+        user: the user of the connection; the broker refuses a message that names another one.
+            https://www.rabbitmq.com/docs/validated-user-id
+    """
     return spec.BasicProperties(  # type: ignore[no-untyped-call]
         content_type=CONTENT_TYPE,
         headers={REPLAYS_HEADER: message.replays} if message.replays > 0 else None,
@@ -42,6 +50,7 @@ def properties_of(message: Message) -> spec.BasicProperties:
         message_id=message.event_id,
         timestamp=_timestamp(message.occurred_at),
         type=message.type,
+        user_id=user or None,
         app_id=message.source,
     )
 
@@ -54,24 +63,34 @@ def _timestamp(moment: datetime | None) -> int | None:
 
 def delivery(
     queue: str,
+    method: spec.Basic.Deliver,
     properties: spec.BasicProperties,
     body: bytes,
     *,
-    is_redelivered: bool,
     token: object,
 ) -> Delivery:
     """A delivery, with the properties that are usable."""
     headers = properties.headers if isinstance(properties.headers, dict) else {}
+    flaw = flaw_of(properties)
     return Delivery(
         queue=queue,
         body=body,
-        event_id=text_of(properties.message_id),
-        type=text_of(properties.type),
-        attempt=(_failures(headers) if is_redelivered else 0) + 1,
+        event_id="" if flaw else text_of(properties.message_id),
+        type="" if flaw else text_of(properties.type),
+        attempt=(_failures(headers) if method.redelivered else 0) + 1,
         replays=_count(headers.get(REPLAYS_HEADER)),
         token=token,
+        topic=text_of(method.routing_key),
+        is_replay=method.exchange == REPLAYS,
+        user=text_of(properties.user_id),
         reason=text_of(headers.get("x-last-death-reason"))[:100],
+        flaw=flaw,
     )
+
+
+def flaw_of(properties: spec.BasicProperties) -> str:
+    """Why a message with these properties cannot be an event; empty if it can."""
+    return _UNDECODABLE if isinstance(properties.headers, PartlyDecoded) else ""
 
 
 def _failures(headers: dict[str, object]) -> int:

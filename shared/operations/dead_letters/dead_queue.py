@@ -4,10 +4,19 @@ Reading changes nothing: letters that are not settled are requeued uncounted at 
 bounded: only a summary of each letter is kept, and its body is passed on.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from uuid import UUID
 
-from shared.errors import BrokerUnavailable, InvalidInput, OperationFailed
+from shared.errors import (
+    BrokerUnavailable,
+    ConflictingEvent,
+    ForgedEvent,
+    InvalidInput,
+    OperationFailed,
+    PermanentFailure,
+)
 from shared.messaging.connect import broker_at
 from shared.messaging.identity import Identity
 from shared.messaging.ports.broker import Broker
@@ -16,7 +25,7 @@ from shared.messaging.topology import dead_queue
 from shared.operations.console import database_of
 from shared.operations.dead_letters.letter import DeadLetter
 from shared.runtime.service import AnyService
-from shared.runtime.settings import settings_for
+from shared.runtime.settings import OPERATOR, settings_for
 from shared.storage import failures, inbox
 from shared.storage.database import Database
 
@@ -24,7 +33,7 @@ TAKE_TIMEOUT = 2.0
 """Seconds without a delivery after which another consumer must hold the missing letters."""
 
 _BATCH_SIZE = 50
-"""Letters in memory with their bodies, each of up to 1 MiB."""
+"""Letters in memory with their bodies, if they fit into the budget of `take`."""
 
 _MAX_PREFETCH = 60_000
 """Unsettled letters of one consumer; AMQP's prefetch has 16 bits."""
@@ -76,12 +85,18 @@ class DeadQueue:
             self._consumers.append(consumer)
             remaining -= held
             while held:
-                taken = consumer.take(min(_BATCH_SIZE, held), wait=TAKE_TIMEOUT)
-                if not taken:
-                    raise self._held_elsewhere()
-                held -= len(taken)
-                bodies = [delivery.body for delivery in taken]
-                yield from zip(self._summaries(consumer, taken), bodies, strict=True)
+                held -= yield from self._batch(consumer, min(_BATCH_SIZE, held))
+
+    def _batch(
+        self, consumer: Consumer, most: int
+    ) -> Generator[tuple[DeadLetter, bytes], None, int]:
+        """Read some letters; returns their number, and keeps none of their bodies."""
+        taken = consumer.take(most, wait=TAKE_TIMEOUT)
+        if not taken:
+            raise self._held_elsewhere()
+        bodies = [delivery.body for delivery in taken]
+        yield from zip(self._summaries(consumer, taken), bodies, strict=True)
+        return len(taken)
 
     def _held_elsewhere(self) -> OperationFailed:
         return OperationFailed(
@@ -90,10 +105,25 @@ class DeadQueue:
         )
 
     def _summaries(self, consumer: Consumer, deliveries: Sequence[Delivery]) -> list[DeadLetter]:
-        identities = [Identity.of(delivery) for delivery in deliveries]
+        claimed = [Identity.of(delivery) for delivery in deliveries]
+        disowned = [
+            identity.by_content(delivery)
+            for identity, delivery in zip(claimed, deliveries, strict=True)
+        ]
+        event_ids = [each.envelope.id for each in claimed if each.envelope]
         with self.database.read() as connection:
-            outcomes = inbox.outcomes(connection, [each.id for each in identities if each.envelope])
-            causes = failures.final_failures(connection, [each.id for each in identities])
+            ids = [each.id for each in (*claimed, *disowned)]
+            causes = failures.final_failures(connection, ids)
+            known = inbox.contents(connection, event_ids)
+            outcomes = inbox.outcomes(connection, map(str, event_ids))
+        flaws = [
+            self._false_claim(identity, delivery, known)
+            for identity, delivery in zip(claimed, deliveries, strict=True)
+        ]
+        identities = [
+            replace(content, flaw=flaw) if flaw or content.id in causes else identity
+            for identity, content, flaw in zip(claimed, disowned, flaws, strict=True)
+        ]
         return [
             DeadLetter.of(
                 delivery,
@@ -104,6 +134,22 @@ class DeadQueue:
             )
             for identity, delivery in zip(identities, deliveries, strict=True)
         ]
+
+    def _false_claim(
+        self, identity: Identity, delivery: Delivery, known: Mapping[UUID, tuple[str, str]]
+    ) -> PermanentFailure | None:
+        """Why a letter is not the event whose id it holds, as far as this needs no record of it."""
+        envelope = identity.envelope
+        if envelope is None:
+            return None
+        copy = envelope.source, inbox.digest_of(delivery.body)
+        if known.get(envelope.id, copy) != copy:
+            return ConflictingEvent()
+        publisher, service = envelope.source.removeprefix("/"), self.service.name
+        has_own_user = self.broker.user == service
+        if has_own_user and delivery.user not in {"", publisher, service, OPERATOR}:
+            return ForgedEvent()
+        return None
 
     def find(self, letter_id: str) -> tuple[list[DeadLetter], bytes]:
         """Return all copies of one letter, and the body of the last; see `select`."""

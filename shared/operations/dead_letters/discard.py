@@ -23,6 +23,7 @@ def discard(queue: DeadQueue, letter_id: str, *, reason: str, discarded_by: str)
 
     Raises:
         InvalidInput: the event was applied, or see `DeadQueue.select`.
+        ConflictingEvent: meanwhile the service handled another event with its id.
     """
     letters, body = queue.find(letter_id)
     letter = letters[-1]
@@ -35,8 +36,9 @@ def discard(queue: DeadQueue, letter_id: str, *, reason: str, discarded_by: str)
     )
     with queue.database.begin() as connection:
         if letter.is_event:
-            event = codec.decode(body, {})
-            inbox.enter(connection, [event], outcome=inbox.DISCARDED)
+            event, source = codec.decode(body, {}), codec.read(body).source
+            entry = inbox.Entry.of(event, body, source=source)
+            inbox.enter(connection, [entry], outcome=inbox.DISCARDED)
             # The service may have handled another copy, even while this command ran.
             if inbox.outcomes(connection, [letter.id])[letter.id] != inbox.DISCARDED:
                 raise InvalidInput(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from shared.errors import error_named
-from shared.messaging.identity import Identity
+from shared.messaging.identity import Identity, safe_source
 from shared.messaging.ports.consumer import Consumer, Delivery
 from shared.storage import failures, inbox
 
@@ -28,7 +28,8 @@ class DeadLetter:
 
     Attributes:
         id: the event's; of a message that is not an event, the id of its `Identity`.
-        is_event: whether the body is an event, of whatever type.
+        is_event: whether the body is an event, of whatever type, and neither forged nor in
+            conflict with another event.
         source: the service that published it; empty if it is not an event.
         error: class of the error it died of, or the broker's reason where none was recorded, or
             `APPLIED` or `DISCARDED`.
@@ -82,7 +83,7 @@ class DeadLetter:
             is_event=envelope is not None,
             event_type=identity.event_type,
             subject=identity.subject,
-            source=envelope.source.removeprefix("/") if envelope else "",
+            source=safe_source(envelope.source).removeprefix("/") if envelope else "",
             occurred_at=occurred_at,
             error=error,
             at=cause.failed_at if cause else occurred_at,
@@ -90,6 +91,11 @@ class DeadLetter:
             delivery=replace(delivery, body=b""),
             consumer=consumer,
         )
+
+    @property
+    def broker_reason(self) -> str | None:
+        """The broker's own word for why it is dead; None if it gave none."""
+        return self.delivery.reason if self.delivery.reason in _BROKER_REASONS else None
 
     @property
     def is_settled(self) -> bool:

@@ -6,9 +6,15 @@ from typing import Any
 
 from shared.errors import InvalidInput, MalformedEvent
 from shared.messaging import codec
+from shared.messaging.identity import safe_source
 from shared.operations.dead_letters.dead_queue import DeadQueue
 from shared.operations.dead_letters.letter import APPLIED, DISCARDED, MIN_ID_SUFFIX
 from shared.storage import discards, failures
+
+_MAX_GROUPS = 1_000
+"""Types and errors that are listed; types come from outside, and may be any number."""
+
+_OTHER_TYPES = "(other types)"
 
 _PREVIEW_LENGTH = 200
 """Characters shown of a body that is not an event."""
@@ -36,13 +42,13 @@ def group_letters(queue: DeadQueue) -> list[LetterGroup]:
     """Group a service's dead letters by event type and error; raises as `DeadQueue.letters`."""
     groups: dict[tuple[str, str], LetterGroup] = {}
     for letter, _ in queue.letters():
+        key = letter.event_type, letter.error
+        if key not in groups and len(groups) >= _MAX_GROUPS:
+            key = _OTHER_TYPES, letter.error
         group = groups.setdefault(
-            (letter.event_type, letter.error),
+            key,
             LetterGroup(
-                service=queue.service.name,
-                event_type=letter.event_type,
-                error=letter.error,
-                example=letter.id,
+                service=queue.service.name, event_type=key[0], error=key[1], example=letter.id
             ),
         )
         group.count += 1
@@ -73,13 +79,13 @@ def letter_details(queue: DeadQueue, letter_id: str) -> dict[str, Any]:
         "event_type": letter.event_type,
         "subject": letter.subject,
         "occurred_at": letter.occurred_at,
-        **_contents(body),
+        **_contents(body, flaw=letter.delivery.flaw),
         "error": letter.error,
         "at": letter.at,
         "applied": letter.error == APPLIED,
         "replays": letter.replays,
         "copies": len(letters),
-        "broker_reason": letter.delivery.reason or None,
+        "broker_reason": letter.broker_reason,
         "attempts": _attempts(queue, letter.id),
     }
 
@@ -103,14 +109,14 @@ def _discard_record(queue: DeadQueue, discard: discards.Discard) -> dict[str, An
     }
 
 
-def _contents(body: bytes) -> dict[str, Any]:
+def _contents(body: bytes, *, flaw: str) -> dict[str, Any]:
     try:
-        envelope = codec.read(body)
+        envelope = codec.read(body, flaw=flaw)
     except MalformedEvent as error:
         begins = body[:_PREVIEW_LENGTH].decode(errors="replace")
         return {"flaw": str(error), "body_bytes": len(body), "body_begins": begins}
     return {
-        "source": envelope.source,
+        "source": safe_source(envelope.source),
         "correlation_id": envelope.correlationid,
         "causation_id": envelope.causationid,
         "body_bytes": len(body),

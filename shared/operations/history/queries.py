@@ -4,8 +4,8 @@ Import it when a command runs, so that `shop --help` does not load the broker's 
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from shared.errors import BrokerUnavailable, InvalidInput, OperationFailed
@@ -99,23 +99,24 @@ def open_broker(owner: str, *, create: bool = True) -> Iterator[Broker]:
 
 
 @contextmanager
-def open_history(services: Sequence[AnyService], *, create: bool = True) -> Iterator[HistoryReader]:
-    """Open the history with the first credentials that this process may read; see `open_broker`.
+def open_history(*, create: bool = True) -> Iterator[HistoryReader]:
+    """Open the history as the operator: it holds every customer's events, so no service reads it.
+
+    Args:
+        create: as in `open_broker`.
 
     Raises:
-        OperationFailed: there are no such credentials.
+        OperationFailed: this process cannot act as the operator, as in a service's container.
     """
-    with open_broker(_history_owner(services), create=create) as broker:
+    try:
+        settings_for(OPERATOR)
+    except OperationFailed as error:
+        raise OperationFailed(
+            "the history can be read by the operator only (docker compose run --rm operator "
+            f"events …): {error}"
+        ) from error
+    with open_broker(OPERATOR, create=create) as broker:
         yield broker.history()
-
-
-def _history_owner(services: Sequence[AnyService]) -> str:
-    """The operator, or the service in whose container this process runs."""
-    for owner in (OPERATOR, *(service.name for service in services)):
-        with suppress(OperationFailed):
-            settings_for(owner)
-            return owner
-    return OPERATOR  # open_broker raises the error with the reason
 
 
 def has_messages(service: AnyService) -> bool:

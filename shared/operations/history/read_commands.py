@@ -21,15 +21,13 @@ if TYPE_CHECKING:
     from shared.history.reading import HistoryEvent
 
 
-def tail(
-    context: typer.Context, *, of_type: Type = None, order: Order = None, as_json: AsJson = False
-) -> None:
+def tail(*, of_type: Type = None, order: Order = None, as_json: AsJson = False) -> None:
     """Show new events, until Ctrl-C; with --json one CloudEvent a line, as it was sent."""
     from shared.history.reading import EventReader
     from shared.operations.history import queries
 
     event_filter = queries.parse_filter(of_type=of_type, order=order)
-    with queries.open_history(services_of(context)) as history:
+    with queries.open_history() as history:
         start = history.end()
         print_notice("showing events from now on; Ctrl-C stops")
         reader = EventReader(
@@ -43,8 +41,7 @@ def tail(
             queries.report_unreadable(reader)
 
 
-def history(  # noqa: PLR0913 - its options
-    context: typer.Context,
+def history(
     *,
     since: Since = None,
     of_type: Type = None,
@@ -60,7 +57,7 @@ def history(  # noqa: PLR0913 - its options
     from shared.operations.history import queries
 
     event_filter = queries.parse_filter(since=since, of_type=of_type, order=order)
-    with queries.open_history(services_of(context)) as history:
+    with queries.open_history() as history:
         queries.warn_if_truncated(history, event_filter.since)
         warn = queries.warn_unreadable
         reader = (
@@ -97,7 +94,7 @@ def timeline(
         builder = TimelineBuilder(
             services=services,
             open_database=partial(database_of, make=False),
-            open_history=lambda: stack.enter_context(queries.open_history(services, create=False)),
+            open_history=lambda: stack.enter_context(queries.open_history(create=False)),
             has_messages=queries.has_messages,
         )
         timeline = builder.build(order)

@@ -1,8 +1,9 @@
 """Rebuilds a service's tables from the history, and compares them with those before.
 
-The tables are emptied, and the service's handlers handle the whole history in this process. If it
-ends early, the service continues from the checkpoint at its next start. Messages that were in the
-service's queue are duplicates afterwards.
+The service's tables are emptied, and then its handlers handle the whole history in this process. If
+this process ends early, the service continues from the checkpoint at its next start, if it may then
+read the history (see `shared.runtime.catch_up`). Messages that were in the service's queue are
+duplicates after the rebuild.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ from shared.history.copying import copy
 from shared.history.reading import EventFilter, EventReader, HistoryEvent, UnreadableRecord
 from shared.messaging.ports.broker import Broker
 from shared.messaging.ports.consumer import Delivery, Outcome
+from shared.messaging.ports.history import HistoryReader
 from shared.operations.console import counted
 from shared.runtime.reactor import Reactor
 from shared.runtime.service import AnyService, replay_side_effects
@@ -58,8 +60,8 @@ class RebuildResult:
         ]
 
 
-def require_rebuildable(service: AnyService, broker: Broker) -> None:
-    """Check that a rebuild repeats no side effects and loses no data.
+def require_rebuildable(service: AnyService, broker: Broker, history: HistoryReader) -> None:
+    """Check that a rebuild would do no harm.
 
     Raises:
         InvalidInput: the service publishes events, or acts outside its database.
@@ -77,7 +79,7 @@ def require_rebuildable(service: AnyService, broker: Broker) -> None:
             f"{service.name} is running ({counted(consumers, 'consumer')}): stop it first, "
             "because its state is incomplete during a rebuild"
         )
-    if broker.history().first() is None:
+    if history.first() is None:
         raise OperationFailed(
             f"the history holds no event, so {service.name} would be emptied and stay empty: "
             "nothing was changed"
@@ -89,6 +91,8 @@ class Rebuild:
     """A rebuild of one service.
 
     Attributes:
+        broker: with the service's credentials; events that failed go to its queue.
+        history: with the operator's credentials.
         batch_size: the maximum number of events in one transaction.
         on_progress: called after each batch with the next offset and the end.
     """
@@ -96,6 +100,7 @@ class Rebuild:
     service: AnyService
     database: Database
     broker: Broker
+    history: HistoryReader
     batch_size: int
     on_progress: Callable[[int, int], None]
     on_unreadable: Callable[[UnreadableRecord], None]
@@ -104,19 +109,18 @@ class Rebuild:
         """Empty the tables, and handle the whole history.
 
         Raises:
-            OperationFailed: the database or the broker is away; the service continues the rebuild
-                at its next start.
+            OperationFailed: the database or the broker is away; repeat the rebuild, or let the
+                service continue it at its next start.
         """
         result = RebuildResult()
-        history = self.broker.history()
-        end = history.end()
+        end = self.history.end()
         with self.database.begin() as connection:
             result.before = table_digests.digests(connection)
             dead = table_digests.dead_event_ids(connection)
             table_digests.truncate(connection)
             checkpoints.begin(connection, self.database, until=end)
         event_filter = EventFilter(topics=self.service.topics)
-        reader = EventReader(history, event_filter, end=end, on_unreadable=self.on_unreadable)
+        reader = EventReader(self.history, event_filter, end=end, on_unreadable=self.on_unreadable)
         events = iter(reader)
         with closing(self.broker.publisher()) as publisher:
             while batch := list(islice(events, self.batch_size)):
@@ -164,6 +168,7 @@ def _delivery(service: AnyService, item: HistoryEvent) -> Delivery:
         attempt=1,
         replays=0,
         token=item,
+        topic=item.record.topic,
     )
 
 

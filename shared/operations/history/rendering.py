@@ -8,6 +8,7 @@ from rich.markup import escape
 
 from shared.events import topic_of
 from shared.history.reading import HistoryEvent
+from shared.messaging.identity import safe_id
 from shared.operations.console import escape_control_characters, local, terminal
 from shared.operations.history import timeline
 from shared.operations.history.timeline import Reaction, Timeline, TimelineEntry
@@ -43,7 +44,8 @@ def as_line(item: HistoryEvent) -> str:
     event = item.event
     cause = f"  ← {event.causation_id}" if event.causation_id else ""
     time = local(event.occurred_at)
-    columns = f"{time:%Y-%m-%d} {_clock(time)}", f"{event.type:<20}", f"{event.subject or '-':<15}"
+    subject = safe_id(event.subject) if event.subject else "-"
+    columns = f"{time:%Y-%m-%d} {_clock(time)}", f"{event.type:<20}", f"{subject:<15}"
     return "  ".join((*columns, f"{event.event_id}{cause}"))
 
 

@@ -51,8 +51,8 @@ def replay(  # noqa: PLR0913 - its options
         _confirm_side_effects(service)
     event_filter = replace(event_filter, topics=service.topics)
     count = 0
-    with queries.open_broker(service.name) as broker:
-        history = broker.history()
+    # Read as the operator, sent as the service: neither has both permissions.
+    with queries.open_history() as history, queries.open_broker(service.name) as broker:
         queries.warn_if_truncated(history, event_filter.since)
         end = history.end()
         reader = EventReader(history, event_filter, end=end, on_unreadable=queries.warn_unreadable)
@@ -92,9 +92,13 @@ def rebuild(
     from shared.runtime.service_settings import service_settings_of
 
     service = service_named(context, name)
-    with queries.open_broker(service.name) as broker, database_of(service) as database:
-        require_rebuildable(service, broker)
-        truncated = truncated_history(broker.history())
+    with (
+        queries.open_history() as history,
+        queries.open_broker(service.name) as broker,
+        database_of(service) as database,
+    ):
+        require_rebuildable(service, broker, history)
+        truncated = truncated_history(history)
         if truncated is not None:
             print_notice(f"{truncated.sentence}, and {name} will be rebuilt without them")
         if not yes:
@@ -104,6 +108,7 @@ def rebuild(
                 service=service,
                 database=database,
                 broker=broker,
+                history=history,
                 batch_size=service_settings_of(service).batch_size,
                 on_progress=watch,
                 on_unreadable=queries.warn_unreadable,

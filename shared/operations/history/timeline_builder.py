@@ -14,12 +14,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import NamedTuple, Protocol, runtime_checkable
 from uuid import UUID
 
 from shared.errors import OperationFailed, ShopError
-from shared.events import topic_of
-from shared.history.reading import EventFilter, EventReader
+from shared.events import DomainEvent, topic_of
+from shared.history.reading import EventFilter, EventReader, UnreadableRecord
 from shared.messaging.ports.history import HistoryReader
 from shared.messaging.topology import topics_matched
 from shared.operations.history import timeline
@@ -28,6 +29,10 @@ from shared.runtime.service import AnyService
 from shared.storage import event_audit, failures, inbox
 from shared.storage.database import Database
 from shared.storage.event_audit import EventSummary, FailedAttempt, InboxEntry, Mention
+
+_MOST = 10_000
+_MOST_NOTES = 10
+"""Events of a timeline, and unreadable messages that are named."""
 
 _OUTCOME_OF_FAILURE = {failures.DEAD: timeline.DEAD, failures.REDRIVEN: timeline.REDRIVEN}
 
@@ -66,6 +71,7 @@ class TimelineBuilder:
     _notes: list[str] = field(default_factory=list, init=False)
     _is_certain: bool = field(default=True, init=False)
     _unseen: set[str] = field(default_factory=set, init=False)
+    _unreadable: int = field(default=0, init=False)
     _backlogs: dict[str, bool] = field(default_factory=dict, init=False)
 
     def build(self, order_id: str) -> Timeline:
@@ -127,20 +133,24 @@ class TimelineBuilder:
                 history,
                 EventFilter(order_id=order_id),
                 end=history.end(),
-                on_unreadable=lambda record: self._notes.append(record.sentence),
+                on_unreadable=self._note_unreadable,
             )
-            events = [item.event for item in reader]
+            found = {item.event.event_id: _summary(item.event) for item in islice(reader, _MOST)}
         except OperationFailed as error:
             self._notes.append(f"{reason}, and the history cannot be read: {error}")
             self._is_certain = False
             return {}
         self._notes.append(f"{reason}: the history was read instead")
-        return {
-            event.event_id: EventSummary(
-                event.event_id, event.type, event.occurred_at, event.causation_id
-            )
-            for event in events
-        }
+        if reader.unreadable > _MOST_NOTES:
+            self._notes.append(f"{reader.unreadable} messages of the history are unreadable")
+        if len(found) == _MOST:
+            self._notes.append(f"only its first {_MOST:,} events are shown")
+        return found
+
+    def _note_unreadable(self, record: UnreadableRecord) -> None:
+        self._unreadable += 1
+        if self._unreadable <= _MOST_NOTES:
+            self._notes.append(record.sentence)
 
     def _records(self, event_ids: Collection[UUID]) -> dict[str, Records]:
         records: dict[str, Records] = {}
@@ -204,6 +214,10 @@ class TimelineBuilder:
                 self._notes.append(f"the queues of {service.name} cannot be read: {error}")
                 self._backlogs[service.name] = True
         return self._backlogs[service.name]
+
+
+def _summary(event: DomainEvent) -> EventSummary:
+    return EventSummary(event.event_id, event.type, event.occurred_at, event.causation_id)
 
 
 def _depth(envelope: EventSummary, envelopes: Mapping[UUID, EventSummary]) -> int:

@@ -1,4 +1,4 @@
-"""Creates a new consumer: its folder, its test and its stanza in docker-compose.yml.
+"""Creates a new consumer: its folder, its test, and its stanza and network in docker-compose.yml.
 
 Guarantee: either everything is created or nothing. All files are written to a temporary folder
 first and then moved.
@@ -23,7 +23,13 @@ from shared.errors import InvalidInput, OperationFailed
 from shared.events.domain_event import DomainEvent, Kind
 from shared.events.schemas import published_contracts
 
-MARKER = "  # -- new services above this line --\n"
+MARKERS = {
+    "  # -- new services above this line --\n": "compose.yml.j2",
+    "  # -- networks of new services above this line --\n": "service_network.yml.j2",
+    "  # -- new networks above this line --\n": "network.yml.j2",
+}
+"""The lines of the compose file above which something is added, each with its template."""
+
 COMPOSE = "docker-compose.yml"
 PAGE = Path("docs", "events.md")
 TESTS = Path("tests", "unit", "services")
@@ -156,19 +162,23 @@ def _read_compose(root: Path) -> str:
         text = (root / COMPOSE).read_text(encoding="utf-8")
     except FileNotFoundError:
         text = ""
-    if MARKER not in text or not (root / TESTS).is_dir() or not (root / PAGE).is_file():
+    missing = [marker for marker in MARKERS if marker not in text]
+    if missing or not (root / TESTS).is_dir() or not (root / PAGE).is_file():
+        lines = ", ".join(repr(marker.strip()) for marker in MARKERS)
         raise OperationFailed(
             "shop new needs the project's checkout, and this is not one: it has to contain "
-            f"services/, {TESTS}/, {PAGE}, and {COMPOSE} with the line {MARKER.strip()!r}"
+            f"services/, {TESTS}/, {PAGE}, and {COMPOSE} with the lines {lines}"
         )
     return text
 
 
 def _names_in_use(root: Path) -> set[str]:
-    """The names of modules, packages and containers."""
+    """The names of modules, packages, containers and networks."""
     folders = (root, root / "services", root / "shared")
     modules = {path.stem for folder in folders for path in folder.iterdir()}
-    return modules | set(re.findall(r"^  ([a-z_0-9]+):$", _read_compose(root), re.MULTILINE))
+    return modules | set(
+        re.findall(r"^  ([a-z_0-9]+):(?: [*{].*)?$", _read_compose(root), re.MULTILINE)
+    )
 
 
 def _write(consumer: NewConsumer, folder: Path, *, compose: str) -> None:
@@ -183,8 +193,9 @@ def _write(consumer: NewConsumer, folder: Path, *, compose: str) -> None:
 
 
 def _with_stanza(consumer: NewConsumer, compose: str) -> str:
-    """Add the service above the marker, and its settings below those of the other services."""
-    compose = compose.replace(MARKER, _render("compose.yml.j2", consumer) + MARKER)
+    """Add what belongs above each marker, and the settings below those of the other services."""
+    for marker, template in MARKERS.items():
+        compose = compose.replace(marker, _render(template, consumer) + marker)
     *_, last = re.finditer(r"^  SHOP_[A-Z0-9_]+_DEADLINE:\n", compose, re.MULTILINE)
     settings = _render("settings.yml.j2", consumer)
     return compose[: last.end()] + settings + compose[last.end() :]

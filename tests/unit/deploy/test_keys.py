@@ -1,5 +1,6 @@
 """The passwords of the composed system: generated once, each readable by those who need it."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -8,6 +9,7 @@ import pytest
 
 from deploy.keys import SETUP_GROUP, make_keys
 from shared.errors import OperationFailed
+from shared.messaging.codec import LARGEST_EVENT_BYTES
 from shop import registry
 
 SERVICES = ("orders", "email")
@@ -91,6 +93,43 @@ def test_only_its_service_and_setup_can_read_a_folder_and_nobody_can_write_it(
     assert folder.stat().st_mode & 0o777 == 0o750
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o440}
     assert owners.of["orders"] == (registry.user_id("orders"), SETUP_GROUP)
+
+
+def test_the_cookie_of_the_broker_is_random_and_cannot_be_written(tmp_path: Path) -> None:
+    make(tmp_path)
+    (tmp_path / "other").mkdir()
+    make(tmp_path / "other")
+
+    cookies = [root / "rabbitmq/erlang.cookie" for root in (tmp_path, tmp_path / "other")]
+    assert all(re.fullmatch("[0-9a-f]{64}", cookie.read_text()) for cookie in cookies)
+    assert cookies[0].read_text() != cookies[1].read_text()
+    assert (
+        cookies[0].stat().st_mode & 0o777 == 0o444
+    )  # the broker copies it, see docker-compose.yml
+
+
+def test_an_installation_without_a_cookie_gets_one_and_keeps_its_passwords(tmp_path: Path) -> None:
+    make(tmp_path)
+    cookie = tmp_path / "rabbitmq/erlang.cookie"
+    cookie.unlink()
+    before = contents(tmp_path)
+
+    make(tmp_path)
+
+    assert contents(tmp_path).items() - before.items() == {
+        ("rabbitmq/erlang.cookie", cookie.read_text())
+    }
+    assert before.items() <= contents(tmp_path).items()
+
+
+def test_the_broker_serves_metrics_to_itself_and_refuses_large_messages(tmp_path: Path) -> None:
+    make(tmp_path)
+
+    conf = (tmp_path / "rabbitmq/rabbitmq.conf").read_text().splitlines()
+
+    assert "prometheus.tcp.ip = 127.0.0.1" in conf
+    largest = next(line for line in conf if line.startswith("max_message_size = "))
+    assert LARGEST_EVENT_BYTES < int(largest.partition(" = ")[2]) < 1.5 * LARGEST_EVENT_BYTES
 
 
 def test_a_killed_run_leaves_no_partial_file(tmp_path: Path) -> None:

@@ -1,21 +1,30 @@
 """The migrations of every service create the tables that its code declares, on both databases."""
 
 import importlib
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import JSON, Column, MetaData
+from sqlalchemy import JSON, Column, MetaData, Uuid, bindparam, text
 
+from shared.messaging.topology import Retry
+from shared.runtime.reactor import Reactor
 from shared.runtime.service import AnyService
+from shared.storage import migrating
 from shared.storage import tables as runtime
 from shared.storage.columns import UtcTime
 from shared.storage.database import Database
 from shared.storage.migrating import chains, migrate
 from shop import registry
+from tests.support.counting import ThingHappened, counting
+from tests.support.deliveries import delivery_of
 
 VERSION_TABLES = frozenset(chain.version_table for chain in chains(Path()))
 
@@ -86,3 +95,43 @@ def _differ(  # noqa: PLR0913, PLR0917 - Alembic's signature
     if not isinstance(column.type, JSON):
         return None
     return (actual or "").removesuffix("::json").strip("'") != (rendered or "").strip("'")
+
+
+@contextmanager
+def runtime_of(revision: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Within the block, the runtime's chain ends with this revision."""
+    runtime = migrating.RUNTIME
+    versions = folder / "migrations" / "versions"
+    versions.mkdir(parents=True)
+    shutil.copy(runtime.versions.parent / "env.py", versions.parent)
+    for path in runtime.versions.glob("0*.py"):
+        if path.name[:4] <= revision:
+            shutil.copy(path, versions)
+    with monkeypatch.context() as before:
+        before.setattr(migrating, "RUNTIME", replace(runtime, versions=versions))
+        yield
+
+
+def test_events_that_were_handled_before_digests_were_recorded_have_copies_only(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = counting()
+    event = ThingHappened(name="a")
+    with runtime_of("0003", tmp_path, monkeypatch):
+        migrate(database, service.migrations)
+        row = {"id": event.event_id, "at": datetime.now(UTC)}
+        with database.begin() as connection:
+            connection.execute(_INSERT_WITHOUT_DIGEST, row)
+
+    assert migrate(database, service.migrations)
+
+    reactor = Reactor(service=service, database=database, retry=Retry())
+    again = event.model_copy(update={"secret": "other"})
+    batch = reactor.react([delivery_of(each, queue="counting") for each in (event, again)])
+    assert [each.duplicate for each in batch.results] == [True, True]
+
+
+_INSERT_WITHOUT_DIGEST = text(
+    "INSERT INTO inbox (event_id, event_type, outcome, occurred_at) "
+    "VALUES (:id, 'thing.happened.v1', 'handled', :at)"
+).bindparams(bindparam("id", type_=Uuid), bindparam("at", type_=UtcTime))

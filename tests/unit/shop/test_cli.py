@@ -7,6 +7,7 @@ import pytest
 SERVERS = {
     "SHOP_BROKER_URL": "amqp://nobody:x@broker.invalid/shop",
     "SHOP_DATABASE_URL": "postgresql://nobody:x@server.invalid/{service}",
+    "SHOP_ALLOW_PLAINTEXT": "true",
 }
 _PRINT_MODULES_OF_A_SERVICE = """
 import sys

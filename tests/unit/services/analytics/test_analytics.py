@@ -25,11 +25,11 @@ from shared.events import (
     StockReserved,
     UnknownEvent,
 )
-from shared.messaging.codec import encode
 from shared.messaging.ports.consumer import Delivery, Outcome
 from shared.runtime.reactor import Reactor
 from shared.storage.database import Database
 from shared.testing import Stage
+from tests.support.deliveries import delivery_of
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -79,15 +79,7 @@ def unknown(number: int = 1) -> UnknownEvent:
 
 
 def delivery(event: DomainEvent) -> Delivery:
-    return Delivery(
-        queue="analytics",
-        body=encode(event, source="elsewhere"),
-        event_id=str(event.event_id),
-        type=event.type,
-        attempt=1,
-        replays=0,
-        token=None,
-    )
+    return delivery_of(event, queue="analytics")
 
 
 def report_on(stage: Stage, *events: DomainEvent) -> dict[str, Any]:

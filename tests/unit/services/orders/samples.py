@@ -8,10 +8,9 @@ from services.orders.paying import Payment, pay_order
 from services.orders.placing import NewOrder, place_order
 from services.orders.service import orders
 from shared.events import DomainEvent, OrderShipped, StockRanShort, StockReserved
-from shared.messaging.codec import encode
-from shared.messaging.ports.consumer import Delivery
 from shared.runtime.reactor import DeliveryResult, Reactor
 from shared.storage.database import Database
+from tests.support.deliveries import delivery_of
 
 CONTENT = {
     "order_id": "ORD-123",
@@ -51,16 +50,7 @@ def find_order(database: Database, order_id: str = "ORD-123") -> Order:
 def react_in_one_batch(database: Database, events: Sequence[DomainEvent]) -> list[DeliveryResult]:
     """Handle all events in one batch, as under heavy load; a Stage handles one at a time."""
     deliveries = [
-        Delivery(
-            queue="orders",
-            body=encode(event, source="elsewhere"),
-            event_id=str(event.event_id),
-            type=event.type,
-            attempt=1,
-            replays=0,
-            token=number,
-        )
-        for number, event in enumerate(events)
+        delivery_of(event, queue="orders", token=number) for number, event in enumerate(events)
     ]
     reactor = Reactor(service=orders, database=database, retry=orders.retry)
     return reactor.react(deliveries).results

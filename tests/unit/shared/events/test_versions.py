@@ -17,6 +17,8 @@ from shared.testing import Stage
 class ParcelEvent(DomainEvent):
     """The base of all events about parcels."""
 
+    publishers = frozenset({"parcels"})
+
 
 class ParcelWeighedV1(ParcelEvent):
     """A parcel was weighed, in pounds."""

@@ -46,13 +46,23 @@ def test_an_unreadable_record_is_reported_skipped_and_counted() -> None:
     assert skipped[0].reason == "the message is not JSON"
 
 
+def test_a_record_whose_properties_cannot_be_decoded_is_unreadable() -> None:
+    flawed = replace(recorded(placed("ORD-1")), flaw="its properties cannot be decoded")
+    skipped: list[UnreadableRecord] = []
+
+    events = list(EventReader(Tape([flawed]), EventFilter(), end=1, on_unreadable=skipped.append))
+
+    assert events == []
+    assert [record.reason for record in skipped] == ["its properties cannot be decoded"]
+
+
 def test_an_unreadable_record_whose_id_is_a_mail_address_is_reported_without_it() -> None:
     skipped: list[UnreadableRecord] = []
     tape = Tape([garbage("jane@example.com")])
 
     list(EventReader(tape, EventFilter(), end=1, on_unreadable=skipped.append))
 
-    assert [record.label for record in skipped] == ["a message without an id at offset 0"]
+    assert [record.label for record in skipped] == ["sha256:8c87b489ce35 at offset 0"]
 
 
 def test_a_filter_by_order_passes_events_of_that_order() -> None:
@@ -85,8 +95,8 @@ def test_a_filter_by_topics_decides_by_the_routing_key_without_reading_the_body(
 
     types = [item.event.type for item in reader]
 
-    assert types == ["payment.received.v1", "order.placed.v1"]
-    assert reader.unreadable == 0
+    assert types == ["order.placed.v1"]
+    assert reader.unreadable == 1  # the one that is forged, under the topic of the filter
 
 
 @pytest.mark.parametrize(
@@ -127,7 +137,7 @@ def test_the_latest_events_are_read_without_reading_older_ones() -> None:
     events = [item.event for item in LatestEvents(tape, EventFilter(), 6)]
 
     assert events == tape.messages[-6:]
-    assert tape.started == [1050 - 6]
+    assert tape.started == [1050 - 6, 1050 - 6]  # to find them, and to read them
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -190,3 +200,21 @@ def test_a_reader_can_start_at_an_offset() -> None:
     reader = EventReader(Tape(events), EventFilter(), start=1, end=3)
 
     assert [item.event for item in reader] == events[1:]
+
+
+def test_a_forged_record_is_reported_and_skipped_and_does_not_hide_the_genuine_one() -> None:
+    event = placed("ORD-1", customer_email="jane@example.com")
+    stolen = event.model_copy(update={"customer_email": "thief@example.com"})
+    forged = replace(recorded(stolen), topic="order.shipped", user="shipping")
+    skipped: list[UnreadableRecord] = []
+    tape = Tape([forged, replace(recorded(event), user="orders")])
+    reader = EventReader(tape, EventFilter(), end=tape.end(), on_unreadable=skipped.append)
+
+    events = [item.event for item in reader]
+
+    assert events == [event]
+    assert reader.unreadable == 1
+    [record] = skipped
+    assert record.sentence.startswith(f"forged, skipped: {event.event_id} at offset 0: ")
+    assert "routing key order.shipped and broker user shipping" in record.sentence
+    assert "example.com" not in record.sentence

@@ -244,7 +244,7 @@ def test_malformed_data_is_refused_with_the_name_of_its_field(field: str, value:
         pytest.param(b"\xff\xfe", id="bytes"),
         pytest.param(b'{"specversion": NaN}', id="nan"),
         pytest.param(b'{"id": "\\ud800"}', id="half-a-surrogate"),
-        pytest.param(b"[" * 100_000, id="deep"),
+        pytest.param(b"[" * 9_000, id="deep"),
         pytest.param(b"[]", id="list"),
         pytest.param(b"null", id="null"),
     ],

@@ -1,7 +1,9 @@
 """What `shop doctor` finds on the embedded broker, and what it says to do."""
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from shared.messaging.codec import message_of
 from shared.messaging.ports.publisher import Message
 from shared.runtime.relay import send_some
 from shared.storage.outbox import Outgoing, write
@@ -87,6 +90,33 @@ def test_a_growing_number_of_dead_letters_is_reported(shop: Shop, stage: Stage) 
     assert wrong(shop)["dead letters of loyalty"].startswith("1 dead: see why")
 
 
+def forged_letter_in_loyalty(stage: Stage) -> None:
+    message = replace(message_of(placed(), source="orders"), topic="order.cancelled")
+    assert stage.broker.publisher().publish([message]) == [None]
+    stage.react("loyalty")
+
+
+def test_forged_dead_letters_are_reported_until_they_are_discarded(
+    shop: Shop, stage: Stage
+) -> None:
+    dead_letter_in_loyalty(stage)
+    forged_letter_in_loyalty(stage)
+
+    says = [each["says"] for each in shop("doctor", "--json").json if not each["ok"]]
+
+    [forged] = [each for each in says if "forged" in each]
+    assert forged == (
+        "1 forged: order.placed.v1 with source /orders, routing key order.cancelled and broker "
+        "user none: its routing key is not the topic of its type. Find out who published them, "
+        "then discard each: shop dead list loyalty"
+    )
+    letters = shop("dead", "list", "--json").json
+    [letter] = [each for each in letters if each["error"] == "ForgedEvent"]
+    discard = "dead", "discard", "loyalty", letter["example"], "--reason", "not ours"
+    assert shop(*discard).code == 0
+    assert "1 forged" not in shop("doctor").out
+
+
 def test_an_event_that_has_not_been_sent_for_a_minute_is_reported(shop: Shop, stage: Stage) -> None:
     write_to_outbox(stage)
     assert wrong(shop) == {}
@@ -125,6 +155,21 @@ def test_a_database_without_the_newest_migration_is_reported(shop: Shop, stage: 
         connection.exec_driver_sql("UPDATE runtime_version SET version_num = '0001'")
 
     assert wrong(shop)["database of email"] == "not migrated to this version: run shop setup"
+
+
+@pytest.mark.usefixtures("stage")
+def test_a_disk_that_is_nearly_full_is_reported(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def nearly_full(_path: Path) -> Any:
+        return shutil._ntuple_diskusage(total=10**9, used=10**9 - 99_000_000, free=99_000_000)
+
+    monkeypatch.setattr("shutil.disk_usage", nearly_full)
+
+    assert wrong(shop) == {
+        "broker's resources": f"the disk of {tmp_path / 'broker.db'} has 99 MB left: "
+        "free space on it"
+    }
 
 
 @pytest.mark.usefixtures("stage")

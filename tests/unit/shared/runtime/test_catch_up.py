@@ -10,7 +10,13 @@ import pytest
 from services.inventory.service import inventory
 from services.loyalty.service import loyalty
 from services.orders.service import orders
-from shared.errors import BrokerUnavailable, CommitOutcomeUnknown, InvalidInput, OperationFailed
+from shared.errors import (
+    BrokerUnavailable,
+    CommitOutcomeUnknown,
+    HistoryNotGranted,
+    InvalidInput,
+    OperationFailed,
+)
 from shared.events import OrderPlaced
 from shared.history import copying
 from shared.history.copying import copy
@@ -170,6 +176,31 @@ def test_a_catch_up_from_a_truncated_history_logs_where_the_history_begins(
         ("catch-up finished", "info"),
     ]
     assert broker.lines[0]["reason"].startswith(reason)
+
+
+class RefusedAtFirst(Tape):
+    """A history that this user may not read until its second try."""
+
+    refusals: int = 1
+
+    def end(self) -> int:
+        if self.refusals:
+            self.refusals -= 1
+            raise HistoryNotGranted
+        return super().end()
+
+
+def test_a_catch_up_waits_until_the_history_is_granted(stage: Stage) -> None:
+    event, publisher = placed("ORD-1"), RecordingPublisher()
+    tape = RefusedAtFirst([event])
+    broker = FakeBroker(stage, tape, publisher)
+
+    broker.catch_up().run()
+
+    assert publisher.sent == [str(event.event_id)]
+    waiting = broker.lines[0]
+    assert (waiting["event"], waiting["error"]) == ("retrying", "HistoryNotGranted")
+    assert waiting["reason"].endswith("set SHOP_LOYALTY_FROM_HISTORY=true and run `shop setup`")
 
 
 def test_a_finished_catch_up_is_not_logged_if_none_is_wanted(stage: Stage) -> None:

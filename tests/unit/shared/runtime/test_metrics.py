@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from shared.errors import TransientFailure
+from shared.errors import ForgedEvent, MalformedEvent, TransientFailure
 from shared.events import UnknownEvent
 from shared.messaging.ports.consumer import Delivery, Outcome
 from shared.runtime.metrics import Metrics
@@ -116,3 +116,12 @@ def test_no_label_contains_the_message_of_an_error() -> None:
 
     labels = [str(sample) for family in metrics.registry.collect() for sample in family.samples]
     assert not any("Canary" in label for label in labels)
+
+
+def test_forged_events_are_counted_by_service() -> None:
+    metrics = Metrics()
+    for error in (ForgedEvent(), MalformedEvent()):
+        metrics.count_delivery("counting", result(outcome=Outcome.DEAD, event=None, error=error))
+
+    assert value(metrics, "shop_events_forged_total") == 1
+    assert value(metrics, "shop_events_dead_total", event_type="unknown") == 2

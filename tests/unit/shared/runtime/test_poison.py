@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from shared.messaging.codec import encode
 from shared.messaging.ports.consumer import Delivery
 from shared.messaging.topology import Retry
 from shared.runtime.poison import possible_poison
@@ -14,6 +13,7 @@ from shared.storage.database import Database
 from shared.storage.migrating import migrate
 from shared.storage.tables import failures
 from tests.support.counting import ThingHappened, counting
+from tests.support.deliveries import delivery_of
 
 
 @pytest.fixture
@@ -25,16 +25,7 @@ def reactor(tmp_path: Path) -> Iterator[Reactor]:
 
 
 def delivered(name: str, *, attempt: int) -> Delivery:
-    event = ThingHappened(name=name)
-    return Delivery(
-        queue="counting",
-        body=encode(event, source="elsewhere"),
-        event_id=str(event.event_id),
-        type=event.type,
-        attempt=attempt,
-        replays=0,
-        token=None,
-    )
+    return delivery_of(ThingHappened(name=name), queue="counting", attempt=attempt)
 
 
 def recorded(reactor: Reactor) -> list[tuple[str, int, str]]:

@@ -123,3 +123,13 @@ def test_a_hung_thread_does_not_keep_the_process_from_ending(tmp_path: Path) -> 
     events = [json.loads(line)["event"] for line in ended.stdout.splitlines()]
     assert events == ["did not stop within the grace period", "stopped"]
     assert ended.returncode == 1
+
+
+def test_the_http_server_is_loaded_only_where_it_is_used() -> None:
+    program = "import sys; from shared.runtime import process; print('waitress' in sys.modules)"
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "False\n"

@@ -17,7 +17,8 @@ from shared.errors import (
     TransientFailure,
 )
 from shared.events import DomainEvent
-from shared.messaging.codec import Contracts, decode, encode
+from shared.messaging.authenticity import BrokerUsers
+from shared.messaging.codec import Contracts, Envelope, encode, event_of
 from shared.messaging.ports.consumer import Delivery, Outcome
 from shared.messaging.topology import Retry
 from shared.runtime.reactor import BatchResult, Reactor
@@ -25,6 +26,7 @@ from shared.storage.database import Database
 from shared.storage.migrating import migrate
 from shared.storage.tables import failures, inbox, outbox
 from tests.support.counting import CountStore, ThingCounted, ThingHappened, Work, count, counting
+from tests.support.deliveries import delivery_of
 
 DONE, RETRY, DEAD, REQUEUE = Outcome.DONE, Outcome.RETRY, Outcome.DEAD, Outcome.REQUEUE
 
@@ -49,15 +51,7 @@ def reactor(database: Database, handler: Any = count, **parts: Any) -> Reactor:
 
 
 def delivered(event: ThingHappened, *, attempt: int = 1) -> Delivery:
-    return Delivery(
-        queue="counting",
-        body=encode(event, source="elsewhere"),
-        event_id=str(event.event_id),
-        type=event.type,
-        attempt=attempt,
-        replays=0,
-        token=None,
-    )
+    return delivery_of(event, queue="counting", attempt=attempt)
 
 
 def counted(database: Database) -> dict[str, int]:
@@ -232,7 +226,9 @@ def test_a_message_that_cannot_be_read_is_dead_and_the_others_are_handled(
     database: Database, kind: str, error: str
 ) -> None:
     good = delivered(ThingHappened(name="good"))
-    bad = replace(good, body=unreadable(kind), event_id="x" * 1000, type="a@b.example")
+    topic = "thing.forgotten" if kind == "not subscribed" else good.topic
+    body = unreadable(kind)
+    bad = replace(good, body=body, topic=topic, event_id="x" * 1000, type="a@b.example")
 
     batch = reactor(database).react([bad, good])
 
@@ -258,12 +254,12 @@ def test_a_message_on_which_decoding_fails_is_retried_and_the_others_are_handled
 ) -> None:
     good, bad = (ThingHappened(name=name) for name in ("good", "bad"))
 
-    def convert(body: bytes, contracts: Contracts) -> DomainEvent:
-        if b"bad" in body:
+    def convert(envelope: Envelope, contracts: Contracts) -> DomainEvent:
+        if envelope.subject == "bad":
             raise KeyError("a converter has a mistake")
-        return decode(body, contracts)
+        return event_of(envelope, contracts)
 
-    monkeypatch.setattr("shared.runtime.reactor.decode", convert)
+    monkeypatch.setattr("shared.runtime.reactor.event_of", convert)
 
     batch = reactor(database).react([delivered(bad), delivered(good)])
 
@@ -437,3 +433,76 @@ def test_no_record_of_a_failure_contains_fields_of_the_event(database: Database)
     reactor(database, leak).react([delivered(ThingHappened(name="a", secret=canary))])
 
     assert "canary" not in str(rows(database, failures)).lower()
+
+
+def forged(event: ThingHappened) -> Delivery:
+    """A copy that came under another routing key."""
+    return delivery_of(event, queue="counting", topic="thing.counted")
+
+
+def test_a_forged_event_is_dead_at_once_and_the_others_are_handled(database: Database) -> None:
+    good, bad = ThingHappened(name="good"), ThingHappened(name="bad")
+
+    batch = reactor(database).react([forged(bad), delivered(good)])
+
+    assert {each.delivery.event_id: each.outcome for each in batch.results} == {
+        str(good.event_id): DONE,
+        str(bad.event_id): DEAD,
+    }
+    assert counted(database) == {"good": 1}
+    (record,) = rows(database, failures)
+    assert (record["error"], record["outcome"]) == ("ForgedEvent", "dead")
+    assert "routing key thing.counted" in record["message"]
+
+
+def test_a_forged_event_is_not_recorded_under_the_id_that_it_holds(database: Database) -> None:
+    event = ThingHappened(name="a")
+
+    reactor(database).react([forged(event)])
+    reactor(database).react([delivered(event)])
+
+    assert counted(database) == {"a": 1}
+    (record,) = rows(database, failures)
+    assert record["event_id"].startswith("sha256:")
+    assert record["subject"] is None
+
+
+@pytest.mark.parametrize(("user", "outcome"), [("elsewhere", DONE), ("counting", DEAD), ("", DEAD)])
+def test_where_services_have_own_users_the_user_must_be_the_publisher(
+    database: Database, user: str, outcome: Outcome
+) -> None:
+    delivery = replace(delivered(ThingHappened(name="a")), user=user)
+    users = BrokerUsers(replaying=frozenset({"counting"}))
+
+    assert outcomes(reactor(database, users=users).react([delivery])) == [outcome]
+
+
+def conflicting(event: ThingHappened) -> Delivery:
+    """An event with the same id and other content."""
+    return delivered(event.model_copy(update={"secret": "other"}))
+
+
+def test_an_event_with_a_known_id_and_other_content_is_dead_and_no_duplicate(
+    database: Database,
+) -> None:
+    event, other = ThingHappened(name="a"), ThingHappened(name="b")
+    reactor(database).react([delivered(event)])
+
+    batch = reactor(database).react([conflicting(event), delivered(other), delivered(event)])
+
+    assert outcomes(batch) == [DEAD, DONE, DONE]
+    assert [each.duplicate for each in batch.results] == [False, False, True]
+    assert counted(database) == {"a": 1, "b": 1}
+    (record,) = rows(database, failures)
+    assert record["error"] == "ConflictingEvent"
+    assert record["event_id"] != str(event.event_id)
+
+
+def test_of_two_events_with_one_id_in_a_batch_the_second_is_dead(database: Database) -> None:
+    event = ThingHappened(name="a")
+
+    batch = reactor(database).react([delivered(event), conflicting(event)])
+
+    assert outcomes(batch) == [DONE, DEAD]
+    assert counted(database) == {"a": 1}
+    assert rows(database, failures)[0]["error"] == "ConflictingEvent"

@@ -18,6 +18,7 @@ from shared.storage.database import Database
 from shared.storage.tables import inbox as inbox_table
 from shared.storage.tables import outbox as outbox_table
 from tests.support.counting import ThingHappened
+from tests.support.deliveries import entry_of
 from tests.support.waiting import eventually
 
 
@@ -196,7 +197,7 @@ def test_the_inbox_forgets_only_events_that_would_be_refused_as_too_old(
     ages = (timedelta(days=42), timedelta(days=40, hours=12), timedelta(days=1))
     with database.begin() as connection:
         events = [ThingHappened(name="a", occurred_at=now - age) for age in ages]
-        inbox.enter(connection, events)
+        inbox.enter(connection, map(entry_of, events))
 
     running.thread.start()
 

@@ -81,3 +81,9 @@ def test_it_ends_when_it_is_stopped_while_it_waits(retry: RetryCall) -> None:
     retry(attempt)
 
     assert attempts == [1]
+
+
+def test_the_delay_doubles_up_to_its_maximum() -> None:
+    delays = [retrying.delay_after(number) for number in (0, 1, 2, 3, 1_000)]
+
+    assert delays == [0.0, 0.5, 1.0, 2.0, retrying.MAX_DELAY]

@@ -1,3 +1,4 @@
+import errno
 import json
 import threading
 import time
@@ -5,20 +6,24 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from shared.errors import DependencyUnavailable, InvalidInput, PermanentFailure, TransientFailure
 from shared.messaging.ports.consumer import SLOW_START_AFTER, Outcome
 from shared.messaging.topology import Topology
-from shared.runtime import health
+from shared.runtime.health import HealthServer
+from shared.storage import failures
 from tests.support.counting import ThingHappened, Work, count, counting
 from tests.support.running_service import RunningService
 from tests.support.waiting import eventually
 
 Start = Callable[..., RunningService]
+Serve = Callable[[RunningService], str]
 
 
 @pytest.fixture
@@ -120,6 +125,26 @@ def test_a_service_pauses_consuming_while_its_gateway_is_away(
     assert handled["attempt"] == 1
 
 
+def test_pauses_grow_while_the_probe_succeeds_and_nothing_can_be_handled(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cannot_write(*_: object) -> None:
+        raise OperationalError("INSERT", {}, OSError(errno.ENOSPC, ""))
+
+    monkeypatch.setattr(failures, "record", cannot_write)
+    service = start(cannot_write)
+    service.send(ThingHappened(name="a"))
+    eventually(lambda: len(service.log_lines("consuming paused")) == 3)
+
+    times = [
+        datetime.fromisoformat(line["timestamp"]) for line in service.log_lines("consuming resumed")
+    ]
+    assert times[1] - times[0] >= timedelta(seconds=0.5)
+    assert {line["reason"] for line in service.log_lines("consuming paused")} == {
+        "a failed attempt could not be recorded: the disk is full"
+    }
+
+
 def test_stopping_finishes_the_handler_that_runs(start: Start) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
@@ -210,7 +235,9 @@ CANARY = "jane.canary@example.com, 12 Canary Row"
     [TransientFailure(), PermanentFailure(), ValueError(CANARY), DependencyUnavailable()],
     ids=lambda error: type(error).__name__,
 )
-def test_no_line_and_no_metric_contains_fields_of_the_event(start: Start, error: Exception) -> None:
+def test_no_line_and_no_metric_contains_fields_of_the_event(
+    start: Start, serve: Serve, error: Exception
+) -> None:
     def leak(event: ThingHappened, work: Work) -> None:
         del work
         raise error from RuntimeError(event.secret)
@@ -221,28 +248,36 @@ def test_no_line_and_no_metric_contains_fields_of_the_event(start: Start, error:
 
     eventually(lambda: service.dead_letters() == 2)
 
-    with urllib.request.urlopen(_serve_http(service) + "/metrics") as answer:
+    with urllib.request.urlopen(serve(service) + "/metrics") as answer:
         metrics = answer.read().decode()
     assert "shop_events_dead_total" in metrics
     assert "canary" not in (service.log_output.getvalue() + metrics).lower()
 
 
-def _serve_http(service: RunningService) -> str:
-    server = health.serve(
-        "127.0.0.1",
-        0,
-        health=service.runner.health,
-        readiness=service.runner.readiness,
-        registry=service.metrics.registry,
-    )
-    return f"http://127.0.0.1:{server.server_address[1]}"
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Serves the health of a service; returns the address."""
+    servers: list[HealthServer] = []
+
+    def serve_one(service: RunningService) -> str:
+        runner = service.runner
+        registry = service.metrics.registry
+        server = HealthServer(
+            "127.0.0.1", 0, health=runner.health, readiness=runner.readiness, registry=registry
+        )
+        servers.append(server)
+        return f"http://127.0.0.1:{server.port}"
+
+    yield serve_one
+    for each in servers:
+        each.close()
 
 
 def test_health_and_readiness_answer_200_while_running_and_503_when_stopped(
-    start: Start,
+    start: Start, serve: Serve
 ) -> None:
     service = start()
-    address = _serve_http(service)
+    address = serve(service)
     eventually(lambda: service.runner.is_consuming)
     for path in ("/healthz", "/readyz"):
         with urllib.request.urlopen(address + path) as answer:
@@ -256,11 +291,11 @@ def test_health_and_readiness_answer_200_while_running_and_503_when_stopped(
             urllib.request.urlopen(address + path)
 
 
-def test_a_port_that_is_in_use_is_invalid_input(start: Start) -> None:
+def test_a_port_that_is_in_use_is_invalid_input(start: Start, serve: Serve) -> None:
     service = start()
-    port = int(_serve_http(service).rpartition(":")[2])
+    port = int(serve(service).rpartition(":")[2])
 
     with pytest.raises(InvalidInput, match="SHOP_HTTP_PORT"):
-        health.serve(
+        HealthServer(
             "127.0.0.1", port, health=list, readiness=list, registry=service.metrics.registry
         )

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import InvalidInput, OperationFailed
-from shared.runtime.settings import settings_for, settings_override
+from shared.runtime.settings import Settings, settings_for, settings_override
 from shared.storage.database import Database
 
 HIDDEN = "hunter2"
@@ -71,7 +71,7 @@ def test_a_services_name_replaces_its_placeholder_in_urls() -> None:
         "broker_url": "amqp://{service}:x@broker/shop",
         "database_url": "postgresql://{service}:x@server/{service}",
     }
-    with settings_override(**urls):
+    with settings_override(allow_plaintext=True, **urls):
         settings = settings_for("email")
 
     assert settings.broker_url_of("email") == "amqp://email:x@broker/shop"
@@ -100,7 +100,7 @@ def test_a_services_name_replaces_its_placeholder_in_urls() -> None:
 def test_there_are_files_if_the_broker_or_the_databases_are_embedded(
     variables: dict[str, str], *, expected: bool
 ) -> None:
-    with settings_override(**variables):
+    with settings_override(allow_plaintext=True, **variables):
         assert settings_for().has_files is expected
 
 
@@ -118,7 +118,7 @@ def test_a_secret_is_read_from_its_owners_file_only(tmp_path: Path) -> None:
         (tmp_path / owner / "shop_broker_url").write_text(f"amqp://{owner}:{HIDDEN}@broker/\n")
         (tmp_path / owner / "password").write_text("for somebody else")
 
-    with settings_override(keys=tmp_path, broker_url="amqp://nobody@broker"):
+    with settings_override(keys=tmp_path, broker_url="amqp://nobody@broker", allow_plaintext=True):
         assert settings_for("orders").broker_url == f"amqp://orders:{HIDDEN}@broker/"
         assert settings_for("orders", "email").broker_url.startswith("amqp://email:")
         assert settings_for().broker_url == "amqp://nobody@broker"
@@ -199,3 +199,11 @@ def test_an_override_ends_with_its_block(monkeypatch: pytest.MonkeyPatch) -> Non
 
     assert settings_for().grace == 7
     assert settings_for().home == Path("var")
+
+
+def test_the_administrators_url_may_name_a_server_for_each_service() -> None:
+    settings = Settings(database_admin_url="postgresql://admin:a@{service}-db/postgres")
+
+    url = settings.database_admin_url_of("loyalty")
+
+    assert url.partition("?")[0] == "postgresql://admin:a@loyalty-db/postgres"

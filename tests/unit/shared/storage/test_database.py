@@ -8,7 +8,8 @@ from sqlalchemy import Connection, select, text, update
 from sqlalchemy.exc import OperationalError
 
 from shared.errors import CommitOutcomeUnknown, DependencyUnavailable, InvalidInput, OperationFailed
-from shared.storage.database import Database, is_environmental
+from shared.storage.database import PROBE_BYTES, Database, is_environmental
+from shared.storage.tables import probe
 from tests.support.counting import counts
 
 WRITERS = 8
@@ -124,6 +125,35 @@ def test_the_probe_names_the_database_that_is_away(tmp_path: Path) -> None:
 
     with pytest.raises(DependencyUnavailable, match=r"nowhere/shop\.db does not answer"):
         database.probe()
+    with pytest.raises(DependencyUnavailable, match=r"nowhere/shop\.db does not answer"):
+        database.ping()
+
+
+def test_the_probe_writes_and_a_ping_does_not(counted: Database) -> None:
+    def written() -> list[bytes]:
+        with counted.read() as connection:
+            return [row.filler for row in connection.execute(select(probe))]
+
+    counted.ping()
+    assert written() == []
+
+    counted.probe()
+    [first] = written()
+    counted.probe()
+    [second] = written()
+    assert len(first) == len(second) == PROBE_BYTES
+    assert first != second
+
+
+def test_the_probe_names_the_full_disk_that_a_ping_does_not_notice(counted: Database) -> None:
+    with counted.begin() as connection:
+        pages = connection.execute(text("PRAGMA page_count")).scalar_one()
+        connection.execute(text(f"PRAGMA max_page_count = {pages}"))
+
+    with pytest.raises(DependencyUnavailable, match=r"\.db cannot be used: the disk is full$"):
+        counted.probe()
+
+    counted.ping()
 
 
 def test_an_error_holds_no_value(counted: Database) -> None:

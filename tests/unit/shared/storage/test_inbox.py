@@ -1,12 +1,15 @@
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import select
+import pytest
+from sqlalchemy import select, update
 
+from shared.errors import ConflictingEvent
 from shared.storage import inbox
 from shared.storage.database import Database
 from shared.storage.tables import inbox as table
 from tests.support.counting import ThingHappened
+from tests.support.deliveries import entry_of
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -19,7 +22,7 @@ def entered(database: Database, *events: ThingHappened, outcome: str = inbox.HAN
     """The names of those that were new."""
     names = {event.event_id: event.name for event in events}
     with database.begin() as connection:
-        new = inbox.enter(connection, events, outcome=outcome)
+        new = inbox.enter(connection, map(entry_of, events), outcome=outcome)
     return {names[each] for each in new}
 
 
@@ -34,7 +37,7 @@ def test_only_new_events_are_returned(database: Database) -> None:
 def test_a_rolled_back_event_is_new_again(database: Database) -> None:
     event = happened()
     with suppress(ZeroDivisionError), database.begin() as connection:
-        inbox.enter(connection, [event])
+        inbox.enter(connection, [entry_of(event)])
         raise ZeroDivisionError
 
     assert entered(database, event) == {"a"}
@@ -80,3 +83,48 @@ def test_it_returns_the_outcomes_of_known_events_and_ignores_malformed_ids(
         )
 
     assert outcomes == {str(known.event_id): "handled"}
+
+
+def test_a_copy_is_not_new_and_other_content_or_another_source_is_a_conflict(
+    database: Database,
+) -> None:
+    event = happened()
+    entered(database, event)
+    entry = entry_of(event)
+
+    assert entered(database, event) == set()
+    for other in (entry._replace(digest="0" * 32), entry._replace(source="/other")):
+        with (
+            pytest.raises(ConflictingEvent, match=str(event.event_id)),
+            database.begin() as connection,
+        ):
+            inbox.enter(connection, [other, entry_of(happened("b"))])
+
+
+def test_one_statement_may_hold_copies_but_no_conflict(database: Database) -> None:
+    event = happened()
+    entry = entry_of(event)
+
+    with pytest.raises(ConflictingEvent), database.begin() as connection:
+        inbox.enter(connection, [entry, entry._replace(digest="0" * 32)])
+
+    assert entered(database, event, event) == {"a"}
+
+
+def test_an_event_of_which_no_digest_was_recorded_has_copies_only(database: Database) -> None:
+    event = happened()
+    entered(database, event)
+    with database.begin() as connection:
+        connection.execute(update(table).values(source=None, digest=None))
+
+    with database.begin() as connection:
+        new = inbox.enter(connection, [entry_of(event)._replace(digest="0" * 32)])
+
+    assert new == set()
+
+
+def test_a_subject_that_is_no_id_of_ours_is_stored_as_its_digest(database: Database) -> None:
+    entered(database, happened("jane@example.com"))
+
+    with database.read() as connection:
+        assert connection.execute(select(table.c.subject)).scalar() == "sha256:8c87b489ce35"

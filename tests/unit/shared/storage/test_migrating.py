@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ import pytest
 from sqlalchemy import inspect, text
 
 from shared.errors import OperationFailed
+from shared.storage import migrating
 from shared.storage.database import Database
 from shared.storage.migrating import RUNTIME, Chain, is_current, migrate
 from shared.storage.tables import metadata
@@ -114,6 +116,24 @@ def test_only_a_services_new_migration_is_applied(empty: Database, tmp_path: Pat
     assert migrate(empty, grown)
 
     assert "colours" in tables(empty)
+
+
+def test_a_database_from_before_the_probe_is_upgraded(
+    empty: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = tmp_path / "before"
+    shutil.copytree(RUNTIME.versions.parent, before)
+    for each in (before / "versions").glob("[0-9]*.py"):
+        if each.name >= "0005":
+            each.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(migrating, "RUNTIME", Chain(before / "versions", RUNTIME.version_table))
+        migrate(empty, MIGRATIONS)
+    assert "probe" not in tables(empty)
+
+    assert migrate(empty, MIGRATIONS)
+
+    empty.probe()
 
 
 def test_a_migration_that_fails_is_rolled_back(empty: Database, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from shared.errors import BrokerUnavailable
 from shared.messaging.embedded import EmbeddedBroker
+from shared.messaging.embedded import file as broker_file
 from shared.messaging.ports.consumer import Delivery, Outcome
 from shared.messaging.ports.publisher import Message
 from shared.messaging.topology import History, Queue, Retry, Topology
@@ -428,6 +429,42 @@ def test_a_file_that_cannot_be_used_is_reported_in_one_sentence(
         assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("use", ["probe", "bind"])
+def test_on_a_full_disk_it_answers_no_probe_and_binds_nothing(
+    broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch, use: str
+) -> None:
+    connect = broker._file._connect
+
+    def connect_full() -> sqlite3.Connection:
+        connection = connect()
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+        return connection
+
+    monkeypatch.setattr(broker._file, "_connect", connect_full)
+
+    with pytest.raises(BrokerUnavailable, match="the disk is full"):
+        broker.probe() if use == "probe" else broker.bind(INVENTORY)
+
+
+def test_a_file_from_before_the_probe_is_upgraded_and_keeps_its_messages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "broker.db"
+    with monkeypatch.context() as patch:
+        patch.setattr(broker_file, "_MIGRATIONS", broker_file._MIGRATIONS[:2])
+        before = EmbeddedBroker(path)
+        before.set_up(TOPOLOGY)
+        publisher = before.publisher()
+        publisher.publish([order_placed()])
+        before.close()
+
+    broker = EmbeddedBroker(path)
+
+    broker.probe()
+    assert broker.depth("inventory").ready == 1
+
+
 def test_a_full_disk_writes_nothing_and_is_reported_in_one_sentence(broker: EmbeddedBroker) -> None:
     consumer = consumer_after_slow_start(broker, "inventory", prefetch=10)
     publisher = broker.publisher()
@@ -489,6 +526,7 @@ _COMMON = """
 import sys
 from pathlib import Path
 from shared.messaging.embedded import EmbeddedBroker
+from shared.messaging.embedded import file as broker_file
 from shared.messaging.ports.consumer import Outcome
 from shared.messaging.ports.publisher import Message
 from shared.messaging.topology import Queue, Retry, Topology
@@ -535,3 +573,23 @@ def _start(program: str, file: Path) -> "subprocess.Popen[str]":
 def _run(program: str, file: Path) -> None:
     _, complaints = (process := _start(program, file)).communicate(timeout=30)
     assert (process.returncode, complaints) == (0, "")
+
+
+def test_a_message_from_before_topics_were_kept_is_delivered_as_a_replay_to_its_queue(
+    file: Path, clock: AdjustableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr(broker_file, "_MIGRATIONS", broker_file._MIGRATIONS[:1])
+        EmbeddedBroker(file, clock=clock).set_up(TOPOLOGY)
+    insert = "INSERT INTO messages (queue, event_id, type, body, replays, low_priority)"
+    with closing(sqlite3.connect(file)) as connection, connection:
+        for queue in ("inventory", "inventory.dead"):
+            connection.execute(f"{insert} VALUES (?, 'old', 't', x'7b7d', 0, 0)", (queue,))
+
+    broker = EmbeddedBroker(file, clock=clock)
+    [waiting] = receive(broker.consumer("inventory", prefetch=10))
+    [dead] = receive(broker.consumer("inventory.dead", prefetch=10))
+
+    assert (waiting.topic, waiting.is_replay) == ("inventory", True)
+    assert (dead.topic, dead.is_replay) == ("inventory", True)
+    broker.close()

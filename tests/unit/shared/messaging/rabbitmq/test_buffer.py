@@ -6,26 +6,28 @@ from contextlib import contextmanager
 
 import pytest
 
+from shared.messaging import budget
 from shared.messaging.ports.consumer import Delivery
 from shared.messaging.rabbitmq import buffer
 from shared.messaging.rabbitmq.buffer import DeliveryBuffer
 
 BODY = b"x" * 10
+DELIVERY = Delivery(queue="q", body=BODY, event_id="", type="", attempt=1, replays=0, token=None)
 
 
 @pytest.fixture
 def full(monkeypatch: pytest.MonkeyPatch) -> DeliveryBuffer:
-    """A buffer with two deliveries, in which the next one has no room."""
-    monkeypatch.setattr(buffer, "_MAX_BYTES", 2 * len(BODY))
+    """A buffer with three deliveries, in which the next one has no room."""
+    monkeypatch.setattr(budget, "MAX_WAITING_BYTES", 2 * len(BODY))
     monkeypatch.setattr(buffer, "_MAX_BLOCK", 60)
     full = DeliveryBuffer()
-    put(full)
-    put(full)
+    for _ in range(3):
+        assert put(full)
     return full
 
 
-def put(into: DeliveryBuffer) -> None:
-    into.put(Delivery(queue="q", body=BODY, event_id="", type="", attempt=1, replays=0, token=None))
+def put(into: DeliveryBuffer, *, is_required: bool = False) -> bool:
+    return into.put(DELIVERY, is_required=is_required)
 
 
 @contextmanager
@@ -45,18 +47,28 @@ def test_a_full_buffer_blocks_until_a_delivery_is_taken(full: DeliveryBuffer) ->
 
         assert len(full.take(1, wait=0)) == 1
 
-    assert len(full.take(10, wait=0)) == 2
+    assert len(full.take(10, wait=0)) == 3
 
 
-def test_after_waiting_in_vain_it_does_not_block_until_there_is_room(
+def test_after_waiting_in_vain_it_takes_no_more_until_there_is_room(
     full: DeliveryBuffer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(buffer, "_MAX_BLOCK", 0.01)
-    put(full)
+    assert not put(full)
     monkeypatch.setattr(buffer, "_MAX_BLOCK", 60)
 
-    with on_a_thread(lambda: put(full)):
-        pass
+    assert not put(full)
+
+    assert len(full.take(10, wait=0)) == 3
+    assert put(full)
+
+
+def test_what_cannot_be_requeued_is_added_after_the_wait(
+    full: DeliveryBuffer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(buffer, "_MAX_BLOCK", 0.01)
+
+    assert put(full, is_required=True)
 
     assert len(full.take(10, wait=0)) == 4
 
@@ -82,7 +94,7 @@ def test_a_closed_buffer_never_blocks(full: DeliveryBuffer) -> None:
     with on_a_thread(put_more_than_fits):
         pass
 
-    assert len(full.take(10, wait=0)) == 5
+    assert len(full.take(10, wait=0)) == 3
 
 
 def test_a_waiting_take_returns_when_it_is_woken() -> None:

@@ -83,6 +83,19 @@ def test_an_answer_without_content_is_none(api: Api) -> None:
     assert Management(api.url).get("queues") is None
 
 
+def test_a_health_check_that_fails_is_an_answer(api: Api) -> None:
+    api.status, api.body = 503, b'{"status": "failed", "alarms": [{"resource": "disk"}]}'
+
+    assert Management(api.url).check("alarms")["alarms"] == [{"resource": "disk"}]
+    assert api.requests == [("GET", "/api/health/checks/alarms", None)]
+
+
+def test_columns_reduce_a_list(api: Api) -> None:
+    assert Management(api.url).get("connections", columns="user,state") == []
+
+    assert [path for _, path, _ in api.requests] == ["/api/connections?columns=user%2Cstate"]
+
+
 @pytest.mark.parametrize(
     ("status", "body", "error", "reason"),
     [

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 from services.email.errors import MailRefused
 from services.email.mailer import Mailer
 from services.email.mails import Mail
-from shared.events import uuid7
+from shared.events import OrderPlaced, uuid7
+from shared.messaging.codec import encode, message_of
 from shared.messaging.ports.publisher import Message
 from shared.runtime.settings import Settings
 from shared.testing import Stage
@@ -321,3 +323,64 @@ def test_an_ambiguous_end_of_an_id_is_refused(shop: Shop, stage: Stage) -> None:
     assert result.code == 2
     assert "2 dead letters of email end in 'abcdefabcdef'" in result.err
     assert shop("dead", "show", "email", ids[0]).code == 0
+
+
+def publish_conflict(stage: Stage, event: OrderPlaced) -> None:
+    """Publish an event with the same id and another mail address."""
+    stage.publish(event.model_copy(update={"customer_email": "thief@example.com"}))
+
+
+def test_a_conflicting_letter_is_listed_and_discarded_beside_the_event_that_was_handled(
+    shop: Shop, stage: Stage, mailer: RefusingMailer
+) -> None:
+    mailer.refuses = False
+    event = placed()
+    stage.publish(event)
+    publish_conflict(stage, event)
+    handle_all(stage)
+
+    [row] = shop("dead", "list", "--json").json
+
+    assert (row["error"], row["count"]) == ("ConflictingEvent", 1)
+    assert row["example"].startswith("sha256:")
+    assert "left 1 whose error would occur again" in shop("dead", "retry", "email", "--all").out
+    assert shop("dead", "discard", "email", row["example"], "--reason", "forged").code == 0
+    assert shop("dead", "list", "--json").json == []
+    stage.publish(event)
+    [again] = stage.react("email")
+    assert again.duplicate
+
+
+def test_discarding_a_forged_letter_does_not_discard_the_event_whose_id_it_holds(
+    shop: Shop, stage: Stage, mailer: RefusingMailer
+) -> None:
+    mailer.refuses = False
+    event = placed()
+    forged = replace(message_of(event, source="orders"), topic="order.shipped")
+    assert stage.broker.publisher().publish([forged]) == [None]
+    handle_all(stage)
+    [row] = shop("dead", "list", "--json").json
+    assert row["error"] == "ForgedEvent"
+
+    shop("dead", "discard", "email", row["example"], "--reason", "forged")
+    stage.publish(event)
+    handle_all(stage)
+
+    assert [mail["kind"] for mail in shop("email", "sent", "--json").json] == ["confirmation"]
+
+
+def test_a_letter_shows_no_free_text_of_its_envelope(shop: Shop, stage: Stage) -> None:
+    event = placed()
+    envelope = json.loads(encode(event, source="orders"))
+    text = "jane.canary@example.com"
+    body = json.dumps(envelope | {"subject": text, "source": text, "type": "order.lost.v1"})
+    send_malformed(stage, body.encode(), event_id=text)
+    send_malformed(stage, json.dumps({"id": text, "subject": text}).encode(), event_id=text)
+    handle_all(stage)
+
+    for row in shop("dead", "list", "--json").json:
+        shown = shop("dead", "show", "email", row["example"], "--json").json
+        shown.pop("body_begins", None)  # what a person asks to see, with a notice
+        assert "canary" not in str(shown)
+        assert "canary" not in str(row)
+    assert "canary" not in shop("dead", "list").out

@@ -29,6 +29,7 @@ from shared.storage.database import Database
 from shared.storage.failures import Failure, FinalFailure
 from shared.storage.migrating import migrate
 from tests.support.counting import ThingHappened, counting
+from tests.support.deliveries import entry_of
 
 SERVICE = counting()
 
@@ -146,7 +147,7 @@ def test_a_letter_that_was_published_and_not_settled_is_a_duplicate_in_the_next_
         patched.setattr(DeadQueue, "settle", lambda *_: None)  # as if the process had ended
         assert retry(dead).retried == 1
     with dead.database.begin() as connection:  # the service handles the copy
-        inbox.enter(connection, [event])
+        inbox.enter(connection, [entry_of(event)])
 
     assert retry(dead) == RetryResult(duplicates=1)
 

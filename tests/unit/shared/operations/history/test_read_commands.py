@@ -153,6 +153,50 @@ def test_an_order_may_exist_while_the_history_cannot_be_read(
     assert "order 'ORD-1' may exist: not everything could be read" in result.err
 
 
+@pytest.fixture
+def container(shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shop:
+    """The program in the container of orders, which has placed ORD-1."""
+    set_up_all()
+    whom = ("--email", CUSTOMER, "--address", ADDRESS)
+    placing = shop("orders", "place", "--id", "ORD-1", *whom, "--item", "product-1=1")
+    assert placing.code == 0, placing.err
+    (tmp_path / "keys" / "orders").mkdir(parents=True)
+    monkeypatch.setenv("SHOP_KEYS", str(tmp_path / "keys"))
+    return shop
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(("history",), id="history"),
+        pytest.param(("tail",), id="tail"),
+        pytest.param(("replay", "--to", "orders", "--yes"), id="replay"),
+        pytest.param(("rebuild", "orders", "--yes"), id="rebuild"),
+    ],
+)
+def test_a_services_container_may_not_read_the_history(
+    container: Shop, arguments: tuple[str, ...]
+) -> None:
+    result = container("events", *arguments)
+
+    assert (result.code, result.out) == (1, "")
+    assert result.err.startswith(
+        "shop: the history can be read by the operator only "
+        "(docker compose run --rm operator events …): the secrets of operator"
+    )
+    assert len(result.err.splitlines()) == 1
+
+
+def test_a_timeline_in_a_services_container_shows_what_its_database_knows(container: Shop) -> None:
+    result = container("events", "timeline", "ORD-1", "--json")
+
+    assert result.code == 0
+    assert [each["type"] for each in result.json["events"]] == ["order.placed.v1"]
+    assert result.json["is_certain"] is False
+    assert "the history can be read by the operator only" in result.err
+    assert "analytics cannot be read" in result.err
+
+
 def test_a_timeline_as_json_says_whether_events_may_be_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,6 +22,7 @@ from shared.runtime.service import AnyService, Service
 from shared.storage import checkpoints, inbox, table_digests
 from shared.storage.tables import inbox as inbox_table
 from shared.testing import Stage
+from tests.support.deliveries import entry_of
 from tests.support.order_events import cancelled, placed
 
 BAD = "ORD-BAD"
@@ -58,6 +59,7 @@ def rebuild(stage: Stage, **changes: Any) -> RebuildResult:
         "service": stage.services["example"],
         "database": stage.databases["example"],
         "broker": stage.broker,
+        "history": stage.broker.history(),
         "batch_size": 3,
         "on_progress": lambda _next_offset, _end: None,
         "on_unreadable": lambda _: None,
@@ -127,7 +129,7 @@ def test_a_message_in_the_queue_is_a_duplicate_after_a_rebuild(stage: Stage) -> 
 def test_a_discarded_event_stays_discarded(stage: Stage) -> None:
     event = placed("ORD-1")
     with stage.databases["example"].begin() as connection:
-        inbox.enter(connection, [event], outcome=inbox.DISCARDED)
+        inbox.enter(connection, [entry_of(event)], outcome=inbox.DISCARDED)
     stage.publish(event, placed("ORD-2"))
     stage.play()
 
@@ -216,23 +218,23 @@ def test_a_rebuild_that_ends_early_leaves_a_checkpoint_to_continue_from(stage: S
 
 def test_a_service_that_publishes_is_refused(stage: Stage) -> None:
     with pytest.raises(InvalidInput, match=r"inventory publishes stock\.ran_short"):
-        require_rebuildable(inventory, stage.broker)
+        require_rebuildable(inventory, stage.broker, stage.broker.history())
 
 
 def test_a_running_service_is_refused(stage: Stage) -> None:
     service = stage.services["example"]
     stage.publish(placed("ORD-1"))
-    require_rebuildable(service, stage.broker)
+    require_rebuildable(service, stage.broker, stage.broker.history())
     consumer = stage.broker.consumer("example", prefetch=1)
     consumer.take(1, wait=0)
 
     with pytest.raises(OperationFailed, match="example is running"):
-        require_rebuildable(service, stage.broker)
+        require_rebuildable(service, stage.broker, stage.broker.history())
 
 
 def test_an_empty_history_is_refused(stage: Stage) -> None:
     with pytest.raises(OperationFailed, match="example would be emptied and stay empty"):
-        require_rebuildable(stage.services["example"], stage.broker)
+        require_rebuildable(stage.services["example"], stage.broker, stage.broker.history())
 
 
 @pytest.mark.parametrize("service", [loyalty, analytics], ids=["loyalty", "analytics"])
@@ -240,6 +242,6 @@ def test_a_service_without_side_effects_can_be_rebuilt(tmp_path: Path, service: 
     stage = Stage(tmp_path, [service])
     stage.publish(placed("ORD-1"))
 
-    require_rebuildable(service, stage.broker)
+    require_rebuildable(service, stage.broker, stage.broker.history())
 
     stage.close()

@@ -14,6 +14,7 @@ from shared.storage import inbox
 from shared.storage.unit_of_work import Store
 from shared.testing import Stage
 from shop import registry
+from tests.support.deliveries import entry_of
 from tests.support.order_events import cancelled, placed
 from tests.support.timelines import clear_inbox, pay, place, reaction, timeline_of, types
 
@@ -218,7 +219,7 @@ def test_a_redriven_event_has_the_outcome_of_its_last_attempt(
 def test_a_discarded_event_is_discarded(stage: Stage) -> None:
     event = placed("ORD-1")
     with stage.databases["extra"].begin() as connection:
-        inbox.enter(connection, [event], outcome=inbox.DISCARDED)
+        inbox.enter(connection, [entry_of(event)], outcome=inbox.DISCARDED)
     stage.publish(event)
     stage.play()
 

@@ -11,7 +11,7 @@ from shared.errors import InvalidInput, OperationFailed
 from shared.events import DomainEvent, OrderPlaced, StockRanShort
 from shared.operations.scaffold import consumer
 from shared.operations.scaffold.consumer import (
-    MARKER,
+    MARKERS,
     NewConsumer,
     contracts_of,
     create,
@@ -19,6 +19,7 @@ from shared.operations.scaffold.consumer import (
 )
 
 ROOT = Path(__file__).parents[5]
+SERVICES, SERVICE_NETWORKS, NETWORKS = MARKERS
 GIFTS = NewConsumer(name="gifts", contracts=[OrderPlaced], user_id=21_327)
 
 
@@ -71,7 +72,7 @@ def test_a_new_consumer_is_a_folder_a_test_and_a_stanza(checkout: Path) -> None:
     assert all(ast.parse(after[name]) for name in after if name.endswith(".py"))
 
 
-def test_its_stanza_and_settings_are_added_and_nothing_else_in_the_compose_file_changes(
+def test_its_stanza_network_and_settings_are_added_and_nothing_else_in_the_compose_file_changes(
     checkout: Path,
 ) -> None:
     before = (checkout / "docker-compose.yml").read_text()
@@ -79,14 +80,18 @@ def test_its_stanza_and_settings_are_added_and_nothing_else_in_the_compose_file_
     create(GIFTS, checkout)
 
     after = (checkout / "docker-compose.yml").read_text()
-    stanza = (
-        "  gifts:\n    <<: *service\n    command: [run, gifts]\n"
-        f'    user: "21327:21327"\n\n{MARKER}'
-    )
-    assert stanza in after
+    added = {
+        SERVICES: "  gifts:\n    <<: *service\n    command: [run, gifts]\n"
+        '    user: "21327:21327"\n    networks: [gifts]\n\n',
+        SERVICE_NETWORKS: "  gifts:\n",
+        NETWORKS: "  gifts: *internal\n",
+    }
     settings = [line for line in after.splitlines() if line.startswith("  SHOP_GIFTS_")]
     assert len(settings) == 6
-    rest = after.replace(stanza, MARKER)
+    rest = after
+    for marker, text in added.items():
+        assert text + marker in rest
+        rest = rest.replace(text + marker, marker)
     for line in settings:
         rest = rest.replace(f"{line}\n", "")
     assert rest == before
@@ -98,7 +103,13 @@ def test_a_second_consumer_is_added_after_the_first(checkout: Path) -> None:
     create(NewConsumer(name="ribbons", contracts=[DomainEvent], user_id=30_000), checkout)
 
     text = (checkout / "docker-compose.yml").read_text()
-    assert 0 < text.index("  gifts:\n") < text.index("  ribbons:\n") < text.index(MARKER)
+    for gifts, marker in (
+        ("  gifts:\n    <<: *service\n", SERVICES),
+        ("  gifts:\n", SERVICE_NETWORKS),
+        ("  gifts: *internal\n", NETWORKS),
+    ):
+        ribbons = gifts.replace("gifts", "ribbons")
+        assert 0 < text.index(gifts) < text.index(ribbons) < text.index(marker)
     assert text.index("SHOP_GIFTS_DEADLINE") < text.index("SHOP_RIBBONS_RETRY_DELAY")
 
 
@@ -151,6 +162,8 @@ def test_when_a_move_fails_everything_is_as_before(
         ("testing", "testing has a meaning here already"),
         ("shared", "shared has a meaning here already"),
         ("maildev", "maildev has a meaning here already"),
+        ("mail", "mail has a meaning here already"),
+        ("management", "management has a meaning here already"),
         ("up", "up has a meaning here already"),
         ("history", "history has a meaning here already"),
         ("null", "null has a meaning here already"),
@@ -180,16 +193,16 @@ def test_a_usable_name_is_accepted(checkout: Path) -> None:
     check_name("gift_wrap2", checkout)
 
 
-@pytest.mark.parametrize("missing", ["docker-compose.yml", "marker", "tests"])
+@pytest.mark.parametrize("missing", ["docker-compose.yml", *MARKERS, "tests"])
 def test_outside_a_checkout_it_is_refused(checkout: Path, missing: str) -> None:
     compose = checkout / "docker-compose.yml"
     match missing:
         case "docker-compose.yml":
             compose.unlink()
-        case "marker":
-            compose.write_text(compose.read_text().replace(MARKER, ""))
-        case _:
+        case "tests":
             shutil.rmtree(checkout / "tests")
+        case marker:
+            compose.write_text(compose.read_text().replace(marker, ""))
 
     with pytest.raises(OperationFailed, match="needs the project's checkout, and this is not one"):
         create(GIFTS, checkout)

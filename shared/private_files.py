@@ -1,0 +1,32 @@
+"""Creates files and folders that only their owner can use, whatever the umask is.
+
+What exists already keeps its permissions: its owner may have changed them for a backup.
+"""
+
+import os
+from pathlib import Path
+
+FILE_MODE = 0o600
+_FOLDER_MODE = 0o700
+
+
+def create_folder(path: Path) -> None:
+    """Create a folder and its parents, except those that exist.
+
+    Raises:
+        OSError: it cannot be created, or is a file.
+    """
+    if not path.parent.exists():
+        create_folder(path.parent)
+    path.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+
+
+def create_file(path: Path) -> None:
+    """Create an empty file, unless it exists.
+
+    SQLite gives the files that it makes beside a database (-wal, -shm) the database's mode.
+
+    Raises:
+        OSError: it cannot be created.
+    """
+    os.close(os.open(path, os.O_CREAT | os.O_RDONLY | os.O_CLOEXEC, FILE_MODE))
