@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-import docker
 import psycopg
 import pytest
+import yaml
 
 from shared.errors import DependencyUnavailable
 from shared.runtime.settings import settings_override
@@ -31,15 +31,13 @@ SORT_IN_MEMORY = """
 @pytest.fixture(scope="module")
 def server() -> Iterator[PostgresServer]:
     """A server with the options and limits of docker-compose.yml, which logs statements."""
-    composition = (ROOT / "docker-compose.yml").read_text()
-    section = composition[composition.index("\n  postgres:") : composition.index("\n  maildev:")]
-    options = re.findall(r"^      - -c(\S+)$", section, re.MULTILINE)
-    [data_bytes] = map(int, re.findall(r"ulimits: {data: (\d+)}", section))
-    [memory] = re.findall(r"mem_limit: (\S+)", section)
-    assert options
-    command = ["postgres", *(f"-c{each}" for each in options), "-clog_statement=all"]
-    limit = docker.types.Ulimit(name="data", soft=data_bytes, hard=data_bytes)
-    with postgres_container(command, ulimits=[limit], mem_limit=memory) as server:
+    composition = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    postgres = composition["services"]["postgres"]
+    entrypoint = [each.replace("$$", "$") for each in postgres["entrypoint"]]
+    command = [*postgres["command"], "-clog_statement=all"]
+    with postgres_container(
+        command, entrypoint=entrypoint, mem_limit=postgres["mem_limit"]
+    ) as server:
         yield server
 
 
