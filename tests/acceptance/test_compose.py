@@ -230,7 +230,7 @@ def test_every_container_is_confined(system: Composition) -> None:
         assert host["ReadonlyRootfs"], name
         assert host["CapDrop"] == ["ALL"], name
         assert "no-new-privileges:true" in host["SecurityOpt"], name
-        assert 0 < host["Memory"] <= 2**30, name
+        assert 0 < host["Memory"] <= 2**31, name
         bound = [
             each["HostIp"] for ports in (host["PortBindings"] or {}).values() for each in ports
         ]
