@@ -16,6 +16,7 @@ GROUPS = {
     "tests/integration/test_rabbitmq_bindings.py": "users",
     "tests/integration/test_setup_grants.py": "users",
     "tests/security/test_permission_matrix.py": "users",
+    "tests/security/test_forgery_matrix.py": "users",
     # `shared.storage.roles.grant` twice at once on the shared database server would conflict.
     "tests/integration/test_access.py": "roles",
     "tests/chaos/test_crash_points.py::test_the_shop_on_servers": "roles",

@@ -6,13 +6,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
+import pika
 import pytest
 
 from shared.errors import BrokerUnavailable
 from shared.messaging.ports.consumer import Consumer, Delivery, Outcome
 from shared.messaging.rabbitmq import RabbitBroker, publisher
 from shared.messaging.rabbitmq.management import Management
-from shared.messaging.topology import Queue, Retry, Topology
+from shared.messaging.topology import Queue, Retry, Topology, dead_queue
 from tests.chaos import servers
 from tests.containers import Vhost, need_docker
 from tests.contract.brokers import (
@@ -54,6 +55,9 @@ def killable(server: servers.ServerContainer) -> Iterator[RabbitBroker]:
     url = servers.amqp_url(server.ports[5672])
     broker = RabbitBroker(url, admin_url=servers.admin_url(server))
     assert broker.set_up(topology(Retry(delay=DELAY, max_delay=DELAY))) == []
+    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+        for queue in ("email", dead_queue("email")):  # what a test before has left
+            connection.channel().queue_purge(queue)
     yield broker
     broker.close()
 
@@ -117,10 +121,11 @@ def test_an_alarm_and_the_connections_that_it_blocks_are_shortages(
     eventually(lambda: killable.shortages() == [])
     server.run("rabbitmqctl", "set_disk_free_limit", "1000GB")
     try:
-        eventually(lambda: killable.shortages() != [])
-        assert "the disk alarm of the node" in killable.shortages()[0]
+        eventually(lambda: len(killable.shortages()) == 2)
+        alarm, _ = killable.shortages()
     finally:
         server.run("rabbitmqctl", "set_disk_free_limit", "50MB")
+    assert re.match("the disk alarm of the node .*: free space on the broker's disk", alarm)
     publisher.close()
 
 

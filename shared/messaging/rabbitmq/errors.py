@@ -84,7 +84,7 @@ def _is_limit(error: BaseException) -> bool:
     ) and bool(_LIMIT.search(str(error)))
 
 
-_LIMIT = re.compile(r"limit \(\d+\) is reached|maximum allowed (?:user )?limit of \(\d+\)")
+_LIMIT = re.compile(r"limit \(\d+\) is reached|maximum allowed (?:user )?limit of \(?\d+\)?")
 
 _AT_LIMIT = (
     "{broker} allows the user {user!r} no more connections or channels: end the processes that "

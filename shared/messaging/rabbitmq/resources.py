@@ -22,6 +22,9 @@ _BLOCKED = {"blocked", "blocking"}
 
 _MB = 1_000_000
 
+_RESOURCES = {"disk space": "disk"}
+"""Our word for what the broker's health check names otherwise than its nodes do."""
+
 _REMEDIES = {
     "memory": "find what fills it (long queues, many connections) and remove that, or give the "
     "broker more memory",
@@ -46,10 +49,13 @@ def shortages(management: Management) -> Iterator[str]:
 
 def _alarms(management: Management, nodes: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Node and resource of each alarm; the nodes' own statistics are some seconds old."""
-    listed = management.check("alarms").get("alarms", [])
+    listed = [
+        (str(each.get("node")), str(each.get("resource")))
+        for each in management.check("alarms").get("alarms", [])
+    ]
     flags = (("mem_alarm", "memory"), ("disk_free_alarm", "disk"))
     return sorted(
-        {(str(each.get("node")), str(each.get("resource"))) for each in listed}
+        {(node, _RESOURCES.get(resource, resource)) for node, resource in listed}
         | {(node["name"], name) for node in nodes for flag, name in flags if node.get(flag)}
     )
 

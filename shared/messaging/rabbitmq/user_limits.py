@@ -29,10 +29,11 @@ def put(management: Management, user: str) -> None:
 
 def differences(management: Management, users: Iterable[str]) -> Iterator[str]:
     """A sentence for each limit that a user lacks, or that is another."""
-    existing = {each["user"]: each["value"] for each in management.get("user-limits") or []}
     for user in users:
+        # A user with the tag "monitoring" may read those of one user; all only an administrator.
+        existing = management.get("user-limits", user) or [{"value": {}}]
         for name, value in LIMITS.items():
-            found = existing.get(user, {}).get(name)
+            found = existing[0]["value"].get(name)
             if found != value:
                 actual = "no limit" if found is None else f"the limit {found}"
                 yield f"the broker's user {user} has {actual} of {name}, it should be {value}"

@@ -14,7 +14,7 @@ NO_MORE_CONNECTIONS = ConnectionClosedByBroker(
 NO_MORE_CHANNELS = ConnectionClosedByBroker(
     530,
     "NOT_ALLOWED - number of channels opened for user 'email' has reached the maximum allowed "
-    "user limit of (256)",
+    "user limit of 256",
 )
 
 

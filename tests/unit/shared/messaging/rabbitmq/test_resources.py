@@ -59,7 +59,10 @@ def test_a_broker_with_enough_of_everything_lacks_nothing() -> None:
             id="memory-alarm",
         ),
         pytest.param(
-            {"alarms": [{"node": "rabbit@one", "resource": "disk"}], "node": {"disk_free": MB}},
+            {
+                "alarms": [{"node": "rabbit@one", "resource": "disk space"}],
+                "node": {"disk_free": MB, "disk_free_alarm": True},
+            },
             "the disk alarm of the node rabbit@one stands, so the broker accepts no events: "
             "free space on the broker's disk",
             id="disk-alarm",
