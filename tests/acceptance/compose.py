@@ -86,7 +86,8 @@ class Composition:
     @contextmanager
     def operating(self, *arguments: str) -> Iterator[RunningCommand]:
         """Run a `shop` command in a container of the operator during the block."""
-        command = self._command("run", "--rm", "-T", "operator", *arguments)
+        container = f"{self.project}-{uuid4().hex[:8]}"
+        command = self._command("run", "--name", container, "-T", "operator", *arguments)
         with Popen(
             command, cwd=self._checkout, env=self._environment, stdout=PIPE, stderr=PIPE, text=True
         ) as process:
@@ -95,7 +96,8 @@ class Composition:
             try:
                 yield RunningCommand(process.stdout, process.stderr)
             finally:
-                process.terminate()
+                process.terminate()  # does not end the container
+                _docker("rm", "--force", container)
 
     def _command(self, *arguments: str) -> list[str]:
         # Ignore the `.env` file of the checkout.
