@@ -26,6 +26,7 @@ NAMES = (
     "startup",
     "embedded",
     "scale",
+    "idle",
 )
 """Modules of this package, each with a function `measure(bench, servers)`."""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.idle import processor_use
 from shop import registry
 from tests.acceptance.checkout import Checkout
 from tests.acceptance.compose import SERVICES, Composition
@@ -242,6 +243,14 @@ def test_every_container_is_confined(system: Composition) -> None:
         else:
             assert user.partition(":")[0] not in {"", "0", "root"}, name
             assert not host["CapAdd"], name
+
+
+def test_its_processor_use_can_be_measured(system: Composition) -> None:
+    measured = processor_use(system.project, seconds=1)
+
+    assert set(measured.figures) == {"services", "broker", "database", "mail server"}
+    assert measured.value == pytest.approx(sum(each.value for each in measured.figures.values()))
+    assert min(each.value for each in measured.figures.values()) > 0
 
 
 def test_a_service_has_enough_time_to_stop(system: Composition) -> None:
