@@ -19,10 +19,10 @@ LOCK := $(wildcard docker-compose.lock.yml)
 COMPOSE := docker compose $(if $(LOCK),--file docker-compose.yml --file $(LOCK))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast chaos lint contracts docs bench setup up down logs order images audit sbom
+.PHONY: help demo test test-fast test-versions chaos lint contracts docs bench setup up down logs order images audit sbom
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## Show all services at work in one process, in seconds
 	@$(IN)/shop demo
@@ -32,6 +32,14 @@ test: $(READY) ## Run all tests; those with containers need Docker. ARGS="-k ema
 
 test-fast: $(READY) ## Run the unit tests, and the contract tests on the embedded broker; no Docker
 	@$(IN)/pytest --numprocesses auto -m "not docker" tests/unit tests/contract $(ARGS)
+
+# The newest Python is that of the image on which the services run.
+test-versions: $(READY) ## Run the tests without Docker on each Python that is installed
+	@$(IN)/tox
+	@docker run --rm --init --volume "$(CURDIR)":/checkout:ro --workdir /checkout python:3.14-slim sh -euc '\
+	  python -m venv /opt/tests; PATH=/opt/tests/bin:$$PATH; \
+	  pip install --quiet --no-cache-dir --require-hashes -r requirements-dev.txt; \
+	  pytest -q -p no:cacheprovider --numprocesses auto -m "not docker" tests/unit tests/contract'
 
 chaos: $(READY) ## Inject faults for ten minutes, and check the invariants. SEED="1 2 3" SECONDS=60 ARGS=--renew
 	@$(IN)/python -m tests.chaos $(addprefix --seed ,$(SEED)) --seconds $(SECONDS) $(ARGS)
