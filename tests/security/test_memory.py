@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,8 +21,8 @@ from shared.messaging.topology import dead_queue
 from shared.runtime.settings import settings_for, settings_override
 from shared.runtime.setup import set_up
 from shop import registry
-from tests.containers import new_vhost
 from tests.security.hostile_messages import MEBIBYTE, event
+from tests.security.hostile_shop import broker_settings
 from tests.support.waiting import eventually
 
 LIMIT = 384 * MEBIBYTE
@@ -78,7 +77,10 @@ def start(*arguments: str) -> "subprocess.Popen[bytes]":
 @pytest.fixture(params=["embedded", pytest.param("rabbitmq", marks=pytest.mark.docker)])
 def flooded(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
     """A shop whose history, and whose queue of one service, hold the worst bodies."""
-    with contextmanager(_broker)(request) as urls, settings_override(home=tmp_path, **urls):
+    with (
+        broker_settings(request, request.param) as broker_values,
+        settings_override(home=tmp_path, **broker_values),
+    ):
         for _ in set_up([registry.service(SERVICE)]):
             pass
         broker = broker_at(settings_for(SERVICE).broker_url_of(SERVICE))
@@ -90,14 +92,6 @@ def flooded(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
             assert publisher.publish([message]) == [None]
         broker.close()
         yield
-
-
-def _broker(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
-    if request.param == "embedded":
-        yield {}
-        return
-    with new_vhost(request.getfixturevalue("rabbitmq_server")) as vhost:
-        yield {"broker_url": vhost.amqp_url, "broker_admin_url": vhost.admin_url}
 
 
 @pytest.mark.usefixtures("flooded")
