@@ -29,6 +29,8 @@ from tests.support.commanding import Shop
 from tests.support.order_events import placed
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.docker
+
 NAMES = ("headers: tables nested 700 deep", "an empty object", "headers: arrays nested 700 deep")
 TABLES, OTHER, ARRAYS = (next(each for each in CORPUS if each.name == name) for name in NAMES)
 SUBSCRIBERS = [each.name for each in registry.all_services() if "order.placed" in each.topics]
