@@ -216,6 +216,7 @@ def test_nothing_personal_is_logged_recorded_or_listed(
         )
     ]
 
+    assert [result.code for result in listings] == [0, 0, 0]
     written = {"log": observed.log.getvalue()}
     for number, result in enumerate(listings):
         written[f"listing {number}"] = result.out + result.err
