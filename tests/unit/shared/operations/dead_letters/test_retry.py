@@ -4,7 +4,6 @@ import json
 import tracemalloc
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,7 +14,6 @@ from shared.errors import BrokerUnavailable, OperationFailed
 from shared.events import uuid7
 from shared.messaging.codec import encode, message_of
 from shared.messaging.embedded import EmbeddedBroker
-from shared.messaging.embedded.consumer import EmbeddedConsumer
 from shared.messaging.identity import Identity
 from shared.messaging.ports.broker import Depth
 from shared.messaging.ports.consumer import Delivery, Outcome
@@ -203,38 +201,15 @@ def test_a_discard_that_ends_before_it_settles_can_be_repeated(
     assert (details["reason"], details["discarded_by"]) == ("first", "jo")
 
 
-@pytest.mark.parametrize(
-    ("consumers", "sentence"),
-    [
-        pytest.param(2, "another process is reading", id="held"),
-        pytest.param(1, "the broker does not deliver all dead letters of counting", id="gone"),
-    ],
-)
 def test_letters_that_another_consumer_takes_after_the_count_are_reported(
-    dead: DeadQueue, monkeypatch: pytest.MonkeyPatch, consumers: int, sentence: str
-) -> None:
-    dead_letter(dead, [message(each) for each in things(3)])
-    monkeypatch.setattr("shared.operations.dead_letters.dead_queue.TAKE_TIMEOUT", 0.01)
-    depths = chain([Depth(ready=5, consumers=0)], repeat(Depth(ready=0, consumers=consumers)))
-    monkeypatch.setattr(dead.broker, "depth", lambda _: next(depths))
-
-    with pytest.raises(OperationFailed, match=sentence):
-        group_letters(dead)
-
-
-def test_letters_that_the_broker_delivers_slowly_are_awaited(
     dead: DeadQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dead_letter(dead, [message(each) for each in things(3)])
-    take = EmbeddedConsumer.take
-    silences = chain(range(5, 0, -1), repeat(0))
+    monkeypatch.setattr("shared.operations.dead_letters.dead_queue.TAKE_TIMEOUT", 0.01)
+    monkeypatch.setattr(dead.broker, "depth", lambda _: Depth(ready=5, consumers=0))
 
-    def take_after_silences(self: EmbeddedConsumer, limit: int, *, wait: float) -> list[Delivery]:
-        return [] if next(silences) else take(self, limit, wait=wait)
-
-    monkeypatch.setattr(EmbeddedConsumer, "take", take_after_silences)
-
-    assert [group.count for group in group_letters(dead)] == [3]
+    with pytest.raises(OperationFailed, match="another process is reading"):
+        group_letters(dead)
 
 
 def test_a_letter_without_a_message_id_is_identified_by_its_event(dead: DeadQueue) -> None:
