@@ -44,8 +44,14 @@ LABEL = "past-tense.test-run"
 # soon as the worker that started it ends. `end_run` removes them instead.
 testcontainers_config.ryuk_disabled = True
 
+ALLOW_PLAINTEXT = True
+"""The setting with which a process may use these servers: the engine may be on another machine."""
+
 IDLE_SCHEDULERS_SLEEP = "+sbwt none +sbwtdcpu none +sbwtdio none"
 """For the Erlang machine: https://www.rabbitmq.com/docs/runtime#busy-waiting."""
+
+MAX_MESSAGE_BYTES = 1_310_720
+"""Of the shared broker, as in the configuration that deploy/keys.py writes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +84,15 @@ class Vhost(NamedTuple):
     amqp_url: str
     admin_url: str
     name: str
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """The settings of a process that uses it as the administrator."""
+        return {
+            "broker_url": self.amqp_url,
+            "broker_admin_url": self.admin_url,
+            "allow_plaintext": ALLOW_PLAINTEXT,
+        }
 
     def as_user(self, user: str, password: str) -> str:
         """The AMQP URL for another user."""
@@ -174,7 +189,10 @@ def _start_rabbitmq() -> dict[str, Any]:
     password = f"a/b@c:{secrets.token_hex(8)}%"
     container = RabbitMqContainer("rabbitmq:4.3-management", username="admin", password=password)
     container.with_exposed_ports(5672, 15672)
-    container.with_env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", IDLE_SCHEDULERS_SLEEP)
+    container.with_env(
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
+        f"{IDLE_SCHEDULERS_SLEEP} -rabbit max_message_size {MAX_MESSAGE_BYTES}",
+    )
     container.with_kwargs(labels=run_label()).start()
     server = RabbitServer(
         host=container.get_container_host_ip(),

@@ -11,9 +11,11 @@ import pytest
 
 from shared.errors import BrokerUnavailable
 from shared.messaging.ports.consumer import Consumer, Delivery, Outcome
-from shared.messaging.rabbitmq import RabbitBroker, publisher
+from shared.messaging.rabbitmq import RabbitBroker, grant, publisher
 from shared.messaging.rabbitmq.management import Management
 from shared.messaging.topology import Queue, Retry, Topology, dead_queue
+from shared.operations.doctor import Finding, check
+from shared.runtime.settings import settings_for, settings_override
 from tests.chaos import servers
 from tests.containers import Vhost, need_docker
 from tests.contract.brokers import (
@@ -127,6 +129,38 @@ def test_an_alarm_and_the_connections_that_it_blocks_are_shortages(
         server.run("rabbitmqctl", "set_disk_free_limit", "50MB")
     assert re.match("the disk alarm of the node .*: free space on the broker's disk", alarm)
     publisher.close()
+
+
+@pytest.mark.docker
+@pytest.mark.usefixtures("killable")
+def test_the_doctor_tells_the_operator_of_an_alarm_and_of_disk_space_near_the_limit(
+    server: servers.ServerContainer,
+) -> None:
+    admin_url, url = servers.admin_url(server), servers.amqp_url(server.ports[5672])
+    grant(admin_url, topology(), {"operator": servers.PASSWORD}, operator="operator")
+    [node] = Management(admin_url).get("nodes")
+    limit = ("rabbitmqctl", "set_disk_free_limit")
+    settings = {"broker_url": url, "broker_admin_url": admin_url}
+    as_operator = {name: each.replace("chaos:", "operator:") for name, each in settings.items()}
+
+    with settings_override(**as_operator):
+        eventually(lambda: resources().is_well)
+        try:
+            server.run(*limit, str(node["disk_free"] * 2 // 3))
+            eventually(lambda: "MB of disk left, and at" in resources().message)
+            assert not resources().is_well
+            server.run(*limit, "1000GB")
+            eventually(lambda: "the disk alarm of the node" in resources().message)
+            assert not resources().is_well
+        finally:
+            server.run(*limit, "50MB")
+        eventually(lambda: resources().is_well)
+
+
+def resources() -> Finding:
+    """What the doctor finds with the settings of this process."""
+    findings = check([], [], operator=settings_for())
+    return next(each for each in findings if each.subject == "broker's resources")
 
 
 @pytest.mark.docker

@@ -133,6 +133,8 @@ def _bodies() -> Iterator[HostileMessage]:
         yield HostileMessage(name=name, topic="order.placed", body=body)
     for name, body in _unusual_events().items():
         yield HostileMessage(name=name, topic="order.placed", body=body, fate=Fate.HANDLED)
+    for name, size in {"1.25 MiB and a byte": MEBIBYTE * 5 // 4 + 1, "16 MB": 16_000_000}.items():
+        yield HostileMessage(name=name, topic="order.placed", body=b"y" * size, fate=Fate.EITHER)
     yield HostileMessage(
         name="a mail address as message id",
         topic="order.placed",

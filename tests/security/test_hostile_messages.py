@@ -4,17 +4,12 @@ Each message is dead with a reason, or handled where it is valid; the services g
 look at the dead letters, retry and discard them; and nothing personal is kept.
 """
 
-import io
 import json
-import logging
 import sqlite3
-import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from contextlib import closing
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -24,70 +19,26 @@ from shared.messaging.codec import message_of
 from shared.messaging.connect import broker_at
 from shared.messaging.embedded import EmbeddedBroker
 from shared.messaging.ports.consumer import Outcome
-from shared.messaging.topology import topics_matched
-from shared.operations.dead_letters.dead_queue import DeadQueue
 from shared.operations.dead_letters.listing import letter_details
-from shared.runtime.logs import log_to
-from shared.runtime.process import ServiceGroup
-from shared.runtime.reactor import DeliveryResult
-from shared.runtime.settings import settings_for, settings_override
-from shared.runtime.setup import set_up
+from shared.runtime.settings import settings_for
 from shop import registry
-from tests.containers import new_vhost
-from tests.security.hostile_messages import CANARY, Fate, HostileMessage, corpus
+from tests.containers import MAX_MESSAGE_BYTES
+from tests.security.hostile_messages import CANARY, Fate, HostileMessage
+from tests.security.hostile_shop import (
+    CORPUS,
+    Observed,
+    broker_settings,
+    connection_warnings,
+    dead_letters,
+    digest,
+    expected,
+    hostile_home,
+    running,
+)
 from tests.security.publishing import RawPublisher, publish_embedded
 from tests.support.commanding import Shop
 from tests.support.order_events import placed
 from tests.support.waiting import eventually
-
-CORPUS = corpus()
-RETRIES = {"retry_delay": 0.05, "retry_max_delay": 0.1, "max_retries": 2}
-
-
-def digest(body: bytes) -> str:
-    return sha256(body).hexdigest()
-
-
-@dataclass
-class Observed:
-    """What became of each message in the services, and what they wrote."""
-
-    log: io.StringIO = field(default_factory=io.StringIO)
-    refused: dict[str, str] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    _results: dict[tuple[str, str], DeliveryResult] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def listen(self, service: str, result: DeliveryResult) -> None:
-        if result.outcome is not Outcome.REQUEUE and (
-            result.is_dead or result.outcome is Outcome.DONE
-        ):
-            with self._lock:
-                self._results[service, digest(result.delivery.body)] = result
-
-    def result(self, service: str, message: HostileMessage) -> DeliveryResult | None:
-        return self._results.get((service, digest(message.body)))
-
-    def missing(self) -> list[tuple[str, str]]:
-        """Service and message, without those that the broker itself may drop or refuse."""
-        return [
-            (service, message.name)
-            for service, message in expected(self.refused)
-            if self.result(service, message) is None
-        ]
-
-    def handled(self, service: str, body: bytes) -> bool:
-        result = self._results.get((service, digest(body)))
-        return result is not None and result.outcome is Outcome.DONE
-
-
-def expected(refused: dict[str, str]) -> Iterator[tuple[str, HostileMessage]]:
-    """Each service with each message that its queue must have received."""
-    for service in registry.all_services():
-        for message in CORPUS:
-            is_sent = message.name not in refused and "expiration" not in message.name
-            if is_sent and topics_matched(service.topics, message.topic):
-                yield service.name, message
 
 
 @pytest.fixture(
@@ -98,53 +49,8 @@ def home(
 ) -> Iterator[Path]:
     """The settings of a shop on each broker, which is set up."""
     home = tmp_path_factory.mktemp(request.param)
-    values: dict[str, object] = {"home": home, "log_format": "json"}
-    for name in registry.names():
-        values |= {f"{name}_{key}": value for key, value in RETRIES.items()}
-    with contextmanager(_vhost)(request) as urls, settings_override(**values, **urls):
-        for _ in set_up(registry.all_services()):
-            pass
+    with broker_settings(request, request.param) as broker, hostile_home(home, broker):
         yield home
-
-
-def _vhost(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
-    if request.param == "embedded":
-        yield {}
-        return
-    with new_vhost(request.getfixturevalue("rabbitmq_server")) as vhost:
-        yield {"broker_url": vhost.amqp_url, "broker_admin_url": vhost.admin_url}
-
-
-@contextmanager
-def running(observed: Observed) -> Iterator[ServiceGroup]:
-    group = ServiceGroup(
-        registry.all_services(), log_to(observed.log, settings_for()), listeners=[observed.listen]
-    )
-    group.start()
-    yield group
-    assert group.health() == []
-    assert group.stop(20)
-
-
-class Collecting(logging.Handler):
-    """Appends each message to a list."""
-
-    def __init__(self, messages: list[str]) -> None:
-        super().__init__()
-        self._messages = messages
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._messages.append(record.getMessage())
-
-
-@contextmanager
-def connection_warnings(warnings: list[str]) -> Iterator[None]:
-    """Collect what the broker's connections report, such as that one was lost."""
-    handler = Collecting(warnings)
-    logger = logging.getLogger("shared.messaging")
-    logger.addHandler(handler)
-    yield
-    logger.removeHandler(handler)
 
 
 @pytest.fixture(scope="module")
@@ -212,6 +118,13 @@ def test_most_messages_are_not_refused_by_the_broker(observed: Observed) -> None
     assert sent >= 300
 
 
+def test_a_body_above_the_brokers_limit_reaches_no_service(observed: Observed) -> None:
+    larger = {each.name for each in CORPUS if len(each.body) > MAX_MESSAGE_BYTES}
+
+    assert larger
+    assert larger <= observed.refused.keys()
+
+
 @pytest.fixture
 def shop(
     observed: Observed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -219,12 +132,6 @@ def shop(
     """The command line, after the corpus."""
     assert observed.refused
     return Shop(monkeypatch, capsys)
-
-
-@contextmanager
-def dead_letters(service: str) -> Iterator[DeadQueue]:
-    with DeadQueue.opened(registry.service(service)) as queue:
-        yield queue
 
 
 def died(observed: Observed, service: str) -> list[HostileMessage]:
@@ -309,6 +216,7 @@ def test_nothing_personal_is_logged_recorded_or_listed(
         )
     ]
 
+    assert [result.code for result in listings] == [0, 0, 0]
     written = {"log": observed.log.getvalue()}
     for number, result in enumerate(listings):
         written[f"listing {number}"] = result.out + result.err

@@ -11,6 +11,7 @@ from deploy.keys import SETUP_GROUP, make_keys
 from shared.errors import OperationFailed
 from shared.messaging.codec import LARGEST_EVENT_BYTES
 from shop import registry
+from tests.containers import MAX_MESSAGE_BYTES
 
 SERVICES = ("orders", "email")
 
@@ -129,7 +130,8 @@ def test_the_broker_serves_metrics_to_itself_and_refuses_large_messages(tmp_path
 
     assert "prometheus.tcp.ip = 127.0.0.1" in conf
     largest = next(line for line in conf if line.startswith("max_message_size = "))
-    assert LARGEST_EVENT_BYTES < int(largest.partition(" = ")[2]) < 1.5 * LARGEST_EVENT_BYTES
+    assert int(largest.partition(" = ")[2]) == MAX_MESSAGE_BYTES
+    assert LARGEST_EVENT_BYTES < MAX_MESSAGE_BYTES < 1.5 * LARGEST_EVENT_BYTES
 
 
 def test_a_killed_run_leaves_no_partial_file(tmp_path: Path) -> None:
