@@ -44,6 +44,9 @@ LABEL = "past-tense.test-run"
 # soon as the worker that started it ends. `end_run` removes them instead.
 testcontainers_config.ryuk_disabled = True
 
+ALLOW_PLAINTEXT = True
+"""The setting with which a process may use these servers: the engine may be on another machine."""
+
 IDLE_SCHEDULERS_SLEEP = "+sbwt none +sbwtdcpu none +sbwtdio none"
 """For the Erlang machine: https://www.rabbitmq.com/docs/runtime#busy-waiting."""
 
@@ -78,6 +81,15 @@ class Vhost(NamedTuple):
     amqp_url: str
     admin_url: str
     name: str
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """The settings of a process that uses it as the administrator."""
+        return {
+            "broker_url": self.amqp_url,
+            "broker_admin_url": self.admin_url,
+            "allow_plaintext": ALLOW_PLAINTEXT,
+        }
 
     def as_user(self, user: str, password: str) -> str:
         """The AMQP URL for another user."""

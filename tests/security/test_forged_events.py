@@ -35,7 +35,7 @@ from shared.storage.database import Database
 from shared.storage.migrating import migrate
 from shop import registry
 from tests.acceptance.shop import CUSTOMER, RunningShop
-from tests.containers import Vhost
+from tests.containers import ALLOW_PLAINTEXT, Vhost
 from tests.support.order_events import paid, placed, shipped, short
 from tests.support.waiting import eventually
 
@@ -111,7 +111,7 @@ class Attacked:
 def attacked(rabbitmq_vhost: Vhost, tmp_path: Path) -> Iterator[Attacked]:
     passwords = dict.fromkeys((*SERVICES, OPERATOR), "secret")
     url = rabbitmq_vhost.as_user("{service}", "secret")
-    with settings_override(home=tmp_path, broker_url=url):
+    with settings_override(home=tmp_path, broker_url=url, allow_plaintext=ALLOW_PLAINTEXT):
         wanted = topology([*SERVICES.values()], settings_for())
         admin = RabbitBroker(rabbitmq_vhost.amqp_url, admin_url=rabbitmq_vhost.admin_url)
         assert admin.set_up(wanted) == []

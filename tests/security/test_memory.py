@@ -92,12 +92,12 @@ def flooded(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
         yield
 
 
-def _broker(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+def _broker(request: pytest.FixtureRequest) -> Iterator[dict[str, object]]:
     if request.param == "embedded":
         yield {}
         return
     with new_vhost(request.getfixturevalue("rabbitmq_server")) as vhost:
-        yield {"broker_url": vhost.amqp_url, "broker_admin_url": vhost.admin_url}
+        yield vhost.settings
 
 
 @pytest.mark.usefixtures("flooded")
