@@ -89,21 +89,18 @@ class Certificates:
 def make_certificates(folder: Path, host: str) -> Certificates:
     """Make all of them for servers on that host; the client's files are in the folder."""
     ca, other = trustme.CA(), trustme.CA()
-    now = datetime.now(UTC)
-    days = timedelta(days=1)
-    past = {"not_before": now - 9 * days, "not_after": now - days}
     servers = {
         "right": _pem(ca.issue_cert(host)),
         "self-signed": Pem(other.cert_pem.bytes(), other.private_key_pem.bytes()),
         "unknown authority": _pem(other.issue_cert(host)),
         "wrong host": _pem(ca.issue_cert("elsewhere.example")),
-        "expired": _pem(ca.issue_cert(host, **past)),
+        "expired": _pem(_expired(ca, host)),
     }
     (folder / "ca.pem").write_bytes(ca.cert_pem.bytes())
     clients = {
         "client": ca.issue_cert("shop"),
         "stranger": other.issue_cert("shop"),
-        "expired": ca.issue_cert("shop", **past),
+        "expired": _expired(ca, "shop"),
     }
     for name, issued in clients.items():
         client = _pem(issued)
@@ -111,6 +108,11 @@ def make_certificates(folder: Path, host: str) -> Certificates:
         (folder / f"{name}.key").write_bytes(client.key)
         (folder / f"{name}.key").chmod(0o600)  # libpq refuses a key that others can read
     return Certificates(folder=folder, host=host, ca=ca.cert_pem.bytes(), servers=servers)
+
+
+def _expired(ca: trustme.CA, name: str) -> trustme.LeafCert:
+    now, days = datetime.now(UTC), timedelta(days=1)
+    return ca.issue_cert(name, not_before=now - 9 * days, not_after=now - days)
 
 
 def _pem(issued: trustme.LeafCert) -> Pem:

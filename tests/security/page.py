@@ -16,7 +16,8 @@ BROKER, DATABASE = "broker.example", "database.example"
 def blocks(step: int, language: str) -> list[str]:
     """The code blocks of a step that are written in a language; "" for plain text."""
     (section,) = re.findall(rf"### {step}\. (.*?)(?=\n##|\Z)", PAGE.read_text(), re.DOTALL)
-    return re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
+    return [code for its_language, code in found if its_language == language]
 
 
 def make_certificates_of_the_page(folder: Path) -> None:
