@@ -19,9 +19,7 @@ def open_shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Openin
     """Starts all services, and those that a test adds."""
     broker: dict[str, object] = {}
     if request.param == "rabbitmq":
-        vhost = request.getfixturevalue("rabbitmq_vhost")
-        broker = {"broker_url": vhost.amqp_url, "broker_admin_url": vhost.admin_url}
-        broker["allow_plaintext"] = True  # the Docker engine may be on another machine
+        broker = request.getfixturevalue("rabbitmq_vhost").settings
 
     def opening(*more: AnyService) -> AbstractContextManager[RunningShop]:
         return run_services([*registry.all_services(), *more], tmp_path / "log")

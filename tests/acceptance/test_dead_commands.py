@@ -16,6 +16,7 @@ from shared.messaging.ports.publisher import Message
 from shared.runtime.service_settings import topology
 from shared.runtime.settings import settings_for
 from shop import registry
+from tests.containers import ALLOW_PLAINTEXT
 from tests.contract.brokers import receive, settle_all
 from tests.support.commanding import CommandResult, Shop
 from tests.support.order_events import placed
@@ -71,8 +72,7 @@ def dead_letters(
         url, admin_url, _ = request.getfixturevalue("rabbitmq_vhost")
     monkeypatch.setenv("SHOP_HOME", str(tmp_path))
     monkeypatch.setenv("SHOP_BROKER_URL", url)
-    # The Docker engine may be on another machine.
-    monkeypatch.setenv("SHOP_ALLOW_PLAINTEXT", "true")
+    monkeypatch.setenv("SHOP_ALLOW_PLAINTEXT", str(ALLOW_PLAINTEXT))
     broker = broker_at(url, admin_url=admin_url)
     assert broker.set_up(topology(registry.all_services(), settings_for())) == []
     yield EmailDeadLetters(broker, url, Shop(monkeypatch, capsys))

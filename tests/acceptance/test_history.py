@@ -63,9 +63,7 @@ def order_events(number: int) -> list[DomainEvent]:
 def system(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator["BrokerAndServices"]:
     broker: dict[str, object] = {}
     if request.param == "rabbitmq":
-        vhost = request.getfixturevalue("rabbitmq_vhost")
-        broker = {"broker_url": vhost.amqp_url, "broker_admin_url": vhost.admin_url}
-        broker["allow_plaintext"] = True  # the Docker engine may be on another machine
+        broker = request.getfixturevalue("rabbitmq_vhost").settings
     with settings_override(home=tmp_path, log_level="warning", **broker):
         yield BrokerAndServices(tmp_path / "log")
 

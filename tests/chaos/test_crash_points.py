@@ -15,7 +15,7 @@ from psycopg import sql
 from shared.messaging.rabbitmq.management import Management
 from shop import registry
 from tests.chaos import broker_contents
-from tests.containers import Vhost
+from tests.containers import ALLOW_PLAINTEXT, Vhost
 from tests.support.waiting import eventually
 
 SHORT_RETRIES = {
@@ -90,7 +90,7 @@ def test_the_shop_on_servers_keeps_the_invariants_when_killed_at_each_step(
     broker = {
         "SHOP_BROKER_URL": rabbitmq_vhost.amqp_url,
         "SHOP_BROKER_ADMIN_URL": rabbitmq_vhost.admin_url,
-        "SHOP_ALLOW_PLAINTEXT": "true",  # the Docker engine may be on another machine
+        "SHOP_ALLOW_PLAINTEXT": str(ALLOW_PLAINTEXT),
     }
 
     seen = crash_at(EACH_STEP, {"SHOP_HOME": str(tmp_path)} | databases | broker)

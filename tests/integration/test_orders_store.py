@@ -19,6 +19,7 @@ from shared.errors import CommitOutcomeUnknown, OperationFailed
 from shared.messaging.ports.consumer import Outcome
 from shared.storage.database import Database
 from shared.storage.migrating import migrate
+from tests.containers import ALLOW_PLAINTEXT
 from tests.unit.services.orders.samples import (
     cancel,
     find_order,
@@ -140,6 +141,7 @@ def test_an_unknown_outcome_of_a_commit_is_reported(
         connection.execute(text(END_THE_BACKEND_IN_ITS_COMMIT))
     url = database.address.render_as_string(hide_password=False)
     monkeypatch.setenv("SHOP_DATABASE_URL", url)
+    monkeypatch.setenv("SHOP_ALLOW_PLAINTEXT", str(ALLOW_PLAINTEXT))
 
     result = CliRunner().invoke(app, ["pay", "ORD-123", "--amount", "99.99"])
 

@@ -15,7 +15,7 @@ from shared.messaging.ports.consumer import SLOW_START_AFTER, Outcome
 from shared.messaging.rabbitmq import RabbitBroker, errors, publisher
 from shared.messaging.rabbitmq.management import Management
 from shared.messaging.topology import Queue, Topology
-from tests.containers import Vhost
+from tests.containers import ALLOW_PLAINTEXT, Vhost
 from tests.contract.brokers import order_placed, receive, settle_all
 
 _T = TypeVar("_T")
@@ -181,7 +181,7 @@ def test_a_process_with_a_wrong_password_ends_with_the_reason(
     environment = os.environ | {
         "SHOP_HOME": str(tmp_path),
         "SHOP_BROKER_URL": url,
-        "SHOP_ALLOW_PLAINTEXT": "true",  # the Docker engine may be on another machine
+        "SHOP_ALLOW_PLAINTEXT": str(ALLOW_PLAINTEXT),
     }
 
     ended = subprocess.run(

@@ -1,7 +1,7 @@
 """Whom `shop setup` lets read the history on RabbitMQ."""
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from shared.runtime.settings import OPERATOR, settings_for, settings_override
 from shared.runtime.setup import set_up
 from shared.storage import checkpoints
 from shared.storage.database import Database
-from tests.containers import Vhost
+from tests.containers import ALLOW_PLAINTEXT, Vhost
 
 GRANTED = "loyalty may read the history: run this again when it has caught up, to end that"
 
@@ -38,14 +38,18 @@ def keys(tmp_path: Path, rabbitmq_vhost: Vhost) -> Iterator[Path]:
         Management(rabbitmq_vhost.admin_url).delete("users", user)
 
 
+def settings(keys: Path, **more: str) -> AbstractContextManager[None]:
+    return settings_override(home=keys.parent, keys=keys, allow_plaintext=ALLOW_PLAINTEXT, **more)
+
+
 def test_a_service_may_read_the_history_from_its_setting_on_until_it_has_caught_up(
-    keys: Path, tmp_path: Path
+    keys: Path,
 ) -> None:
-    with settings_override(home=tmp_path, keys=keys):
+    with settings(keys):
         assert GRANTED not in set_up([loyalty])
         assert not _reads_history()
 
-    with settings_override(home=tmp_path, keys=keys, loyalty_from_history="true"):
+    with settings(keys, loyalty_from_history="true"):
         assert GRANTED in set_up([loyalty])
         assert _reads_history()
         with closing(Database(settings_for("loyalty").database_url_of("loyalty"))) as database:
@@ -60,10 +64,10 @@ def test_a_service_may_read_the_history_from_its_setting_on_until_it_has_caught_
 
 
 def test_an_interrupted_catch_up_reads_nothing_when_its_setting_is_off(
-    keys: Path, tmp_path: Path
+    keys: Path,
 ) -> None:
     """A service could write such a checkpoint itself."""
-    with settings_override(home=tmp_path, keys=keys):
+    with settings(keys):
         list(set_up([loyalty]))
         with (
             closing(Database(settings_for("loyalty").database_url_of("loyalty"))) as database,

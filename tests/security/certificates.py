@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+import pytest
 import trustme
 
 
@@ -27,6 +28,13 @@ WRONG_SERVERS = MappingProxyType(
     }
 )
 """Certificates of servers that a client must refuse, and what its sentence must say."""
+
+WRONG_CLIENTS = (
+    pytest.param("trusted", id="none"),
+    pytest.param("strange_files", id="of a stranger"),
+    pytest.param("expired_files", id="expired"),
+)
+"""The files of clients that a server must refuse: properties of `Certificates`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +66,11 @@ class Certificates:
         """The settings of a client with a certificate of another authority."""
         return self.trusted | self._client("stranger")
 
+    @property
+    def expired_files(self) -> dict[str, Path]:
+        """The settings of a client whose certificate has expired."""
+        return self.trusted | self._client("expired")
+
     def _client(self, name: str) -> dict[str, Path]:
         return {
             "tls_cert_file": self.folder / f"{name}.pem",
@@ -76,24 +89,30 @@ class Certificates:
 def make_certificates(folder: Path, host: str) -> Certificates:
     """Make all of them for servers on that host; the client's files are in the folder."""
     ca, other = trustme.CA(), trustme.CA()
-    now = datetime.now(UTC)
-    days = timedelta(days=1)
-    expired = ca.issue_cert(host, not_before=now - 9 * days, not_after=now - days)
     servers = {
         "right": _pem(ca.issue_cert(host)),
         "self-signed": Pem(other.cert_pem.bytes(), other.private_key_pem.bytes()),
         "unknown authority": _pem(other.issue_cert(host)),
         "wrong host": _pem(ca.issue_cert("elsewhere.example")),
-        "expired": _pem(expired),
+        "expired": _pem(_expired(ca, host)),
     }
     (folder / "ca.pem").write_bytes(ca.cert_pem.bytes())
-    clients = {"client": ca.issue_cert("shop"), "stranger": other.issue_cert("shop")}
+    clients = {
+        "client": ca.issue_cert("shop"),
+        "stranger": other.issue_cert("shop"),
+        "expired": _expired(ca, "shop"),
+    }
     for name, issued in clients.items():
         client = _pem(issued)
         (folder / f"{name}.pem").write_bytes(client.cert)
         (folder / f"{name}.key").write_bytes(client.key)
         (folder / f"{name}.key").chmod(0o600)  # libpq refuses a key that others can read
     return Certificates(folder=folder, host=host, ca=ca.cert_pem.bytes(), servers=servers)
+
+
+def _expired(ca: trustme.CA, name: str) -> trustme.LeafCert:
+    now, days = datetime.now(UTC), timedelta(days=1)
+    return ca.issue_cert(name, not_before=now - 9 * days, not_after=now - days)
 
 
 def _pem(issued: trustme.LeafCert) -> Pem:

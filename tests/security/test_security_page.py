@@ -1,28 +1,26 @@
-"""The commands in docs/security.md make certificates that work."""
+"""docs/security.md: its commands make certificates that work, and its limits are the code's."""
 
 import re
-import shutil
 import ssl
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from deploy import keys
+from shared.messaging.codec import MAX_SEPARATORS
+from shared.messaging.rabbitmq import field_tables, user_limits
 from shared.runtime.settings import Settings
+from shared.storage import roles
 from shared.tls import client_context
 from shop import registry
-
-PAGE = Path(__file__).parents[2] / "docs" / "security.md"
+from tests.security.page import BROKER, DATABASE, PAGE, make_certificates_of_the_page
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which the commands of the page were run."""
-    if shutil.which("openssl") is None:
-        pytest.skip("needs the program openssl")
     folder = tmp_path_factory.mktemp("page")
-    (commands,) = re.findall(r"### 1\. .*?```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    subprocess.run(["sh", "-euc", commands], cwd=folder, check=True, capture_output=True)
+    make_certificates_of_the_page(folder)
     return folder
 
 
@@ -61,7 +59,7 @@ def client_of(folder: Path, name: str) -> ssl.SSLContext:
     return client
 
 
-@pytest.mark.parametrize("server", ["broker.example", "database.example"])
+@pytest.mark.parametrize("server", [BROKER, DATABASE])
 def test_each_service_and_server_accept_each_other(folder: Path, server: str) -> None:
     for client in (*registry.names(), "operator", "setup"):
         handshake(client_of(folder, client), server_of(folder, server), server)
@@ -69,9 +67,7 @@ def test_each_service_and_server_accept_each_other(folder: Path, server: str) ->
 
 def test_a_server_is_not_accepted_under_another_s_name(folder: Path) -> None:
     with pytest.raises(ssl.SSLCertVerificationError, match="not valid for"):
-        handshake(
-            client_of(folder, "orders"), server_of(folder, "database.example"), "broker.example"
-        )
+        handshake(client_of(folder, "orders"), server_of(folder, DATABASE), BROKER)
 
 
 def test_a_service_s_certificate_is_not_one_for_a_server(folder: Path) -> None:
@@ -89,3 +85,30 @@ def test_the_page_names_every_setting_and_sentence_of_tls() -> None:
     names = [name for name in Settings.model_fields if name.startswith(("tls_", "allow_"))]
     assert len(names) == 4
     assert all(f"`SHOP_{name.upper()}" in page for name in names)
+
+
+def test_the_limits_on_the_page_are_those_of_the_code_and_of_the_composition() -> None:
+    page, root = PAGE.read_text(), PAGE.parents[1]
+    composition = (root / "docker-compose.yml").read_text()
+    [session_bytes] = map(int, re.findall(r"ulimits: {data: (\d+)}", composition))
+    [message_bytes] = map(
+        int, re.findall(r"max_message_size = (\d+)", Path(keys.__file__).read_text())
+    )
+
+    for sentence in (
+        f"| {user_limits.MAX_CONNECTIONS} and {user_limits.MAX_CHANNELS} |",
+        f"| `SHOP_DATABASE_CONNECTIONS`, {roles.CONNECTIONS} |",
+        f"| {roles.ROLE_SETTINGS['temp_file_limit'].replace('MB', ' MB')} |",
+        f"| {session_bytes // 1024**2} MiB; ",
+        f"| {message_bytes / 1024**2:g} MiB |",
+        f"a depth of {field_tables.MAX_DEPTH} and {field_tables.MAX_NESTED_VALUES:,} nested values",
+        f"more than {MAX_SEPARATORS:,} of the characters",
+    ):
+        assert sentence in page
+
+
+def test_the_readme_leads_to_the_page() -> None:
+    readme = " ".join((PAGE.parents[1] / "README.md").read_text().split())
+
+    assert "may do there what it does and nothing else" in readme
+    assert "[docs/security.md](docs/security.md) says how that is enforced" in readme

@@ -1,8 +1,10 @@
 """TLS to a real RabbitMQ and a real PostgreSQL, with certificates that the test makes."""
 
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
@@ -15,7 +17,9 @@ from shared.messaging.ports.consumer import Outcome
 from shared.messaging.rabbitmq.management import Management
 from shared.messaging.topology import Queue, Topology
 from shared.operations.console import database_of
-from shared.runtime.settings import Settings, settings_override
+from shared.operations.doctor import check
+from shared.runtime.settings import OPERATOR, Settings, settings_for, settings_override
+from shared.runtime.setup import ADMIN_SECRETS
 from shared.storage import roles
 from shared.storage.database import Database
 from shared.storage.wakeup import Wakeup
@@ -23,7 +27,14 @@ from shop import registry
 from tests.acceptance.shop import run_services
 from tests.containers import need_docker
 from tests.contract.brokers import order_placed, receive, send
-from tests.security.certificates import WRONG_SERVERS, Certificates, make_certificates
+from tests.security.certificates import (
+    WRONG_CLIENTS,
+    WRONG_SERVERS,
+    Certificates,
+    Pem,
+    make_certificates,
+)
+from tests.security.page import BROKER, DATABASE, make_certificates_of_the_page
 from tests.security.tls_servers import (
     PASSWORD,
     TlsServer,
@@ -158,6 +169,95 @@ def test_events_are_published_and_consumed(
         assert broker.history().end() is not None
 
 
+@pytest.fixture
+def page_folder(tmp_path: Path) -> Path:
+    """The files that the commands of the page make."""
+    folder = tmp_path / "tls"
+    folder.mkdir()
+    make_certificates_of_the_page(folder)
+    return folder
+
+
+@pytest.fixture
+def names_of_the_page(certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The names of the page's servers are resolved to the address of the containers."""
+    resolve = socket.getaddrinfo
+
+    def resolving(host: Any, *arguments: Any, **options: Any) -> Any:
+        return resolve(
+            certificates.host if host in (BROKER, DATABASE) else host, *arguments, **options
+        )
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolving)
+
+
+@pytest.fixture
+def servers_of_the_page(
+    broker_server: TlsServer,
+    database_server: TlsServer,
+    certificates: Certificates,
+    page_folder: Path,
+    names_of_the_page: None,
+) -> Iterator[dict[str, dict[str, object]]]:
+    """The servers with the page's certificates; yields the secrets of each user of them."""
+    del names_of_the_page
+    use_in_rabbitmq(broker_server, certificates_of_the_page(page_folder, BROKER), "right")
+    use_in_postgresql(database_server, certificates_of_the_page(page_folder, DATABASE), "right")
+    broker = f"{BROKER}:{broker_server.ports[5671]}/"
+    management = f"{PASSWORD}@{BROKER}:{broker_server.ports[15671]}"
+    database = f"{PASSWORD}@{DATABASE}:{database_server.ports[5432]}"
+    yield {
+        **{
+            name: {
+                "broker_url": f"amqps://{name}:{PASSWORD}@{broker}",
+                "database_url": f"postgresql://{name}:{database}/page_{name}",
+            }
+            for name in registry.names()
+        },
+        OPERATOR: {
+            "broker_url": f"amqps://{OPERATOR}:{PASSWORD}@{broker}",
+            "broker_admin_url": f"https://{OPERATOR}:{management}",
+        },
+        "rabbitmq": {
+            "broker_url": f"amqps://admin:{PASSWORD}@{broker}",
+            "broker_admin_url": f"https://admin:{management}",
+        },
+        "postgres": {"database_admin_url": f"postgresql://postgres:{database}/postgres"},
+    }
+    use_in_rabbitmq(broker_server, certificates, "right")
+    use_in_postgresql(database_server, certificates, "right")
+
+
+def certificates_of_the_page(folder: Path, server: str) -> Certificates:
+    pem = Pem((folder / f"{server}.pem").read_bytes(), (folder / f"{server}.key").read_bytes())
+    ca = (folder / "ca.pem").read_bytes()
+    return Certificates(folder=folder, host=server, ca=ca, servers={"right": pem})
+
+
+def test_a_shop_that_follows_the_page_runs_with_a_certificate_for_each_service(
+    servers_of_the_page: dict[str, dict[str, object]], page_folder: Path, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys"
+    for owner, secrets in servers_of_the_page.items():
+        name = "setup" if owner in ADMIN_SECRETS else owner
+        secrets["tls_cert_file"] = page_folder / f"{name}.pem"
+        secrets["tls_key_file"] = page_folder / f"{name}.key"
+        for setting, value in secrets.items():
+            (keys / owner).mkdir(parents=True, exist_ok=True)
+            (keys / owner / f"shop_{setting}").write_text(str(value))
+    services = registry.all_services()
+    with (
+        settings_override(home=tmp_path, keys=keys, tls_ca_file=page_folder / "ca.pem"),
+        run_services(services, tmp_path / "log") as shop,
+    ):
+        shop.place("ORD-1")
+
+        eventually(lambda: "order.placed.v1" in shop.handled("inventory"))
+        # `shop doctor` as the operator reaches the broker, as a user of its own.
+        [broker, *_] = check(services, services, settings_for(OPERATOR))
+        assert (broker.subject, broker.is_well) == ("broker", True)
+
+
 def test_the_whole_shop_is_set_up_and_runs_with_tls(
     broker_server: TlsServer,
     database_server: TlsServer,
@@ -222,7 +322,7 @@ def test_a_database_with_a_wrong_certificate_is_refused_with_the_reason(
     assert WRONG_SERVERS[kind] in sentence
 
 
-@pytest.mark.parametrize("files", ["trusted", "strange_files"], ids=["none", "of a stranger"])
+@pytest.mark.parametrize("files", WRONG_CLIENTS)
 @pytest.mark.parametrize("client", BROKER_CLIENTS)
 def test_a_broker_that_asks_refuses_a_client_without_a_right_certificate(
     broker_server: TlsServer,
@@ -235,7 +335,7 @@ def test_a_broker_that_asks_refuses_a_client_without_a_right_certificate(
     assert ASKS in refusal(client, urls)
 
 
-@pytest.mark.parametrize("files", ["trusted", "strange_files"], ids=["none", "of a stranger"])
+@pytest.mark.parametrize("files", WRONG_CLIENTS)
 @pytest.mark.parametrize("client", DATABASE_CLIENTS)
 def test_a_database_that_asks_refuses_a_client_without_a_right_certificate(
     database_server: TlsServer,

@@ -18,7 +18,12 @@ from services.email.mailer import Mailer
 from services.email.mails import Mail
 from shared.errors import DependencyUnavailable
 from shared.runtime.settings import Settings
-from tests.security.certificates import WRONG_SERVERS, Certificates, make_certificates
+from tests.security.certificates import (
+    WRONG_CLIENTS,
+    WRONG_SERVERS,
+    Certificates,
+    make_certificates,
+)
 
 
 class Mailbox:
@@ -157,7 +162,7 @@ def test_a_client_with_a_certificate_is_accepted_where_one_is_asked_for(
     assert len(mailbox.envelopes) == 1
 
 
-@pytest.mark.parametrize("files", ["trusted", "strange_files"], ids=["none", "of a stranger"])
+@pytest.mark.parametrize("files", WRONG_CLIENTS)
 def test_a_client_without_a_right_certificate_learns_that_one_is_asked_for(
     certificates: Certificates, asking: ssl.SSLContext, tmp_path: Path, files: str
 ) -> None:

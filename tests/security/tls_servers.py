@@ -1,4 +1,7 @@
-"""RabbitMQ and PostgreSQL in containers, with TLS and certificates that a test can exchange."""
+"""RabbitMQ and PostgreSQL in containers, with TLS as docs/security.md configures it.
+
+A test can exchange their certificates.
+"""
 
 import io
 import socket
@@ -14,60 +17,44 @@ from testcontainers.core.container import DockerContainer
 from shared.storage import postgresql_tls
 from tests.containers import IDLE_SCHEDULERS_SLEEP, run_label
 from tests.security.certificates import Certificates
+from tests.security.page import BROKER, DATABASE, blocks
 from tests.support.waiting import eventually
 
-FOLDER = "/tls"
+_TLS_FOLDERS = {BROKER: "/etc/rabbitmq/tls", DATABASE: "/etc/postgresql/tls"}
+"""Where the page puts the files of its servers."""
+
 PASSWORD = "hush"  # noqa: S105 - nobody's
 
 _RABBITMQ_CONF = f"""\
 default_user = admin
 default_pass = {PASSWORD}
 deprecated_features.permit.management_metrics_collection = true
-listeners.tcp = none
-listeners.ssl.default = 5671
-ssl_options.cacertfile = {FOLDER}/ca.pem
-ssl_options.certfile = {FOLDER}/server.pem
-ssl_options.keyfile = {FOLDER}/server.key
-ssl_options.verify = verify_peer
-ssl_options.fail_if_no_peer_cert = true
-management.ssl.port = 15671
-management.ssl.cacertfile = {FOLDER}/ca.pem
-management.ssl.certfile = {FOLDER}/server.pem
-management.ssl.keyfile = {FOLDER}/server.key
-management.ssl.verify = verify_peer
-management.ssl.fail_if_no_peer_cert = true
 log.console.level = warning
 """
 
-_PG_HBA = """\
-local all all trust
-hostssl all all all scram-sha-256 clientcert=verify-ca
-"""
-
-_PG_TLS = (
-    f"ssl_ca_file = '{FOLDER}/ca.pem'",
-    f"ssl_cert_file = '{FOLDER}/server.pem'",
-    f"ssl_key_file = '{FOLDER}/server.key'",
-    "ssl = on",
-)
+_PG_HBA = "local all all trust\n"
 
 
 class TlsServer:
     """A server in a container.
 
+    Args:
+        user: the server's, who alone may read its files.
+        name: the server's name on the page, which is in the names of its files.
+
     Attributes:
         ports: the ports on the host, by those of the container.
     """
 
-    def __init__(self, container: DockerContainer, user: str) -> None:
+    def __init__(self, container: DockerContainer, *, user: str, name: str) -> None:
+        self._name = name
         self._container: Container = container.get_wrapped_container()
         self._user = int(self.run("id", "-u", user))
         self.ports = {int(port): container.get_exposed_port(int(port)) for port in container.ports}
 
     def put(self, certificates: Certificates, kind: str) -> None:
         """Replace the server's certificate by another kind."""
-        server = certificates.servers[kind]
-        files = {"ca.pem": certificates.ca, "server.pem": server.cert, "server.key": server.key}
+        files = _files(self._name, certificates, kind)
         self._container.put_archive("/", _archive(files, self._user))
 
     def run(self, *command: str) -> bytes:
@@ -83,14 +70,13 @@ def rabbitmq(certificates: Certificates) -> Iterator[TlsServer]:
     """RabbitMQ with TLS alone, which asks for a client certificate at every port."""
     container = DockerContainer("rabbitmq:4.3-management").with_exposed_ports(5671, 15671)
     container.with_env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", IDLE_SCHEDULERS_SLEEP)
-    server = certificates.servers["right"]
-    files = {"ca.pem": certificates.ca, "server.pem": server.cert, "server.key": server.key}
-    for name, content in files.items():
-        container.with_copy_into_container(content, f"{FOLDER}/{name}")
-    conf = "/etc/rabbitmq/conf.d/20-tls.conf"
-    container.with_copy_into_container(_RABBITMQ_CONF.encode(), conf)
+    for path, content in _files(BROKER, certificates, "right").items():
+        container.with_copy_into_container(content, path)
+    (of_the_page,) = blocks(2, "ini")
+    conf = f"{_RABBITMQ_CONF}{of_the_page}".encode()
+    container.with_copy_into_container(conf, "/etc/rabbitmq/conf.d/20-tls.conf")
     with container.with_kwargs(labels=run_label()):
-        yield TlsServer(container, user="rabbitmq")
+        yield TlsServer(container, user="rabbitmq", name=BROKER)
 
 
 def use_in_rabbitmq(server: TlsServer, certificates: Certificates, kind: str) -> None:
@@ -104,14 +90,14 @@ def postgresql(certificates: Certificates) -> Iterator[TlsServer]:
     """PostgreSQL with TLS alone, which asks for a client certificate."""
     container = DockerContainer("postgres:18").with_exposed_ports(5432)
     container.with_env("POSTGRES_PASSWORD", PASSWORD).with_env("POSTGRES_INITDB_ARGS", "--no-sync")
-    container.with_copy_into_container(_PG_HBA.encode(), f"{FOLDER}/pg_hba.conf")
-    container.with_command(f"postgres -c fsync=off -c hba_file={FOLDER}/pg_hba.conf")
+    (conf,), (hba,) = blocks(3, "ini"), blocks(3, "")
+    container.with_copy_into_container(conf.encode(), "/page/postgresql.conf")
+    container.with_copy_into_container(f"{_PG_HBA}{hba}".encode(), "/page/pg_hba.conf")
+    container.with_command("postgres -c fsync=off -c hba_file=/page/pg_hba.conf")
     with container.with_kwargs(labels=run_label()):
-        server = TlsServer(container, user="postgres")
+        server = TlsServer(container, user="postgres", name=DATABASE)
         _wait_for_postgresql(server)
-        server.put(certificates, "right")
-        for setting in _PG_TLS:
-            server.run("psql", "-U", "postgres", "-c", f"ALTER SYSTEM SET {setting}")
+        server.run("sh", "-c", "cat /page/postgresql.conf >> $PGDATA/postgresql.conf")
         use_in_postgresql(server, certificates, "right")
         yield server
 
@@ -142,12 +128,22 @@ def _wait_for_postgresql(server: TlsServer) -> None:
     server.run("pg_isready", "-q", "-h", "127.0.0.1")
 
 
+def _files(name: str, certificates: Certificates, kind: str) -> dict[str, bytes]:
+    """The files of a server, by their path."""
+    folder, server = _TLS_FOLDERS[name], certificates.servers[kind]
+    return {
+        f"{folder}/ca.pem": certificates.ca,
+        f"{folder}/{name}.pem": server.cert,
+        f"{folder}/{name}.key": server.key,
+    }
+
+
 def _archive(files: Mapping[str, bytes], user: int) -> bytes:
-    """A tar archive of files below `FOLDER` that only this user can read."""
+    """A tar archive of files, by their path, that only this user can read."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
-        for name, content in files.items():
-            entry = tarfile.TarInfo(f"{FOLDER}/{name}")
+        for path, content in files.items():
+            entry = tarfile.TarInfo(path)
             entry.size, entry.mode, entry.uid = len(content), 0o600, user
             tar.addfile(entry, io.BytesIO(content))
     return archive.getvalue()
