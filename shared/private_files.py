@@ -4,6 +4,7 @@ What exists already keeps its permissions: its owner may have changed them for a
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 FILE_MODE = 0o600
@@ -24,9 +25,16 @@ def create_folder(path: Path) -> None:
 def create_file(path: Path) -> None:
     """Create an empty file, unless it exists.
 
+    A file that exists is not opened: closing it would release the locks that this process holds on
+    it through SQLite, and another process would then delete the -wal file that is in use.
+    https://sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_
+
     SQLite gives the files that it makes beside a database (-wal, -shm) the database's mode.
 
     Raises:
         OSError: it cannot be created.
     """
-    os.close(os.open(path, os.O_CREAT | os.O_RDONLY | os.O_CLOEXEC, FILE_MODE))
+    # `O_EXCL` follows no symbolic link.
+    flags = os.O_CREAT | os.O_EXCL | os.O_RDONLY | os.O_CLOEXEC
+    with suppress(FileExistsError):
+        os.close(os.open(path.resolve(), flags, FILE_MODE))

@@ -5,7 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.chaos.run import as_markdown, chaos, print_out
+from tests.chaos.run import EMBEDDED, ON_SERVERS, as_markdown, chaos, print_out
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reliability.md"
 BEGIN, END = "<!-- report: begin -->\n", "<!-- report: end -->\n"
@@ -20,6 +20,9 @@ def main() -> int:
     )
     parser.add_argument("--short", action="store_true", help="one fault of each family, once")
     parser.add_argument(
+        "--embedded", action="store_true", help="without servers, where only neighbours are faulty"
+    )
+    parser.add_argument(
         "--renew", action="store_true", help="write the report into docs/reliability.md"
     )
     arguments = parser.parse_args()
@@ -28,7 +31,8 @@ def main() -> int:
         home = Path(tempfile.mkdtemp(prefix="past-tense-chaos-"))
         _say(f"seed {seed}; logs in {home}")
         seconds = None if arguments.short else arguments.seconds
-        reports.append(chaos(home, seed=seed, seconds=seconds, say=_say))
+        setting = EMBEDDED if arguments.embedded else ON_SERVERS
+        reports.append(chaos(home, seed=seed, seconds=seconds, say=_say, setting=setting))
         print_out(reports[-1])
     if arguments.renew:
         renew(DOCUMENT, "\n\n".join(map(as_markdown, reports)))

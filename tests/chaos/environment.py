@@ -3,10 +3,7 @@
 import base64
 import json
 import os
-import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -16,29 +13,28 @@ from typing import Any
 
 import psycopg
 
-from services.inventory.service import inventory
 from shared.errors import BrokerUnavailable
-from shared.messaging.connect import broker_at
-from shared.messaging.ports.publisher import Message, Publisher
+from shared.messaging.ports.publisher import Message
 from shared.messaging.rabbitmq.errors import PIKA_ERRORS
 from shared.messaging.rabbitmq.management import Management
+from shared.runtime.settings import OPERATOR
+from shared.runtime.setup import ADMIN_SECRETS
 from shared.storage.database import DATABASE_ERRORS, Database
 from shop import registry
-from tests.chaos import broker_contents, invariants, servers
+from tests.chaos import broker_contents, greed, invariants, servers
+from tests.chaos.any_environment import (
+    LOW_LIMIT_SERVICE,
+    SHOP,
+    AnyEnvironment,
+    unless_violated,
+    without_settings,
+)
+from tests.chaos.greed import Headers
 from tests.chaos.mail_server import RecordingMailServer
 from tests.chaos.proxies import Proxies, TcpProxy
 from tests.chaos.servers import PASSWORD, ServerContainer
-from tests.chaos.state import BrokerContents, RunContext, SystemState, read_state
+from tests.chaos.state import BrokerContents, SystemState, read_state
 from tests.chaos.supervisor import SupervisedProcess, Supervisor
-from tests.support.waiting import eventually
-
-SHOP = Path(sys.executable).with_name("shop")
-RESTOCKED = {"product-1": 1_000_000, "product-2": 1_000_000, "product-3": 1_000}
-QUIET_SECONDS = 90.0
-"""Seconds without a handled event after which the invariants must hold: reconnecting takes 30."""
-
-LOW_LIMIT_SERVICE = "loyalty"
-"""The service whose retry limit can be reached; the others outlast every fault."""
 
 DEFAULT_TUNING = {
     "RETRY_DELAY": "0.2",
@@ -64,26 +60,18 @@ SERVICE_PROCESSES = (
 
 
 @dataclass(slots=True, kw_only=True)
-class ChaosEnvironment:
-    """What faults act on and observe.
+class ChaosEnvironment(AnyEnvironment):
+    """The system on RabbitMQ and PostgreSQL, each service with a user of its own there.
 
     Attributes:
         proxy_of: each process's proxies, to "broker" and "database".
-        unprocessable: topic by event id of messages that no outbox published.
-        sent_to_one: service by event id of messages that were sent to one service only.
     """
 
-    home: Path
-    seed: int
     broker: ServerContainer
     postgres: ServerContainer
     mail_server: RecordingMailServer
     proxies: Proxies = field(default_factory=Proxies)
     proxy_of: dict[str, dict[str, TcpProxy]] = field(default_factory=dict)
-    unprocessable: dict[str, str] = field(default_factory=dict)
-    sent_to_one: dict[str, str] = field(default_factory=dict)
-    supervisor: Supervisor = field(default_factory=lambda: Supervisor([]))
-    databases: dict[str, Database] = field(default_factory=dict)
 
     @property
     def management(self) -> Management:
@@ -97,13 +85,13 @@ class ChaosEnvironment:
             for name in registry.names()
             for what, value in TUNING.get(name, DEFAULT_TUNING).items()
         }
-        theirs = {key: value for key, value in os.environ.items() if not key.startswith("SHOP_")}
         return (
-            theirs
+            without_settings(os.environ)
             | tuning
             | {
                 "SHOP_HOME": str(self.home),
-                "SHOP_BROKER_URL": servers.amqp_url(self.broker.ports[5672]),
+                "SHOP_KEYS": str(self.home / "keys"),
+                "SHOP_BROKER_URL": servers.amqp_url(self.broker.ports[5672], "{service}"),
                 "SHOP_BROKER_ADMIN_URL": servers.admin_url(self.broker),
                 "SHOP_DATABASE_URL": _database_url(self.postgres.ports[5432]),
                 "SHOP_DATABASE_ADMIN_URL": servers.database_url(self.postgres),
@@ -113,19 +101,6 @@ class ChaosEnvironment:
             }
         )
 
-    def shop(self, *arguments: str) -> str:
-        """Run `shop`; return its standard output."""
-        done = subprocess.run(
-            [SHOP, *arguments],
-            env=self.settings,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
     def admin(self, query: str, *parameters: object, database: str = "postgres") -> list[Any]:
         """Query the database server as its administrator."""
         url = servers.database_url(self.postgres, database)
@@ -133,16 +108,36 @@ class ChaosEnvironment:
             found = connection.execute(query.encode(), parameters or None)
             return found.fetchall() if found.description else []
 
-    def publisher(self) -> Publisher:
-        return broker_at(self.settings["SHOP_BROKER_URL"], app="chaos").publisher()
+    @property
+    def admin_broker_url(self) -> str:
+        """The broker's URL for its administrator."""
+        return servers.amqp_url(self.broker.ports[5672])
 
-    def publish(self, *messages: Message) -> None:
-        """Publish messages without an outbox."""
-        publisher = self.publisher()
-        try:
-            assert publisher.publish(messages) == [None] * len(messages)
-        finally:
-            publisher.close()
+    def broker_url_of(self, user: str) -> str:
+        return servers.amqp_url(self.broker.ports[5672], user)
+
+    @property
+    def has_users(self) -> bool:
+        return True
+
+    def dead_letter_ids(self, service: str) -> list[str]:
+        url = self.admin_broker_url
+        return list(broker_contents.rabbitmq(url, [service], expected=set(), left=[]).dead[service])
+
+    @contextmanager
+    def overused(self, service: str, flood: Sequence[tuple[Message, Headers]]) -> Iterator[str]:
+        url = servers.database_url(self.postgres, service, role=service)
+        with (
+            greed.broker_taken(self.broker_url_of(service), service, flood) as at_broker,
+            greed.role_taken(url) as at_database,
+        ):
+            yield (
+                f"{at_broker[0]} connections with {at_broker[1]} channels at the broker, "
+                f"{at_database} connections at the database"
+            )
+
+    def mails(self) -> Sequence[str]:
+        return self.mail_server.mails
 
     def transactions(self, *who: str) -> list[str]:
         """The application names of open transactions that have written."""
@@ -184,25 +179,11 @@ class ChaosEnvironment:
             connection.close()
         return found
 
-    def context(self) -> RunContext:
-        confirmed = self.home / "confirmed"
-        return RunContext(
-            confirmed=frozenset(confirmed.read_text().split())
-            if confirmed.exists()
-            else frozenset(),
-            unprocessable=dict(self.unprocessable),
-            sent_to_one=dict(self.sent_to_one),
-            restocked=RESTOCKED,
-            mails=self.mail_server.mails,
-            limited=frozenset({LOW_LIMIT_SERVICE}),
-        )
-
     def state(self) -> SystemState:
-        """Read all that the invariants are checked against."""
         before = read_state(self.databases, BrokerContents(), self.context())
         sent = {each.event_id for each in before.outbox}
         left = broker_contents.remaining_messages(self.management.get("queues") or [])
-        url = self.settings["SHOP_BROKER_URL"]
+        url = self.admin_broker_url
         broker = broker_contents.rabbitmq(url, self.databases, expected=sent, left=left)
         shown = frozenset(self._shown_applied(broker, before.inbox))
         return read_state(self.databases, replace(broker, shown_applied=shown), self.context())
@@ -215,38 +196,16 @@ class ChaosEnvironment:
                 if json.loads(self.shop("dead", "show", name, each, "--json")).get("applied"):
                     yield name, each
 
-    def wait_until_quiet(self) -> SystemState:
-        """Wait until the invariants hold or nothing happens any more; return the state then."""
-        handled, until = -1, 0.0
-        while True:
-            found = self._state_if_consistent()
-            if found is not None:
-                return found
-            # A slow machine may take long, as long as it makes progress.
-            before, handled = handled, self._handled()
-            if handled != before:
-                until = time.monotonic() + QUIET_SECONDS
-            elif time.monotonic() > until:
-                return self.state()
-            threading.Event().wait(0.5)  # between two checks
-
-    def _state_if_consistent(self) -> SystemState | None:
+    def state_if_consistent(self) -> SystemState | None:
         try:
             # The databases show unfinished work, and querying them is cheap.
             if invariants.each_fact_is_published_once(read_state(self.databases, BrokerContents())):
                 return None
             if broker_contents.remaining_messages(self.management.get("queues") or []):
                 return None
-            found = self.state()
+            return unless_violated(self.state())
         except (BrokerUnavailable, *PIKA_ERRORS, *DATABASE_ERRORS):
             return None
-        return None if invariants.violations(found) else found
-
-    def _handled(self) -> int:
-        """How many inbox rows all services have together."""
-        return sum(
-            self.admin("SELECT count(*) FROM inbox", database=name)[0][0] for name in self.databases
-        )
 
 
 @contextmanager
@@ -268,20 +227,27 @@ def running_environment(
             home=home, seed=seed, broker=broker, postgres=postgres, mail_server=mail_server
         )
         stack.callback(environment.proxies.close)
+        _write_keys(environment)
         environment.shop("setup")
         for name in registry.names():
             url = _database_url(postgres.ports[5432]).replace("{service}", name)
             environment.databases[name] = Database(url, app="chaos")
             stack.callback(environment.databases[name].close)
-        with inventory.unit_of_work(environment.databases["inventory"]) as work:
-            for sku, pieces in RESTOCKED.items():
-                work.store.restock(sku, pieces)
+        environment.restock()
         environment.supervisor = Supervisor(
             [_process(environment, name, fails=fails) for name, fails in processes]
         )
         environment.supervisor.start()
         stack.callback(environment.supervisor.stop)
         yield environment
+
+
+def _write_keys(environment: ChaosEnvironment) -> None:
+    """The folder of secrets, without which set-up makes no users; services have theirs in URLs."""
+    for name in (*registry.names(), *ADMIN_SECRETS, OPERATOR):
+        (environment.home / "keys" / name).mkdir(parents=True)
+    url = environment.home / "keys" / "rabbitmq" / "shop_broker_url"
+    url.write_text(environment.admin_broker_url)
 
 
 def _process(environment: ChaosEnvironment, name: str, *, fails: bool) -> SupervisedProcess:
@@ -291,7 +257,7 @@ def _process(environment: ChaosEnvironment, name: str, *, fails: bool) -> Superv
         "database": environment.proxies.add(("127.0.0.1", environment.postgres.ports[5432])),
     }
     variables = environment.settings | {
-        "SHOP_BROKER_URL": servers.amqp_url(proxy_of["broker"].port),
+        "SHOP_BROKER_URL": servers.amqp_url(proxy_of["broker"].port, "{service}"),
         "SHOP_DATABASE_URL": _database_url(proxy_of["database"].port),
         "SHOP_LOG_FORMAT": "json",
         "CHAOS_NAME": name,
@@ -302,29 +268,6 @@ def _process(environment: ChaosEnvironment, name: str, *, fails: bool) -> Superv
     return SupervisedProcess(
         name=name, service=service, command=command, environment=variables, log=log
     )
-
-
-@contextmanager
-def customers(environment: ChaosEnvironment, *, rate: float) -> Iterator[None]:
-    """Place orders at this rate per second during the block."""
-    confirmed = environment.home / "confirmed"
-    command = [sys.executable, "-m", "tests.chaos.customers", str(confirmed)]
-    with (
-        (environment.home / "customers.log").open("ab") as log,
-        subprocess.Popen(
-            [*command, "--rate", str(rate), "--seed", str(environment.seed)],
-            env=environment.settings,
-            stdout=log,
-            stderr=log,
-        ) as process,
-    ):
-        try:
-            eventually(confirmed.exists, within=60)
-            yield
-        finally:
-            process.terminate()
-            code = process.wait(60)
-    assert code == 0, (environment.home / "customers.log").read_text()[-2000:]
 
 
 def _database_url(port: int) -> str:

@@ -1,4 +1,4 @@
-"""All faults, in two groups that are injected side by side.
+"""All faults, in two groups that are injected side by side on servers.
 
 Each waits for work in flight and is injected then; a fault that finds none fails the run.
 """
@@ -6,9 +6,9 @@ Each waits for work in flight and is injected then; a fault that finds none fail
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
-from tests.chaos import message_faults, process_faults, server_faults
-from tests.chaos.environment import ChaosEnvironment
+from tests.chaos import message_faults, neighbour_faults, process_faults, server_faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Fault:
 
     name: str
     family: str
-    inject: Callable[[ChaosEnvironment, Random], str]
+    inject: Callable[[Any, Random], str]  # of the environments that have what it affects
     is_short: bool = False
 
 
@@ -44,6 +44,12 @@ SERVERS = (
     Fault("mail server refusing", "mail", server_faults.refuse_mail),
 )
 """One after the other, at the same time as those of processes."""
+
+NEIGHBOURS = (
+    Fault("service that lies", "neighbour", neighbour_faults.lie, is_short=True),
+    Fault("service that is greedy", "neighbour", neighbour_faults.be_greedy, is_short=True),
+)
+"""Those that need no servers: the embedded system has only these."""
 
 PROCESSES = (
     Fault(
@@ -95,4 +101,5 @@ PROCESSES = (
         message_faults.recreate_dead_queue,
         is_short=True,
     ),
+    *NEIGHBOURS,
 )

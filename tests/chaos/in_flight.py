@@ -13,7 +13,6 @@ import psycopg
 from shared.errors import BrokerUnavailable
 from shared.messaging.rabbitmq.errors import PIKA_ERRORS
 from shared.storage.database import DATABASE_ERRORS
-from tests.chaos import broker_contents
 from tests.chaos.environment import ChaosEnvironment
 from tests.chaos.supervisor import SupervisedProcess
 
@@ -101,8 +100,3 @@ def random_process(
     return random.choice(
         [each for each in environment.supervisor.processes.values() if each.service not in excluded]
     )
-
-
-def dead_letter_ids(environment: ChaosEnvironment, service: str) -> list[str]:
-    url = environment.settings["SHOP_BROKER_URL"]
-    return list(broker_contents.rabbitmq(url, [service], expected=set(), left=[]).dead[service])

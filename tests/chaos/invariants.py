@@ -61,13 +61,15 @@ def no_event_is_lost(state: SystemState) -> list[str]:
     """
     published = {each.event_id: each.topic for each in state.outbox}
     published |= state.context.unprocessable
+    published |= {key: lie.topic for key, lie in state.context.lies.items()}
     violations: list[str] = []
     for name, topics in state.topics.items():
         subscribed = {key for key, topic in published.items() if topics_matched(topics, topic)}
         subscribed |= {key for key, only_to in state.context.sent_to_one.items() if only_to == name}
         known = state.inbox[name]
         dead = set(state.broker.dead.get(name, ()))
-        lost = subscribed - known.keys() - dead
+        deleted = {key for service, key in state.context.deleted if service == name}
+        lost = subscribed - known.keys() - dead - deleted
         violations += _each(lost, f"{{}} is neither applied, discarded nor dead in {name}")
         foreign = (known.keys() | dead) - subscribed
         violations += _each(foreign, f"{{}} is in {name} and was not sent there")
@@ -81,7 +83,8 @@ def no_event_is_lost(state: SystemState) -> list[str]:
 
 def only_unprocessable_messages_are_dead(state: SystemState) -> list[str]:
     """3. Only messages that cannot be processed are dead, not those that a fault delayed."""
-    unprocessable = state.context.unprocessable.keys() | state.context.sent_to_one.keys()
+    context = state.context
+    unprocessable = context.unprocessable.keys() | context.sent_to_one.keys() | context.lies.keys()
     violations: list[str] = []
     for name in state.topics.keys() - state.context.limited:
         processable = set(state.broker.dead.get(name, ())) - unprocessable
@@ -199,6 +202,21 @@ def queues_are_empty(state: SystemState) -> list[str]:
     return [f"{each} is left" for each in state.broker.left]
 
 
+def lies_are_not_believed(state: SystemState) -> list[str]:
+    """8. Each service has refused the forged messages, for the right reason, and no others."""
+    lies = state.context.lies.values()
+    violations: list[str] = []
+    for name, topics in state.topics.items():
+        told = {each.recorded_as: each.error for each in lies if topics_matched(topics, each.topic)}
+        refused = state.refused[name]
+        violations += _each(refused.keys() - told.keys(), f"{{}} is refused by {name}, and genuine")
+        if name in state.context.limited:
+            continue  # a lie that was there when its connections were lost has no attempt left
+        wrong = {key for key, error in told.items() if refused.get(key) != error}
+        violations += _each(wrong, f"{{}} is a lie, and {name} has not refused it for that")
+    return violations
+
+
 INVARIANTS: tuple[Invariant, ...] = (
     each_fact_is_published_once,
     no_event_is_lost,
@@ -207,6 +225,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     totals_agree,
     history_is_complete,
     queues_are_empty,
+    lies_are_not_believed,
 )
 
 

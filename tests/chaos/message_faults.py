@@ -2,23 +2,20 @@
 
 import json
 import signal
-from collections.abc import Sequence
 from functools import partial
 from random import Random
-from typing import Any
 from uuid import uuid4
-
-from sqlalchemy import select
 
 from services.orders.placing import NewOrder, place_order
 from services.orders.service import orders
 from shared.messaging.ports.publisher import Message
 from shared.messaging.topology import dead_queue
 from shared.storage.database import DATABASE_ERRORS
-from shared.storage.tables import outbox
-from tests.chaos.environment import LOW_LIMIT_SERVICE, ChaosEnvironment
+from tests.chaos.any_environment import LOW_LIMIT_SERVICE
+from tests.chaos.environment import ChaosEnvironment
 from tests.chaos.faulty_service import HANGS, KILLS
-from tests.chaos.in_flight import dead_letter_ids, in_flight, retry_until_done, wait_for_value
+from tests.chaos.in_flight import in_flight, retry_until_done, wait_for_value
+from tests.chaos.servers import ADMIN
 from tests.support.waiting import eventually
 
 
@@ -26,7 +23,7 @@ def repeat_and_reorder(environment: ChaosEnvironment, random: Random) -> str:
     """Publish old events again, in random order, while the services are working."""
     copies: list[Message] = []
     for name in ("orders", "inventory", "shipping"):
-        rows = wait_for_value(partial(_sent_by, environment, name))
+        rows = wait_for_value(partial(environment.sent_by, name))
         copies += [
             Message(
                 event_id=str(row.event_id),
@@ -45,11 +42,6 @@ def repeat_and_reorder(environment: ChaosEnvironment, random: Random) -> str:
     return f"{len(copies)} copies among {hit}"
 
 
-def _sent_by(environment: ChaosEnvironment, service: str) -> Sequence[Any]:
-    with environment.databases[service].read() as connection:
-        return connection.execute(select(outbox).where(outbox.c.sent_at.is_not(None))).all()
-
-
 def send_unprocessable_messages(environment: ChaosEnvironment, random: Random) -> str:
     """Publish malformed messages, unknown types and future versions among valid events."""
     event = {
@@ -61,7 +53,7 @@ def send_unprocessable_messages(environment: ChaosEnvironment, random: Random) -
         "data": {},
     }
     future = event | {"type": "order.placed.v9"}
-    unknown = event | {"type": "lamp.lit.v1", "id": str(uuid4())}
+    unknown = event | {"type": "lamp.lit.v1", "id": str(uuid4()), "source": f"/{ADMIN}"}
     lacking = event | {"type": "order.placed.v1", "id": str(uuid4())}
     unprocessable = [
         _message("order.placed", b"\xff\x00 not even text"),
@@ -69,7 +61,7 @@ def send_unprocessable_messages(environment: ChaosEnvironment, random: Random) -
         _message("payment.received", b"{}"),
         _message("order.placed", json.dumps(lacking).encode(), event_id=lacking["id"]),
         _message("order.placed", json.dumps(future).encode(), event_id=future["id"]),
-        _message("lamp.lit", json.dumps(unknown).encode(), event_id=unknown["id"]),
+        _message("lamp.lit", json.dumps(unknown).encode(), event_id=unknown["id"], source=ADMIN),
     ]
     random.shuffle(unprocessable)
     hit = wait_for_value(lambda: in_flight(environment))
@@ -79,14 +71,19 @@ def send_unprocessable_messages(environment: ChaosEnvironment, random: Random) -
 
 
 def _message(
-    topic: str, body: bytes, *, event_id: object = None, only_to: str | None = None
+    topic: str,
+    body: bytes,
+    *,
+    event_id: object = None,
+    only_to: str | None = None,
+    source: str = "orders",
 ) -> Message:
     return Message(
         event_id=str(event_id or uuid4()),
         topic=topic,
         type=f"{topic}.v1",
         body=body,
-        source="elsewhere",
+        source=source,
         only_to=only_to,
     )
 
@@ -97,7 +94,7 @@ def poison(environment: ChaosEnvironment, random: Random) -> str:
     killed = process.exit_codes.count(-signal.SIGKILL)
     wait_for_value(lambda: in_flight(environment))
     event_id = order(environment, f"{KILLS}{LOW_LIMIT_SERVICE}-{random.getrandbits(40)}")
-    wait_for_value(lambda: event_id in dead_letter_ids(environment, LOW_LIMIT_SERVICE), within=480)
+    wait_for_value(lambda: event_id in environment.dead_letter_ids(LOW_LIMIT_SERVICE), within=480)
     return f"{process.name} was killed {process.exit_codes.count(-signal.SIGKILL) - killed} times"
 
 
@@ -142,17 +139,15 @@ def recreate_dead_queue(environment: ChaosEnvironment, random: Random) -> str:
     """Delete the dead queue while a dead letter is sent to it; set-up then recreates it."""
     del random
     service = "orders"
-    deleted = set(wait_for_value(lambda: ["", *dead_letter_ids(environment, service)])[1:])
-    assert deleted <= environment.sent_to_one.keys()
-    for each in deleted:
-        del environment.sent_to_one[each]
+    deleted = set(wait_for_value(lambda: ["", *environment.dead_letter_ids(service)])[1:])
+    environment.deleted |= {(service, each) for each in deleted}
     retry_until_done(lambda: environment.management.delete("queues", "/", dead_queue(service)))
-    letter = _message(service, b"not even JSON", only_to=service)
+    letter = _message(service, b"not even JSON", only_to=service, source=service)
     environment.sent_to_one[letter.event_id] = service
     retry_until_done(lambda: environment.publish(letter))
     hit = wait_for_value(lambda: _undeliverable_dead_letters(environment, service))
     retry_until_done(lambda: environment.shop("setup"))
-    wait_for_value(lambda: letter.event_id in dead_letter_ids(environment, service))
+    wait_for_value(lambda: letter.event_id in environment.dead_letter_ids(service))
     return hit
 
 

@@ -5,9 +5,7 @@ from collections.abc import Callable
 from random import Random
 
 import psycopg
-from sqlalchemy import func, select
 
-from shared.storage.tables import inbox
 from tests.chaos import servers
 from tests.chaos.environment import ChaosEnvironment
 from tests.chaos.in_flight import (
@@ -40,10 +38,10 @@ def kill_before_acknowledgement(environment: ChaosEnvironment, random: Random) -
         if not environment.unacknowledged(victim.service):
             return None
         environment.proxies.cut(proxy, "up")
-        before = _handled(environment, victim.service)
-        eventually(lambda: _handled(environment, victim.service) > before, within=3)
+        before = environment.handled(victim.service)
+        eventually(lambda: environment.handled(victim.service) > before, within=3)
         victim.signal(signal.SIGSTOP)
-        committed = _handled(environment, victim.service) - before
+        committed = environment.handled(victim.service) - before
         held = environment.unacknowledged(victim.service)
         return f"{victim.name}: {committed} committed, {held} unacknowledged" if held else None
 
@@ -140,11 +138,6 @@ def freeze_consumer(environment: ChaosEnvironment, random: Random) -> str:
     finally:
         victim.signal(signal.SIGCONT)
     return hit
-
-
-def _handled(environment: ChaosEnvironment, service: str) -> int:
-    with environment.databases[service].read() as connection:
-        return connection.execute(select(func.count()).select_from(inbox)).scalar_one()
 
 
 def cut_from_broker(environment: ChaosEnvironment, random: Random) -> str:

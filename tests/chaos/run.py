@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -14,8 +15,10 @@ from random import Random
 
 from shared.runtime.process import EXIT_HUNG
 from tests.chaos import invariants
-from tests.chaos.environment import ChaosEnvironment, customers, running_environment
-from tests.chaos.faults import PROCESSES, SERVERS, Fault
+from tests.chaos.any_environment import AnyEnvironment, customers
+from tests.chaos.embedded_environment import running_embedded
+from tests.chaos.environment import running_environment
+from tests.chaos.faults import NEIGHBOURS, PROCESSES, SERVERS, Fault
 from tests.chaos.faulty_service import FAILS
 from tests.chaos.state import SystemState
 from tests.chaos.supervisor import Supervisor
@@ -98,7 +101,30 @@ def short_run(faults: Sequence[Fault]) -> list[Fault]:
     return [each for each in faults if each.is_short]
 
 
-def chaos(home: Path, *, seed: int, seconds: float | None, say: Say) -> Report:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """Where a run takes place.
+
+    Attributes:
+        running: starts the system in a folder, with a seed.
+        faults: the groups of faults that are injected side by side.
+    """
+
+    running: Callable[[Path, int], AbstractContextManager[AnyEnvironment]]
+    faults: Sequence[Sequence[Fault]]
+
+
+ON_SERVERS = Setting(
+    running=lambda home, seed: running_environment(home, seed=seed), faults=(SERVERS, PROCESSES)
+)
+EMBEDDED = Setting(
+    running=lambda home, seed: running_embedded(home, seed=seed), faults=(NEIGHBOURS,)
+)
+
+
+def chaos(
+    home: Path, *, seed: int, seconds: float | None, say: Say, setting: Setting = ON_SERVERS
+) -> Report:
     """Run the chaos test.
 
     Args:
@@ -106,12 +132,12 @@ def chaos(home: Path, *, seed: int, seconds: float | None, say: Say) -> Report:
         say: called with each line of the timeline.
     """
     report = Report(seed=seed)
-    with running_environment(home, seed=seed) as environment:
+    with setting.running(home, seed) as environment:
         began = time.monotonic()
         with customers(environment, rate=RATE):
             threads = [
                 _FaultThread(environment, report, faults, seconds, began=began, say=say)
-                for faults in (SERVERS, PROCESSES)
+                for faults in setting.faults
             ]
             for each in threads:
                 each.start()
@@ -134,7 +160,7 @@ class _FaultThread(threading.Thread):
 
     def __init__(  # noqa: PLR0913 - all that it needs
         self,
-        environment: ChaosEnvironment,
+        environment: AnyEnvironment,
         report: Report,
         faults: Sequence[Fault],
         seconds: float | None,

@@ -14,6 +14,9 @@ from shared.messaging.rabbitmq.management import Management
 from tests.containers import IDLE_SCHEDULERS_SLEEP, run_label
 from tests.support.waiting import eventually
 
+ADMIN = "chaos"
+"""The broker's administrator."""
+
 PASSWORD = "hush"  # noqa: S105 - of servers that exist for minutes on this machine
 BOOT_SECONDS = 90.0
 
@@ -60,7 +63,7 @@ def rabbitmq() -> Iterator[ServerContainer]:
         "dead_letter_worker_publisher_confirm_timeout": 3000,
     }
     environment = {
-        "RABBITMQ_DEFAULT_USER": "chaos",
+        "RABBITMQ_DEFAULT_USER": ADMIN,
         "RABBITMQ_DEFAULT_PASS": PASSWORD,
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": " ".join(
             [
@@ -101,16 +104,18 @@ def database_answers(server: ServerContainer) -> bool:
 
 
 def admin_url(server: ServerContainer) -> str:
-    return f"http://chaos:{PASSWORD}@127.0.0.1:{server.ports[15672]}"
+    return f"http://{ADMIN}:{PASSWORD}@127.0.0.1:{server.ports[15672]}"
 
 
-def amqp_url(port: int) -> str:
-    return f"amqp://chaos:{PASSWORD}@127.0.0.1:{port}/%2F"
+def amqp_url(port: int, user: str = ADMIN) -> str:
+    return f"amqp://{user}:{PASSWORD}@127.0.0.1:{port}/%2F"
 
 
-def database_url(server: ServerContainer, database: str = "postgres") -> str:
-    """The administrator's URL."""
-    return f"postgresql://postgres:{PASSWORD}@127.0.0.1:{server.ports[5432]}/{database}"
+def database_url(
+    server: ServerContainer, database: str = "postgres", *, role: str = "postgres"
+) -> str:
+    """The URL of a role, by default the administrator's."""
+    return f"postgresql://{role}:{PASSWORD}@127.0.0.1:{server.ports[5432]}/{database}"
 
 
 @contextlib.contextmanager

@@ -13,14 +13,19 @@ from services.inventory.tables import products, reservations
 from services.loyalty.tables import awards
 from services.orders.tables import order_lines, orders
 from services.shipping.tables import shipments
+from shared.errors import ConflictingEvent, ForgedEvent
 from shared.storage.database import Database
-from shared.storage.tables import inbox, outbox
+from shared.storage.tables import failures, inbox, outbox
 from shop import registry
 
 Row = Mapping[str, Any]
 
 INITIAL_STOCK = {"product-1": 100, "product-2": 50, "product-3": 5}
 """Stock by product after set-up."""
+
+
+NOT_BELIEVED = frozenset({ForgedEvent.__name__, ConflictingEvent.__name__})
+"""The errors of messages that are not what they claim to be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,13 +46,30 @@ class BrokerContents:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lie:
+    """A message that a service published and that no other service may believe.
+
+    Attributes:
+        topic: its routing key.
+        recorded_as: the id under which each service that receives it records its failure.
+        error: the class of that failure.
+    """
+
+    topic: str
+    recorded_as: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
     """What customers, tests and the mail server did.
 
     Attributes:
         confirmed: ids of orders that were confirmed to a customer.
-        unprocessable: topic by event id of messages that no outbox published.
-        sent_to_one: service by event id of messages that were sent to one service only.
+        unprocessable: topic by message id of messages that no outbox published.
+        sent_to_one: service by message id of messages that were sent to one service only.
+        lies: the forged messages, by message id.
+        deleted: (service, message id) of dead letters that were deleted with their queue.
         restocked: stock by product that was added.
         mails: Message-IDs that the mail server accepted, duplicates included; None if not known.
         limited: services with so few attempts that lost connections can use them up.
@@ -56,6 +78,8 @@ class RunContext:
     confirmed: frozenset[str] = frozenset()
     unprocessable: Mapping[str, str] = field(default_factory=dict)
     sent_to_one: Mapping[str, str] = field(default_factory=dict)
+    lies: Mapping[str, Lie] = field(default_factory=dict)
+    deleted: frozenset[tuple[str, str]] = frozenset()
     restocked: Mapping[str, int] = field(default_factory=dict)
     mails: Sequence[str] | None = None
     limited: frozenset[str] = frozenset()
@@ -80,6 +104,7 @@ class SystemState:
     Attributes:
         topics: topics that each service subscribes to.
         inbox: outcome by event id, for each service.
+        refused: error by recorded id of the messages that were not believed, for each service.
         facts: event ids that analytics counted; `revenue` is the sum of their amounts.
     """
 
@@ -88,6 +113,7 @@ class SystemState:
     topics: Mapping[str, frozenset[str]]
     outbox: Sequence[OutboxEvent]
     inbox: Mapping[str, Mapping[str, str]]
+    refused: Mapping[str, Mapping[str, str]]
     orders: Mapping[str, Row]
     lines: Mapping[str, Mapping[str, int]]
     products: Mapping[str, Row]
@@ -119,6 +145,14 @@ def read_state(
             name: {str(row["event_id"]): row["outcome"] for row in found["inbox"]}
             for name, found in rows.items()
         },
+        refused={
+            name: {
+                row["event_id"]: row["error"]
+                for row in found["failures"]
+                if row["error"] in NOT_BELIEVED
+            }
+            for name, found in rows.items()
+        },
         orders=_by("order_id", rows["orders"]["orders"]),
         lines=lines,
         products=_by("sku", rows["inventory"]["products"]),
@@ -143,7 +177,7 @@ _TABLES: dict[str, tuple[Table, ...]] = {
 
 def _read(database: Database, tables: Sequence[Table]) -> dict[str, list[Row]]:
     with database.read() as connection:
-        return {each.name: _all(connection, each) for each in (inbox, outbox, *tables)}
+        return {each.name: _all(connection, each) for each in (inbox, outbox, failures, *tables)}
 
 
 def _all(connection: Connection, table: Table) -> list[Row]:

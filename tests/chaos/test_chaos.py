@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.__main__ import BEGIN, END, renew
-from tests.chaos.faults import PROCESSES, SERVERS
-from tests.chaos.run import chaos, short_run, unexpected_exits
+from tests.chaos.faults import NEIGHBOURS, PROCESSES, SERVERS
+from tests.chaos.run import EMBEDDED, chaos, short_run, unexpected_exits
 from tests.chaos.supervisor import SupervisedProcess, Supervisor
 from tests.containers import need_docker
 
@@ -23,6 +23,24 @@ def test_the_invariants_hold_after_one_fault_of_each_family(tmp_path: Path) -> N
     assert len(report.injections) == len(short_run(SERVERS)) + len(short_run(PROCESSES))
     assert report.state is not None
     assert len(report.state.orders) > 100
+
+
+@pytest.mark.timeout(600)
+def test_the_invariants_hold_beside_a_lying_and_a_greedy_service_of_the_embedded_shop(
+    tmp_path: Path,
+) -> None:
+    report = chaos(
+        tmp_path,
+        seed=1,
+        seconds=None,
+        say=lambda line: print(line, file=sys.stderr),  # noqa: T201 - the timeline, shown when it fails
+        setting=EMBEDDED,
+    )
+
+    assert report.problems == []
+    assert len(report.injections) == len(NEIGHBOURS)
+    assert report.state is not None
+    assert report.state.context.lies
 
 
 def test_the_short_run_has_a_fault_of_each_family() -> None:

@@ -11,11 +11,12 @@ from services.email.mailer import Mailer
 from services.orders.paying import Payment, pay_order
 from services.orders.placing import NewOrder, place_order
 from services.orders.service import orders
+from shared.messaging.topology import topics_matched
 from shared.runtime.settings import Settings
 from shared.testing import Stage
 from shop import registry
 from tests.chaos import broker_contents, invariants
-from tests.chaos.state import RunContext, SystemState, read_state
+from tests.chaos.state import Lie, RunContext, SystemState, read_state
 
 
 class SmallShop:
@@ -97,6 +98,14 @@ DEAD_AND_APPLIED = """
     INSERT INTO messages (queue, event_id, type, replays, low_priority, reason)
     SELECT 'inventory.dead', event_id, type, 0, 0, 'rejected' FROM history
     WHERE topic = 'order.placed' LIMIT 1
+"""
+
+LIE = Lie(topic="order.placed", recorded_as="sha256:0", error="ForgedEvent")
+
+REFUSED = """
+    INSERT INTO failures
+        (event_id, event_type, attempt, replays, outcome, error, message, traceback)
+    VALUES ('sha256:1', 'order.placed.v1', 1, 0, 'dead', 'ForgedEvent', '', '')
 """
 
 ANOTHER_MAIL = """
@@ -231,6 +240,21 @@ ANOTHER_MAIL = """
                 "is not in the history",
             ),
             (invariants.queues_are_empty, _broker(DELAYED), "email: 1, of which 0 held is left"),
+            (
+                invariants.no_event_is_lost,
+                lambda small: setattr(small, "context", RunContext(lies={"?": LIE})),
+                "? is neither applied, discarded nor dead in email",
+            ),
+            (
+                invariants.lies_are_not_believed,
+                lambda small: setattr(small, "context", RunContext(lies={"?": LIE})),
+                "sha256:0 is a lie, and email has not refused it for that",
+            ),
+            (
+                invariants.lies_are_not_believed,
+                _sql("email", REFUSED),
+                "sha256:1 is refused by email, and genuine",
+            ),
         )
     ],
 )
@@ -259,3 +283,33 @@ def test_a_dead_letter_explains_its_missing_effects(small: SmallShop) -> None:
     assert invariants.violations(replace(state, broker=broker, context=limited)) == []
     [violation] = invariants.violations(replace(state, broker=broker))
     assert violation.startswith(f"only_unprocessable_messages_are_dead: {event_id} is dead in")
+
+
+def test_a_refused_lie_violates_no_invariant(small: SmallShop) -> None:
+    small.sql("email", REFUSED)
+    lie = replace(LIE, recorded_as="sha256:1")
+    state = small.state
+    others = {
+        name: {"sha256:1": "ForgedEvent"}
+        for name, topics in state.topics.items()
+        if name != "email" and topics_matched(topics, lie.topic)
+    }
+    dead = {name: ["?"] for name in (*others, "email")}
+
+    state = replace(
+        state,
+        refused={**state.refused, **others},
+        broker=replace(state.broker, dead=dead),
+        context=replace(state.context, lies={"?": lie}),
+    )
+
+    assert invariants.violations(state) == []
+
+
+def test_a_dead_letter_that_was_deleted_with_its_queue_is_not_lost(small: SmallShop) -> None:
+    state = small.state
+    sent = replace(state.context, sent_to_one={"?": "orders"})
+    deleted = replace(sent, deleted=frozenset({("orders", "?")}))
+
+    assert invariants.violations(replace(state, context=sent)) != []
+    assert invariants.violations(replace(state, context=deleted)) == []

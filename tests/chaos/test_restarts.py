@@ -20,9 +20,9 @@ from shared.storage.database import Database
 from shared.storage.tables import failures, inbox
 from shop import registry
 from tests.chaos import broker_contents, invariants
-from tests.chaos.environment import LOW_LIMIT_SERVICE, SHOP, running_environment
+from tests.chaos.any_environment import LOW_LIMIT_SERVICE, SHOP
+from tests.chaos.environment import running_environment
 from tests.chaos.faulty_service import KILLS
-from tests.chaos.in_flight import dead_letter_ids
 from tests.chaos.message_faults import order
 from tests.chaos.state import BrokerContents, RunContext, SystemState, read_state
 from tests.chaos.supervisor import SupervisedProcess, Supervisor
@@ -193,9 +193,7 @@ def test_a_message_that_kills_its_process_takes_no_neighbour_with_it(tmp_path: P
         last = order(environment, "ORD-last")
 
         eventually(lambda: handled(environment.databases, LOW_LIMIT_SERVICE) == 61, within=120)
-        eventually(
-            lambda: dead_letter_ids(environment, LOW_LIMIT_SERVICE) == [poisonous], within=60
-        )
+        eventually(lambda: environment.dead_letter_ids(LOW_LIMIT_SERVICE) == [poisonous], within=60)
 
         state = environment.state()
         assert set(state.inbox[LOW_LIMIT_SERVICE]) == _placed(state) - {poisonous}

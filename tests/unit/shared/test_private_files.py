@@ -1,6 +1,11 @@
+import fcntl
 import os
+import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -43,3 +48,58 @@ def test_a_file_in_place_of_a_folder_is_an_error(tmp_path: Path) -> None:
 
     with pytest.raises(FileExistsError):
         create_folder(tmp_path / "file")
+
+
+def test_a_link_to_a_file_that_is_missing_creates_the_file(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+
+    create_file(tmp_path / "link")
+
+    assert mode(tmp_path / "file") == 0o600
+
+
+def in_another_process(program: str, path: Path) -> str:
+    """Run a program with a path as its argument; return its standard output."""
+    command = [sys.executable, "-c", program, str(path)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+TRY_TO_LOCK = """
+import fcntl, sys
+try:
+    fcntl.lockf(open(sys.argv[1], "r+"), fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    print("is locked")
+"""
+
+
+def test_the_locks_on_a_file_that_exists_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with path.open("w") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+
+        create_file(path)
+
+        assert in_another_process(TRY_TO_LOCK, path) == "is locked"
+
+
+WRITE = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("INSERT INTO things VALUES (1)")
+connection.close()
+"""
+
+
+def test_a_database_stays_usable_when_another_process_closes_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("CREATE TABLE things (number INTEGER)")
+
+        create_file(path)
+        in_another_process(WRITE, path)
+        in_another_process(WRITE, path)
+
+        assert connection.execute("SELECT count(*) FROM things").fetchone() == (2,)
+        assert path.with_name("a.db-wal").exists()
