@@ -101,6 +101,31 @@ def test_the_broker_has_a_strong_cookie_that_no_service_can_read(system: Composi
         assert not [key for key in system.python(service, READABLE_KEYS) if cookie in key]
 
 
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_broker_accepts_large_headers_from_no_service(
+    system: Composition, service: str
+) -> None:
+    program = f"""
+import json, pika
+url = open("/run/keys/{service}/shop_broker_url").read().strip()
+connection = pika.BlockingConnection(pika.URLParameters(url))
+frame = connection._impl.params.frame_max
+channel = connection.channel()
+try:
+    properties = pika.BasicProperties(headers={{"large": "x" * 20_000}})
+    channel.basic_publish("events", "nobody.wants", b"{}", properties)
+    channel.basic_qos(prefetch_count=1)
+    print(json.dumps([frame, "accepted"]))
+except pika.exceptions.AMQPError as error:
+    print(json.dumps([frame, str(error)]))
+"""
+
+    frame, answer = system.python(service, program)
+
+    assert frame == 16384
+    assert "FRAME_ERROR" in answer or "too large" in answer
+
+
 def test_the_mail_server_reaches_neither_the_broker_nor_the_databases(system: Composition) -> None:
     targets = [
         (host, port)

@@ -90,17 +90,18 @@ def test_the_page_names_every_setting_and_sentence_of_tls() -> None:
 def test_the_limits_on_the_page_are_those_of_the_code_and_of_the_composition() -> None:
     page, root = PAGE.read_text(), PAGE.parents[1]
     composition = (root / "docker-compose.yml").read_text()
-    [session_bytes] = map(int, re.findall(r"ulimits: {data: (\d+)}", composition))
-    [message_bytes] = map(
-        int, re.findall(r"max_message_size = (\d+)", Path(keys.__file__).read_text())
-    )
+    [session_kilobytes] = map(int, re.findall(r"ulimit -d (\d+);", composition))
+    configuration = Path(keys.__file__).read_text()
+    [message_bytes] = map(int, re.findall(r"max_message_size = (\d+)", configuration))
+    [frame_bytes] = map(int, re.findall(r"frame_max = (\d+)", configuration))
 
     for sentence in (
         f"| {user_limits.MAX_CONNECTIONS} and {user_limits.MAX_CHANNELS} |",
         f"| `SHOP_DATABASE_CONNECTIONS`, {roles.CONNECTIONS} |",
         f"| {roles.ROLE_SETTINGS['temp_file_limit'].replace('MB', ' MB')} |",
-        f"| {session_bytes // 1024**2} MiB; ",
+        f"| {session_kilobytes // 1024} MiB; ",
         f"| {message_bytes / 1024**2:g} MiB |",
+        f"| {frame_bytes // 1024} KiB |",
         f"a depth of {field_tables.MAX_DEPTH} and {field_tables.MAX_NESTED_VALUES:,} nested values",
         f"more than {MAX_SEPARATORS:,} of the characters",
     ):

@@ -129,6 +129,7 @@ def test_the_broker_serves_metrics_to_itself_and_refuses_large_messages(tmp_path
     conf = (tmp_path / "rabbitmq/rabbitmq.conf").read_text().splitlines()
 
     assert "prometheus.tcp.ip = 127.0.0.1" in conf
+    assert "frame_max = 16384" in conf
     largest = next(line for line in conf if line.startswith("max_message_size = "))
     assert int(largest.partition(" = ")[2]) == MAX_MESSAGE_BYTES
     assert LARGEST_EVENT_BYTES < MAX_MESSAGE_BYTES < 1.5 * LARGEST_EVENT_BYTES
