@@ -113,7 +113,7 @@ frame = connection._impl.params.frame_max
 channel = connection.channel()
 try:
     properties = pika.BasicProperties(headers={{"large": "x" * 20_000}})
-    channel.basic_publish("events", "nobody.wants", b"{}", properties)
+    channel.basic_publish("events", "nobody.wants", b"", properties)
     channel.basic_qos(prefetch_count=1)
     print(json.dumps([frame, "accepted"]))
 except pika.exceptions.AMQPError as error:
