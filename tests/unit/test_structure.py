@@ -65,6 +65,7 @@ MAY_IMPORT = {
         "shared.messaging",
         "shared.events",
     },
+    "shared.mail_addresses": {"shared.events"},
     "shared.testing": {"shared.runtime", "shared.storage", "shared.messaging", "shared.events"},
     "services": {"shared"},
     "shop": {"services", "shared"},
