@@ -6,6 +6,7 @@ from pathlib import Path
 
 import services
 from shared.errors import OperationFailed
+from shared.exhaustion import reason_of
 from shared.operations.catalog.catalog import catalog
 from shared.operations.catalog.markdown import page
 from shared.operations.scaffold.consumer import (
@@ -44,7 +45,7 @@ def add_consumer(name: str, topics: Sequence[str], *, commands: Iterable[str]) -
     try:
         (ROOT / PAGE).write_text(page(catalog(registry.all_services())), "utf-8")
     except OSError as error:
-        raise OperationFailed(f"{PAGE} is unchanged ({error.strerror}): run make docs") from error
+        raise OperationFailed(f"{PAGE} is unchanged ({reason_of(error)}): run make docs") from error
     yield f"changed {PAGE}"
     yield ""
     next_steps = {

@@ -15,6 +15,7 @@ from shared.operations.console import (
     require_order_id,
     show,
 )
+from shared.operations.output import echo
 
 if TYPE_CHECKING:
     from services.orders.order import Order
@@ -63,10 +64,10 @@ def place(
         return
     already = "" if work.published else " already exists"
     total = f"{order.total_amount} {order.currency}"
-    typer.echo(f"{order.order_id}{already}: {items_summary(order.items)}, {total}, {order.status}.")
+    echo(f"{order.order_id}{already}: {items_summary(order.items)}, {total}, {order.status}.")
     if order.status in ("placed", "reserved"):
-        typer.echo(f"To pay it:  shop orders pay {order.order_id} --amount {order.total_amount}")
-    typer.echo(f"To show it: shop orders show {order.order_id}")
+        echo(f"To pay it:  shop orders pay {order.order_id} --amount {order.total_amount}")
+    echo(f"To show it: shop orders show {order.order_id}")
 
 
 @app.command()
@@ -196,7 +197,7 @@ def simulate(
     if as_json:
         print_json(result.record | {"seed": seed})
     else:
-        typer.echo(f"{result.summary} (--seed {seed})")
+        echo(f"{result.summary} (--seed {seed})")
     if result.placed < count:
         raise typer.Exit(130)  # the exit code of a program that Ctrl-C ended
 
@@ -230,7 +231,7 @@ def _print_result(order: "Order", sentence: str, *, as_json: bool) -> None:
     if as_json:
         print_json(order.record)
     else:
-        typer.echo(sentence)
+        echo(sentence)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from shared.runtime.service import AnyService
 from shared.runtime.service_settings import topology
 from shared.runtime.settings import OPERATOR, Settings, settings_for
 from shared.storage import failures, outbox
-from shared.storage.database import DATABASE_ERRORS, Database
+from shared.storage.database import DATABASE_ERRORS, Database, failure_reason
 from shared.storage.migrating import is_current
 
 MAX_UNSENT_AGE = 60.0
@@ -88,8 +88,7 @@ def _run(subject: str, checks: Callable[[str], Iterable[Finding]]) -> list[Findi
     except ShopError as error:
         return [_wrong(subject, str(error))]
     except DATABASE_ERRORS as error:
-        cause = type(getattr(error, "orig", None) or error).__name__
-        return [_wrong(subject, f"cannot be used ({cause}): is it running?")]
+        return [_wrong(subject, failure_reason(error))]
 
 
 def _well(subject: str, message: str) -> Finding:

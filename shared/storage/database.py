@@ -152,6 +152,22 @@ def is_environmental(error: BaseException) -> bool:
     )
 
 
+def failure_reason(error: BaseException) -> str:
+    """Why a database cannot be used, in words that follow the database's name.
+
+    A message of PostgreSQL's driver may contain a user's name or a value, so only the class of the
+    driver's error is named, which stands for one of PostgreSQL's codes; SQLite's contains none.
+    """
+    cause = getattr(error, "orig", None) or error
+    if resource := exhausted_resource(error):
+        return f"cannot be used: {resource}"
+    if hasattr(cause, "sqlite_errorcode"):
+        return f"cannot be used: {cause}"
+    is_unreachable = isinstance(error, OperationalError) and not getattr(cause, "sqlstate", None)
+    question = ": is it running, and is SHOP_DATABASE_URL right?" if is_unreachable else ""
+    return f"cannot be used ({type(cause).__name__}){question}"
+
+
 def parse_url(url: str, variable: str) -> URL:
     """Parse a database URL; `variable` is the setting that the error names.
 

@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from shared.errors import DependencyUnavailable
 from shared.events import DomainEvent
-from shared.exhaustion import with_resource
+from shared.exhaustion import exhausted_resource, reason_of
 from shared.private_files import FILE_MODE
 from shared.storage import bulk
 from shared.storage.columns import UtcTime
@@ -126,9 +126,8 @@ def _claim_by_file(database: Database, limit: int) -> Iterator[Claim]:
         yield Claim([])
         return
     except OSError as error:
-        raise DependencyUnavailable(
-            with_resource("the outbox's file lock cannot be opened", error)
-        ) from error
+        reason = exhausted_resource(error) or reason_of(error)
+        raise DependencyUnavailable(f"the outbox's file lock cannot be opened: {reason}") from error
     with lock:
         with database.read() as connection:
             claimed = Claim(execute(connection, _pending(limit)).all())
