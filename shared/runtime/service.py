@@ -110,6 +110,7 @@ class Service(Generic[S, O]):
             yield work
             store.flush()
             outbox.write(connection, work.published, notifies_relay=True)
+        outbox.committed(work.published)
 
     @property
     def topics(self) -> frozenset[str]:

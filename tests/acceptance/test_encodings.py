@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -78,10 +79,10 @@ def test_json_keeps_every_character(answers: dict[str, Answer], name: str) -> No
 
 
 def test_the_doctor_tells_well_from_wrong(answers: dict[str, Answer]) -> None:
-    lines = answers["the doctor"].out.splitlines()
+    table = answers["the doctor"].out
 
-    assert any(line.split()[:1] == ["ok"] and "database of orders" in line for line in lines)
-    assert any(line.split()[:1] == ["no"] and "queue of email" in line for line in lines)
+    assert re.search(r"\bok\b.*database of orders", table)
+    assert re.search(r"\bno\b.*queue of email", table)
 
 
 def test_arguments_are_read_as_utf_8_in_the_locale_c(tmp_path: Path) -> None:
