@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import services
+from shared.command_line import command
 from shared.errors import OperationFailed
 from shared.exhaustion import reason_of
 from shared.operations.catalog.catalog import catalog
@@ -50,9 +51,11 @@ def add_consumer(name: str, topics: Sequence[str], *, commands: Iterable[str]) -
     yield ""
     next_steps = {
         f"make test ARGS=tests/unit/services/{name}": "run its test",
-        f"shop run {name} --from-history": "run it embedded, from the first event in the history",
+        command(
+            "run", name, from_history=""
+        ): "run it embedded, from the first event in the history",
         "docker compose up --build --detach --wait": "run it in a container",
     }
     width = max(map(len, next_steps))
-    for command, purpose in next_steps.items():
-        yield f"{command:<{width}}   # {purpose}"
+    for step, purpose in next_steps.items():
+        yield f"{step:<{width}}   # {purpose}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from shared.command_line import command
 from shared.operations.console import (
     AsJson,
     command_group,
@@ -66,8 +67,9 @@ def place(
     total = f"{order.total_amount} {order.currency}"
     echo(f"{order.order_id}{already}: {items_summary(order.items)}, {total}, {order.status}.")
     if order.status in ("placed", "reserved"):
-        echo(f"To pay it:  shop orders pay {order.order_id} --amount {order.total_amount}")
-    echo(f"To show it: shop orders show {order.order_id}")
+        to_pay = command("orders", "pay", order.order_id, amount=str(order.total_amount))
+        echo(f"To pay it:  {to_pay}")
+    echo(f"To show it: {command('orders', 'show', order.order_id)}")
 
 
 @app.command()
@@ -215,7 +217,8 @@ def _unit_of_work(order_id: str, done: str, advice: str) -> "Iterator[UnitOfWork
         except CommitOutcomeUnknown as error:
             raise CommitOutcomeUnknown(
                 "the connection to the database was lost during the commit, so it is not known "
-                f"whether {order_id} was {done}: see shop orders show {order_id}; {advice}"
+                f"whether {order_id} was {done}: see "
+                f"{command('orders', 'show', order_id)}; {advice}"
             ) from error
 
 

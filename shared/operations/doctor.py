@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from shared.command_line import command
 from shared.errors import ForgedEvent, ShopError
 from shared.messaging.connect import broker_at
 from shared.messaging.ports.broker import Broker
@@ -174,7 +175,8 @@ def _queue(service: AnyService, subject: str) -> Iterator[Finding]:
     # RabbitMQ does not count messages that wait for a retry, so an empty queue proves nothing.
     if not depth.consumers and (depth.ready or not settings.is_embedded):
         yield _wrong(
-            subject, f"{depth.ready} ready and no consumer: start the service with shop run {name}"
+            subject,
+            f"{depth.ready} ready and no consumer: start the service with {command('run', name)}",
         )
     else:
         yield _well(subject, f"{depth.ready} ready, {counted(depth.consumers, 'consumer')}")
@@ -194,7 +196,8 @@ def _dead_letters(service: AnyService, subject: str) -> Iterator[Finding]:
         return
     yield _wrong(
         subject,
-        f"{depth.ready} dead: see why with shop dead list {name}, then retry or discard them",
+        f"{depth.ready} dead: see why with {command('dead', 'list', name)}, "
+        "then retry or discard them",
     )
     with database_of(service) as database, database.read() as connection:
         recent = failures.count_dead(
@@ -205,7 +208,7 @@ def _dead_letters(service: AnyService, subject: str) -> Iterator[Finding]:
         yield _wrong(
             subject,
             f"{forged} forged: {'; '.join(examples)}. Find out who published them, then discard "
-            f"each: shop dead list {name}",
+            f"each: {command('dead', 'list', name)}",
         )
     if recent:
         yield _wrong(
@@ -247,7 +250,7 @@ def _outbox(service: AnyService, database: Database) -> Iterator[Finding]:
             subject,
             f"{backlog.rejected} events rejected by the broker: {named}. Correct the cause "
             "(permissions: shop setup; size: the broker's max_message_size), then run "
-            f"shop outbox resend {service.name}",
+            f"{command('outbox', 'resend', service.name)}",
         )
     if backlog.age <= MAX_UNSENT_AGE and not backlog.rejected:
         yield _well(subject, f"{backlog.depth} to be sent")

@@ -12,6 +12,7 @@ from typing import Any, Generic, Protocol, Self
 
 from typing_extensions import TypeVar
 
+from shared.command_line import command
 from shared.errors import InvalidInput
 from shared.events import DomainEvent, topics_of, versions
 from shared.messaging.codec import Contracts
@@ -154,5 +155,5 @@ def require_consent(service: AnyService) -> None:
         raise InvalidInput(
             f"{service.name} {effects}: with the history it would do so for every old event that "
             f"it has not handled, as if each happened now; to confirm: "
-            f"shop run {service.name} --from-history --yes"
+            f"{command('run', service.name, from_history='', yes='')}"
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from shared.command_line import command
 from shared.operations.console import (
     AsJson,
     local,
@@ -226,7 +227,12 @@ def _for_terminal(row: dict[str, Any]) -> dict[str, Any]:
         for name in ("first", "last")
         if name in row  # a discard has neither
     }
-    ids = {name: row[name][-8:] for name in ("example", "id") if name in row and is_terminal()}
+    # Without a hyphen at its beginning, so that it can be pasted as an argument.
+    ids = {
+        name: row[name][-8:].removeprefix("-")
+        for name in ("example", "id")
+        if name in row and is_terminal()
+    }
     return row | times | ids
 
 
@@ -252,8 +258,8 @@ def _print_result(result: "RetryResult", service: str, *, dry_run: bool, as_json
     if result.not_retryable:
         echo(
             f"left {result.not_retryable} whose error would occur again: list them with "
-            f"shop dead list {service}, and remove each with "
-            f"shop dead discard {service} EVENT_ID --reason …"
+            f"{command('dead', 'list', service)}, and remove each with "
+            f"{command('dead', 'discard', service, 'EVENT_ID')} --reason …"
         )
     for letter_id, reason in result.rejected.items():
         print_notice(f"{letter_id} stays in the dead queue, the broker rejects it: {reason}")
