@@ -6,13 +6,14 @@ continue when a broker or a database cannot be reached.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from shared.clocks import TOLERANCE
 from shared.command_line import command
 from shared.errors import ForgedEvent, ShopError
 from shared.messaging.connect import broker_at
@@ -71,6 +72,7 @@ def check(
         if broker_finding.is_well and operator is not None:
             yield from _run("topology", partial(_topology, services, operator, broker))
             yield from _run("broker's resources", partial(_resources, operator, broker))
+            yield from _run("clocks", partial(_clocks, visible, broker))
     if broker_finding.is_well:
         yield from _run("publishers", partial(_publishers, visible))
     for service in visible:
@@ -165,6 +167,36 @@ def _resources(operator: Settings, broker: Broker, subject: str) -> Iterator[Fin
         yield _wrong(subject, shortage)
     if not shortages:
         yield _well(subject, "enough memory and disk, no connection is blocked")
+
+
+def _clocks(visible: Sequence[AnyService], broker: Broker, subject: str) -> Iterator[Finding]:
+    """Whether the servers' clocks are this machine's; nothing where there is no other machine."""
+    differences = {"the broker": broker.clock_difference()} | _database_clocks(visible)
+    compared = {name: each for name, each in differences.items() if each is not None}
+    wrong = {name: each for name, each in compared.items() if abs(each) > TOLERANCE}
+    for name, seconds in wrong.items():
+        side = "ahead of" if seconds > 0 else "behind"
+        yield _wrong(
+            subject,
+            f"the clock of {name} is at least {abs(seconds):.1f} s {side} this machine's: "
+            "synchronise all clocks (NTP), or times of events and reactions cannot be compared",
+        )
+    if compared and not wrong:
+        yield _well(subject, f"as this machine's, within {TOLERANCE:.0f} s: {', '.join(compared)}")
+
+
+def _database_clocks(visible: Sequence[AnyService]) -> dict[str, float | None]:
+    """The difference of each database server's clock; a server that does not answer is left out."""
+    differences: dict[str, float | None] = {}
+    for service in visible:
+        with closing(
+            Database(settings_for(service.name).database_url_of(service.name))
+        ) as database:
+            server = f"the database server {database.address.host}"
+            if server not in differences and not database.is_sqlite:
+                with suppress(*DATABASE_ERRORS):  # reported as "database of …"
+                    differences[server] = database.clock_difference()
+    return differences
 
 
 def _queue(service: AnyService, subject: str) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from sqlalchemy import URL, Connection, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.schema import Table
 
+from shared.clocks import ahead
 from shared.errors import CommitOutcomeUnknown, DependencyUnavailable, InvalidInput
 from shared.exhaustion import exhausted_resource
 from shared.storage.bulk import Insert, insert_into
@@ -114,6 +116,19 @@ class Database:
             statement = "DELETE FROM probe" if self.is_sqlite else "TRUNCATE probe"
             connection.execute(text(statement))
             connection.execute(probe.insert(), [{"filler": os.urandom(PROBE_BYTES)}])
+
+    def clock_difference(self) -> float | None:
+        """Seconds by which the server's clock is ahead of this machine's at least; or behind (< 0).
+
+        Returns:
+            None for a SQLite file, which has this machine's clock.
+        """
+        if self.is_sqlite:
+            return None
+        with self.read() as connection:
+            asked = datetime.now(UTC)
+            now = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+            return ahead(now, now, asked=asked, answered=datetime.now(UTC))
 
     @contextmanager
     def _as_unavailable(self) -> Iterator[None]:

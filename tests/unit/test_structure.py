@@ -28,6 +28,7 @@ SERVICES = tuple(
 
 FOUNDATION = frozenset(
     {
+        "shared.clocks",
         "shared.command_line",
         "shared.exhaustion",
         "shared.private_files",
@@ -40,6 +41,7 @@ FOUNDATION = frozenset(
 
 MAY_IMPORT = {
     "shared.errors": set[str](),
+    "shared.clocks": set[str](),
     "shared.command_line": set[str](),
     "shared.exhaustion": set[str](),
     "shared.private_files": set[str](),
@@ -60,6 +62,7 @@ MAY_IMPORT = {
         "shared.storage",
         "shared.messaging",
         "shared.events",
+        "shared.clocks",
         "shared.command_line",
         "shared.server_urls",
     },
@@ -69,6 +72,7 @@ MAY_IMPORT = {
         "shared.storage",
         "shared.messaging",
         "shared.events",
+        "shared.clocks",
         "shared.command_line",
     },
     "shared.mail_addresses": {"shared.events"},
