@@ -144,7 +144,7 @@ def test_the_representation_of_a_url_does_not_show_the_password() -> None:
         ('"Shop, Inc." <o@shop.example>', Address("Shop, Inc.", "o", "shop.example")),
         ("Größe <o@shop.example>", Address("Größe", "o", "shop.example")),
     ],
-    ids=["plain", "named", "quoted", "umlauts"],
+    ids=["any script", "plain", "named", "quoted", "umlauts"],
 )
 def test_the_settings_name_the_sender(mail_from: str, sender: Address, tmp_path: Path) -> None:
     assert Mailer.from_settings(Settings(home=tmp_path, mail_from=mail_from)).sender == sender
