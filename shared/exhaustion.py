@@ -48,6 +48,14 @@ def with_resource(sentence: str, error: BaseException) -> str:
     return f"{sentence}: {resource}" if resource else sentence
 
 
+def reason_of(error: OSError) -> str:
+    """The operating system's reason for an error; the error's class if it has no number.
+
+    The reason holds no name of a file or a server, and none of what was read or written.
+    """
+    return error.strerror or (os.strerror(error.errno) if error.errno else type(error).__name__)
+
+
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     """An error, the driver's error within SQLAlchemy's, and their causes."""
     while error is not None:

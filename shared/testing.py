@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
-from unittest import mock
 
 from shared.events import DomainEvent, published, wire_type
 from shared.messaging.codec import message_of
@@ -27,19 +26,12 @@ E = TypeVar("E", bound=DomainEvent)
 
 @contextmanager
 def recording() -> Iterator[list[Any]]:
-    """Record the events that units of work publish within the block, as they will be sent."""
+    """Record the events that are committed within the block, in any thread, as they will be sent.
+
+    What was rolled back is not recorded.
+    """
     events: list[Any] = []
-    write = outbox.write
-
-    def write_and_record(
-        connection: Any,  # noqa: ANN401 - passed on
-        outgoing: Sequence[outbox.Outgoing],
-        **options: bool,
-    ) -> None:
-        write(connection, outgoing, **options)
-        events.extend(each.event for each in outgoing)
-
-    with mock.patch.object(outbox, "write", write_and_record):
+    with outbox.listening(lambda outgoing: events.extend(each.event for each in outgoing)):
         yield events
 
 
@@ -127,6 +119,7 @@ class Stage:
 
         Raises:
             AssertionError: messages are still ready after these turns.
+            DependencyUnavailable: a database or a gateway is away; the messages are in the queue.
         """
         results: list[DeliveryResult] = []
         for _ in range(turns):
@@ -139,7 +132,11 @@ class Stage:
         raise AssertionError(f"messages are still ready after {turns} turns")
 
     def react(self, name: str) -> list[DeliveryResult]:
-        """Let one service handle a batch of ready messages; returns the result of each."""
+        """Let one service handle a batch of ready messages; returns the result of each.
+
+        Raises:
+            DependencyUnavailable: its database or its gateway is away; the messages are requeued.
+        """
         service = self.services[name]
         reactor = Reactor(
             service=service,
@@ -153,6 +150,8 @@ class Stage:
             consumer.settle([each.settlement for each in batch.results])
         finally:
             consumer.close()
+        if batch.unavailable is not None:
+            raise batch.unavailable
         return batch.results
 
     def close(self) -> None:

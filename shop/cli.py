@@ -9,11 +9,13 @@ import typer
 
 from shared import __version__
 from shared.errors import InvalidInput, ShopError
+from shared.exhaustion import reason_of
 from shared.operations import commands as operations
 from shared.operations.catalog.commands import show_catalog
 from shared.operations.console import command_group, print_notice
 from shared.operations.dead_letters import commands as dead_letters
 from shared.operations.history import read_commands, replay_commands
+from shared.operations.output import OUTPUT, arguments, echo, prepare_output
 from shop import commands, registry
 
 app = typer.Typer(
@@ -28,7 +30,7 @@ app = typer.Typer(
 
 def _show_version(*, wanted: bool) -> None:
     if wanted:
-        typer.echo(f"shop {__version__}")
+        echo(f"shop {__version__}")
         raise typer.Exit
 
 
@@ -86,7 +88,10 @@ def main() -> None:
     # Imports create many objects and no garbage; collecting it took a tenth of a command's time.
     gc.set_threshold(50_000)
     try:
-        code = app(standalone_mode=False)
+        prepare_output()
+        code = app(arguments(), standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # not at exit, where an error would be a traceback
     except typer.Abort:
         sys.exit(130)
     except ShopError as error:
@@ -97,12 +102,13 @@ def main() -> None:
             print_notice(error.format_message().replace("Value error, ", ""))
         sys.exit(error.exit_code)
     except OSError as error:
-        if error.filename is not None:
-            print_notice(f"{error.filename}: {error.strerror}")
-            sys.exit(1)
-        # Standard output was closed, as by a pager, or its disk is full.
-        print_notice(f"the output could not be written: {error.strerror}")
-        os._exit(1)  # sys.exit would flush standard output and fail again
+        if error.filename == OUTPUT:
+            # It was closed, as by a pager, or its disk is full.
+            print_notice(f"the output could not be written: {reason_of(error)}")
+            os._exit(1)  # sys.exit would flush standard output and fail again
+        place = error.filename or "the operating system reports"
+        print_notice(f"{place}: {reason_of(error)}")
+        sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
 
 

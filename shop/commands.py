@@ -6,6 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from shared.operations.console import service_named, services_of
+from shared.operations.output import echo
 
 
 def demo() -> None:
@@ -56,7 +57,7 @@ def setup(context: typer.Context) -> None:
     from shared.runtime.setup import set_up
 
     for sentence in set_up(services_of(context)):
-        typer.echo(sentence)
+        echo(sentence)
 
 
 def new(
@@ -78,4 +79,4 @@ def new(
     program = context.find_root().command
     commands = program.commands if isinstance(program, TyperGroup) else ()
     for sentence in add_consumer(name, on or [], commands=commands):
-        typer.echo(sentence)
+        echo(sentence)

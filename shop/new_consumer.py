@@ -5,7 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import services
+from shared.command_line import command
 from shared.errors import OperationFailed
+from shared.exhaustion import reason_of
 from shared.operations.catalog.catalog import catalog
 from shared.operations.catalog.markdown import page
 from shared.operations.scaffold.consumer import (
@@ -44,14 +46,16 @@ def add_consumer(name: str, topics: Sequence[str], *, commands: Iterable[str]) -
     try:
         (ROOT / PAGE).write_text(page(catalog(registry.all_services())), "utf-8")
     except OSError as error:
-        raise OperationFailed(f"{PAGE} is unchanged ({error.strerror}): run make docs") from error
+        raise OperationFailed(f"{PAGE} is unchanged ({reason_of(error)}): run make docs") from error
     yield f"changed {PAGE}"
     yield ""
     next_steps = {
         f"make test ARGS=tests/unit/services/{name}": "run its test",
-        f"shop run {name} --from-history": "run it embedded, from the first event in the history",
+        command(
+            "run", name, from_history=""
+        ): "run it embedded, from the first event in the history",
         "docker compose up --build --detach --wait": "run it in a container",
     }
     width = max(map(len, next_steps))
-    for command, purpose in next_steps.items():
-        yield f"{command:<{width}}   # {purpose}"
+    for step, purpose in next_steps.items():
+        yield f"{step:<{width}}   # {purpose}"

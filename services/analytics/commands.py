@@ -2,9 +2,8 @@
 
 from typing import Any
 
-import typer
-
 from shared.operations.console import AsJson, command_group, database_of, print_json, show
+from shared.operations.output import echo
 
 app = command_group("Show statistics about orders and events.")
 
@@ -20,7 +19,7 @@ def show_report(*, as_json: AsJson = False) -> None:
     if as_json:
         print_json(figures)
     elif not figures["events"]:
-        typer.echo("No events yet.")
+        echo("No events yet.")
     else:
         _print_tables(figures)
 
@@ -36,7 +35,7 @@ def _print_tables(figures: dict[str, Any]) -> None:
         "median_time_to_ship": _duration(shipping_time["median_seconds"]),
     }
     show(summary, as_json=False, title="Total")
-    typer.echo()
+    echo()
     columns = {
         "day": "Day (UTC)",
         "orders_placed": "Placed",

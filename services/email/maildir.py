@@ -13,6 +13,7 @@ from pathlib import Path
 
 from services.email.mails import Mail
 from shared.errors import DependencyUnavailable
+from shared.exhaustion import reason_of
 from shared.private_files import create_folder
 
 
@@ -65,8 +66,9 @@ class Maildir:
         return Path(path)
 
     def _unavailable(self, error: OSError) -> DependencyUnavailable:
-        reason = error.strerror or type(error).__name__
-        return DependencyUnavailable(f"the mail folder {self._folder} cannot be written ({reason})")
+        return DependencyUnavailable(
+            f"the mail folder {self._folder} cannot be written ({reason_of(error)})"
+        )
 
 
 def _sync(folder: Path) -> None:

@@ -9,7 +9,8 @@ from services.email.maildir import Maildir
 from services.email.mails import Mail
 from services.email.smtp import MailServer
 from shared.errors import InvalidInput
-from shared.events.fields import EmailAddress
+from shared.events.text import one_line
+from shared.mail_addresses import TypedEmailAddress
 from shared.runtime.settings import Settings
 from shared.tls import client_context
 
@@ -75,9 +76,10 @@ def _parse_sender(mail_from: str) -> Address:
     name, bracket, address = mail_from.rpartition("<")
     address = address.removesuffix(">").strip() if bracket else mail_from.strip()
     try:
-        TypeAdapter(EmailAddress).validate_python(address)
-        user, _, domain = address.rpartition("@")
-        return Address(name.strip().strip('"'), user, domain)
+        adapter: TypeAdapter[str] = TypeAdapter(TypedEmailAddress)
+        user, _, domain = adapter.validate_python(address).rpartition("@")
+        name = name.strip().strip('"')
+        return Address(one_line(name) if name else "", user, domain)
     except (ValidationError, ValueError):
         raise InvalidInput(
             "SHOP_MAIL_FROM should be an email address, with or without a name before it: "

@@ -19,6 +19,7 @@ from services.email.mails import Mail
 from services.email.smtp_url import SmtpUrl
 from shared import tls
 from shared.errors import DependencyUnavailable, ShopError
+from shared.exhaustion import reason_of
 from shared.server_urls import PERMISSION
 
 TIMEOUT = 10.0
@@ -89,9 +90,7 @@ class MailServer:
             error = self._refusal(smtp_error.smtp_code)
         except OSError as os_error:
             connection.close()
-            error = self._unavailable(
-                f"closed the connection during an email ({_reason(os_error)})"
-            )
+            error = self._unavailable(f"failed during an email ({reason_of(os_error)})")
         else:
             return
         finally:
@@ -142,7 +141,7 @@ class MailServer:
             error = self._unavailable(f"refuses the session ({smtp_error.smtp_code})")
         except OSError as os_error:
             error = self._unavailable(
-                tls.failure_of(os_error) or f"cannot be reached ({_reason(os_error)})"
+                tls.failure_of(os_error) or f"cannot be reached ({reason_of(os_error)})"
             )
         else:
             return connection
@@ -195,7 +194,3 @@ def _answers(connection: smtplib.SMTP) -> bool:
 
 def _is_on_this_machine(connection: smtplib.SMTP) -> bool:
     return connection.sock is not None and ip_address(connection.sock.getpeername()[0]).is_loopback
-
-
-def _reason(error: OSError) -> str:
-    return error.strerror or type(error).__name__

@@ -18,7 +18,7 @@ def balance(customer_email: Email, *, as_json: AsJson = False) -> None:
     """Show how many points a customer has."""
     from services.loyalty.service import loyalty
 
-    _require_email_address(customer_email)
+    customer_email = _parse_email_address(customer_email)
     with database_of(loyalty) as database, database.read() as connection:
         points = loyalty.store(connection, database).balance(customer_email)
     show({"customer_email": customer_email, "points": points}, as_json=as_json)
@@ -29,14 +29,15 @@ def ledger(customer_email: Email, *, as_json: AsJson = False) -> None:
     """List the points that a customer gained and lost, oldest first."""
     from services.loyalty.service import loyalty
 
-    _require_email_address(customer_email)
+    customer_email = _parse_email_address(customer_email)
     with database_of(loyalty) as database, database.read() as connection:
         entries = loyalty.store(connection, database).ledger(customer_email)
     show(entries, as_json=as_json, columns=COLUMNS, empty="No points yet.")
 
 
-def _require_email_address(text: str) -> None:
-    from shared.events.fields import EmailAddress
+def _parse_email_address(text: str) -> str:
+    """The address as events have it; raises InvalidInput if it is not one."""
+    from shared.mail_addresses import TypedEmailAddress
 
     expected = "EMAIL should be one plain email address, such as jane@example.com"
-    require_valid(text, EmailAddress, expected)
+    return require_valid(text, TypedEmailAddress, expected)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from shared.command_line import command
 from shared.operations.console import (
     AsJson,
     command_group,
@@ -15,6 +16,7 @@ from shared.operations.console import (
     require_order_id,
     show,
 )
+from shared.operations.output import echo
 
 if TYPE_CHECKING:
     from services.orders.order import Order
@@ -63,10 +65,11 @@ def place(
         return
     already = "" if work.published else " already exists"
     total = f"{order.total_amount} {order.currency}"
-    typer.echo(f"{order.order_id}{already}: {items_summary(order.items)}, {total}, {order.status}.")
+    echo(f"{order.order_id}{already}: {items_summary(order.items)}, {total}, {order.status}.")
     if order.status in ("placed", "reserved"):
-        typer.echo(f"To pay it:  shop orders pay {order.order_id} --amount {order.total_amount}")
-    typer.echo(f"To show it: shop orders show {order.order_id}")
+        to_pay = command("orders", "pay", order.order_id, amount=str(order.total_amount))
+        echo(f"To pay it:  {to_pay}")
+    echo(f"To show it: {command('orders', 'show', order.order_id)}")
 
 
 @app.command()
@@ -196,7 +199,7 @@ def simulate(
     if as_json:
         print_json(result.record | {"seed": seed})
     else:
-        typer.echo(f"{result.summary} (--seed {seed})")
+        echo(f"{result.summary} (--seed {seed})")
     if result.placed < count:
         raise typer.Exit(130)  # the exit code of a program that Ctrl-C ended
 
@@ -214,7 +217,8 @@ def _unit_of_work(order_id: str, done: str, advice: str) -> "Iterator[UnitOfWork
         except CommitOutcomeUnknown as error:
             raise CommitOutcomeUnknown(
                 "the connection to the database was lost during the commit, so it is not known "
-                f"whether {order_id} was {done}: see shop orders show {order_id}; {advice}"
+                f"whether {order_id} was {done}: see "
+                f"{command('orders', 'show', order_id)}; {advice}"
             ) from error
 
 
@@ -230,7 +234,7 @@ def _print_result(order: "Order", sentence: str, *, as_json: bool) -> None:
     if as_json:
         print_json(order.record)
     else:
-        typer.echo(sentence)
+        echo(sentence)
 
 
 @contextmanager

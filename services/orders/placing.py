@@ -10,7 +10,9 @@ from services.orders.order import CURRENCY, Order, OrderConflict
 from services.orders.store import OrdersStore
 from shared.errors import InvalidInput
 from shared.events import OrderPlaced
-from shared.events.fields import EmailAddress, Items, OrderId, ShippingAddress
+from shared.events.fields import Items, NewOrderId, ShippingAddress
+from shared.events.text import is_same_text
+from shared.mail_addresses import TypedEmailAddress, is_same_address
 from shared.storage.unit_of_work import UnitOfWork
 
 _ID_CHARACTERS = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -28,8 +30,8 @@ class NewOrder(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    order_id: OrderId = Field(default_factory=new_order_id)
-    customer_email: Annotated[EmailAddress, Field(repr=False)]
+    order_id: NewOrderId = Field(default_factory=new_order_id)
+    customer_email: Annotated[TypedEmailAddress, Field(repr=False)]
     shipping_address: Annotated[ShippingAddress, Field(repr=False)]
     items: Items
 
@@ -80,10 +82,18 @@ def _total(request: NewOrder, unit_prices: dict[str, Decimal]) -> Decimal:
 
 def _existing_order(request: NewOrder, store: OrdersStore) -> Order:
     order = store.locked(request.order_id)
-    names = ("customer_email", "shipping_address", "items")
-    if order is None or any(getattr(request, name) != getattr(order, name) for name in names):
+    if order is None or not _is_same_order(request, order):
         raise OrderConflict(
             f"{request.order_id} already exists with other content: choose another --id, or leave "
             "it out to get a random one"
         )
     return order
+
+
+def _is_same_order(request: NewOrder, order: Order) -> bool:
+    """Whether an order is that of the request; an older one may be stored as it was typed."""
+    return (
+        is_same_address(request.customer_email, order.customer_email)
+        and is_same_text(request.shipping_address, order.shipping_address)
+        and request.items == order.items
+    )

@@ -11,10 +11,12 @@ from itertools import chain
 from typing import Any
 
 from shared.events.schemas import Schema
+from shared.events.text import ALWAYS_ENFORCED
 
 LOWER_LIMITS = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
 UPPER_LIMITS = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
-_ANNOTATIONS = {"$schema", "title", "description", "default", "examples"}
+_STATED_LATER = {"pattern", "not"}
+_ANNOTATIONS = {"$schema", "title", "description", "default", "examples", ALWAYS_ENFORCED}
 _COMPARED = {"type", "anyOf", "enum", "const", "properties", "required", "items"}
 _COMPARED |= {"patternProperties", "additionalProperties", *LOWER_LIMITS, *UPPER_LIMITS}
 
@@ -57,11 +59,16 @@ def _of_one_type(old: Schema, new: Schema, field: str) -> Iterator[BreakingChang
     for limit in (*LOWER_LIMITS, *UPPER_LIMITS):
         yield from _limit(old, new, limit, field)
     for keyword in sorted((old.keys() | new.keys()) - _ANNOTATIONS - _COMPARED):
-        if old.get(keyword) != new.get(keyword):
+        if old.get(keyword) != new.get(keyword) and not _was_enforced(old, new, keyword):
             change = f"changes its {keyword.removeprefix('x-')}{_from_to(old, new, keyword)}"
             yield BreakingChange(field, change, BREAKS_CONSUMERS)
     yield from _properties(old, new, field)
     yield from _elements(old, new, field)
+
+
+def _was_enforced(old: Schema, new: Schema, keyword: str) -> bool:
+    """Whether a rule is only new in the schema: no event that was ever sent violates it."""
+    return keyword in _STATED_LATER and keyword not in old and bool(new.get(ALWAYS_ENFORCED))
 
 
 def _values(old: Schema, new: Schema, field: str) -> Iterator[BreakingChange]:

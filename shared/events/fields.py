@@ -19,6 +19,8 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from shared.events.text import ALWAYS_ENFORCED, line_field, one_line
+
 
 def in_utc(moment: datetime) -> datetime:
     """Convert a time to UTC.
@@ -43,30 +45,22 @@ def _cents(value: Decimal) -> Decimal:
     return abs(value.quantize(Decimal("0.01")))  # -0 passes `ge=0`
 
 
-def _printable(value: str) -> str:
-    if not value.isprintable() or not value.strip():
-        raise ValueError("should be printable characters on one line, and not blank")
-    return value
+def lower_domain(address: str) -> str:
+    """The address with its domain in lower case: domains are the same in any (RFC 5321, 2.4)."""
+    local, _, domain = address.rpartition("@")
+    return f"{local}@{domain.lower()}"
 
 
-def _no_encoded_word(value: str) -> str:
+def _plain_address(value: str) -> str:
     if "=?" in value:
         # Mail programs decode it to another address (RFC 2047, section 5).
         raise ValueError("should be one plain mail address, without =?")
-    return value
+    return lower_domain(value)
 
 
 def _text(pattern: str, description: str, max_length: int | None = None) -> Any:  # noqa: ANN401 - a FieldInfo
     """The description is also the error message for a string that does not match the pattern."""
     return Field(pattern=pattern, description=description, max_length=max_length)
-
-
-def _line(max_length: int) -> Any:  # noqa: ANN401 - a FieldInfo
-    return Field(
-        max_length=max_length,
-        description=f"1 to {max_length} printable characters on one line",
-        json_schema_extra={"minLength": 1},
-    )
 
 
 def first_error(error: ValidationError, model: type[BaseModel]) -> str:
@@ -82,6 +76,16 @@ def first_error(error: ValidationError, model: type[BaseModel]) -> str:
 
 
 OrderId = Annotated[str, _text(r"^[A-Za-z0-9-]{1,64}$", "1 to 64 letters, digits and hyphens")]
+"""As events have it; the id of a new order is a `NewOrderId`."""
+
+NewOrderId = Annotated[
+    str,
+    _text(
+        r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$",
+        "1 to 64 letters, digits and hyphens, and begin with a letter or digit",
+    ),
+]
+"""With a hyphen at its beginning an id looks like an option of a command."""
 
 Sku = Annotated[str, _text(r"^[A-Za-z0-9._-]{1,64}$", "1 to 64 letters, digits, . _ and -")]
 
@@ -138,14 +142,16 @@ EmailAddress = Annotated[
         "one plain mail address, such as jane@example.com",
         max_length=254,
     ),
-    AfterValidator(_no_encoded_word),
+    Field(json_schema_extra={"not": {"pattern": r"=\?"}, ALWAYS_ENFORCED: True}),
+    AfterValidator(_plain_address),
 ]
+"""In ASCII; what a person writes is a `shared.mail_addresses.TypedEmailAddress`."""
 
-ShippingAddress = Annotated[str, _line(500), AfterValidator(_printable)]
+ShippingAddress = Annotated[str, line_field(500), AfterValidator(one_line)]
 
 Word = Annotated[
     str, _text(r"^[A-Za-z0-9 ._-]{1,64}$", "1 to 64 letters, digits, spaces, . _ and -")
 ]
 """A short name or code, such as a carrier or a payment method."""
 
-Reason = Annotated[str, _line(200), AfterValidator(_printable)]
+Reason = Annotated[str, line_field(200), AfterValidator(one_line)]

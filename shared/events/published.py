@@ -23,7 +23,7 @@ def schemas(folder: Path = HERE) -> dict[str, Schema]:
 
 def write_schema(type_: str, schema: Mapping[str, Any], folder: Path = HERE) -> None:
     """Publish the schema of a type; it replaces the previous one."""
-    text = json.dumps(schema, indent=2, ensure_ascii=False)
+    text = json.dumps(schema, indent=2)
     (folder / "schemas").mkdir(exist_ok=True)
     (folder / "schemas" / f"{type_}.json").write_text(f"{text}\n", encoding="utf-8")
 

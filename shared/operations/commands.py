@@ -13,6 +13,7 @@ from shared.operations.console import (
     show,
     visible,
 )
+from shared.operations.output import echo, is_expressible
 
 
 def doctor(context: typer.Context, *, as_json: AsJson = False) -> None:
@@ -30,10 +31,11 @@ def doctor(context: typer.Context, *, as_json: AsJson = False) -> None:
     except OperationFailed:
         operator = None  # a service's own container has only that service's credentials
     findings = list(check(services, readable, operator))
+    marks = "✗✓" if is_expressible("✗✓") else ("no", "ok")
     rows = [
         {
             "what": finding.subject,
-            "ok": finding.is_well if as_json else "✓" if finding.is_well else "✗",
+            "ok": finding.is_well if as_json else marks[finding.is_well],
             "says": finding.message,
         }
         for finding in findings
@@ -52,4 +54,4 @@ def resend(
     declared = service_named(context, service)
     with database_of(declared) as database, database.begin() as connection:
         count = outbox.resend(connection, database)
-    typer.echo(f"{service} will send {counted(count, 'event')} again")
+    echo(f"{service} will send {counted(count, 'event')} again")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
+
+from shared.events.text import REFUSED
+from shared.operations.output import echo, expressible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,6 +24,8 @@ if TYPE_CHECKING:
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 Record = Mapping[str, Any]
+
+_STEERING = re.compile(f"(?!\n)[{REFUSED}\ud800-\udfff]")
 
 
 def command_group(help_text: str) -> typer.Typer:
@@ -42,7 +48,7 @@ def database_of(service: "AnyService", *, make: bool = True) -> Iterator["Databa
     """
     from shared.errors import CommitOutcomeUnknown, OperationFailed
     from shared.runtime.settings import settings_for
-    from shared.storage.database import DATABASE_ERRORS, Database
+    from shared.storage.database import DATABASE_ERRORS, Database, failure_reason
     from shared.storage.migrating import is_current, migrate
 
     database = Database(settings_for(service.name).database_url_of(service.name))
@@ -63,15 +69,8 @@ def database_of(service: "AnyService", *, make: bool = True) -> Iterator["Databa
             raise OperationFailed(
                 f"{service.name}'s database {database.place} {failure}"
             ) from error
-        cause = getattr(error, "orig", None) or error
-        # A message of PostgreSQL's driver may contain a user's name; SQLite's contains none.
-        reason = (
-            f": {cause}"
-            if database.is_sqlite
-            else f" ({type(cause).__name__}): is it running, and is SHOP_DATABASE_URL right?"
-        )
         raise OperationFailed(
-            f"{service.name}'s database {database.place} cannot be used{reason}"
+            f"{service.name}'s database {database.place} {failure_reason(error)}"
         ) from error
     finally:
         database.close()
@@ -117,14 +116,15 @@ def visible(services: "Sequence[AnyService]") -> "list[AnyService]":
     return readable
 
 
-def require_valid(text: str, kind: Any, expected: str) -> None:  # noqa: ANN401 - any annotation
-    """Raise InvalidInput with a sentence, `expected`, if the text is not valid as this type."""
+def require_valid(text: str, kind: Any, expected: str) -> str:  # noqa: ANN401 - any annotation
+    """The text as this type writes it; raises InvalidInput with `expected` if it is not valid."""
     from pydantic import TypeAdapter, ValidationError
 
     from shared.errors import InvalidInput
 
     try:
-        TypeAdapter(kind).validate_python(text)
+        adapter: TypeAdapter[str] = TypeAdapter(kind)
+        return adapter.validate_python(text)
     except ValidationError:
         raise InvalidInput(expected) from None
 
@@ -138,7 +138,7 @@ def require_order_id(text: str) -> None:
 
 def print_notice(sentence: str) -> None:
     """Print a sentence on standard error, after `shop: `."""
-    typer.echo(f"shop: {sentence}", err=True)
+    echo(f"shop: {sentence}", err=True)
 
 
 def counted(number: int, noun: str) -> str:
@@ -163,7 +163,7 @@ def show(
     if as_json:
         print_json(records)
     elif not records:
-        typer.echo(empty)
+        echo(empty)
     elif isinstance(records, Mapping):
         _print_record(records, title)
     else:
@@ -182,7 +182,7 @@ def confirm(question: str) -> None:
         if typer.confirm(question, err=True):
             return
     except typer.Abort:
-        typer.echo(err=True)  # ends the line of the question
+        echo(err=True)  # ends the line of the question
     raise OperationFailed("nothing was changed; --yes answers the question beforehand")
 
 
@@ -197,19 +197,18 @@ def local(moment: datetime) -> datetime:
 def print_json(value: object, *, indent: int | None = None) -> None:
     """Print as JSON, with times in ISO 8601 and decimals as strings."""
     text = json.dumps(value, default=_json_value, ensure_ascii=False, indent=indent)
-    typer.echo(escape_control_characters(text))
+    echo(expressible(escape_control_characters(text)))
 
 
 def escape_control_characters(text: str) -> str:
     """Replace characters that could change a terminal by JSON escapes; line breaks stay.
 
     Such characters move the cursor, change the direction of the text or break its encoding.
+    Joiners stay, which shape letters and emoji.
     """
     if text.isprintable():
         return text
-    return "".join(
-        char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text
-    )
+    return _STEERING.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def terminal(*, width: int) -> "Console":

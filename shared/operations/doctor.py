@@ -6,13 +6,15 @@ continue when a broker or a database cannot be reached.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from shared.clocks import TOLERANCE
+from shared.command_line import command
 from shared.errors import ForgedEvent, ShopError
 from shared.messaging.connect import broker_at
 from shared.messaging.ports.broker import Broker
@@ -22,7 +24,7 @@ from shared.runtime.service import AnyService
 from shared.runtime.service_settings import topology
 from shared.runtime.settings import OPERATOR, Settings, settings_for
 from shared.storage import failures, outbox
-from shared.storage.database import DATABASE_ERRORS, Database
+from shared.storage.database import DATABASE_ERRORS, Database, failure_reason
 from shared.storage.migrating import is_current
 
 MAX_UNSENT_AGE = 60.0
@@ -70,6 +72,7 @@ def check(
         if broker_finding.is_well and operator is not None:
             yield from _run("topology", partial(_topology, services, operator, broker))
             yield from _run("broker's resources", partial(_resources, operator, broker))
+            yield from _run("clocks", partial(_clocks, visible, broker))
     if broker_finding.is_well:
         yield from _run("publishers", partial(_publishers, visible))
     for service in visible:
@@ -88,8 +91,7 @@ def _run(subject: str, checks: Callable[[str], Iterable[Finding]]) -> list[Findi
     except ShopError as error:
         return [_wrong(subject, str(error))]
     except DATABASE_ERRORS as error:
-        cause = type(getattr(error, "orig", None) or error).__name__
-        return [_wrong(subject, f"cannot be used ({cause}): is it running?")]
+        return [_wrong(subject, failure_reason(error))]
 
 
 def _well(subject: str, message: str) -> Finding:
@@ -167,6 +169,36 @@ def _resources(operator: Settings, broker: Broker, subject: str) -> Iterator[Fin
         yield _well(subject, "enough memory and disk, no connection is blocked")
 
 
+def _clocks(visible: Sequence[AnyService], broker: Broker, subject: str) -> Iterator[Finding]:
+    """Whether the servers' clocks are this machine's; nothing where there is no other machine."""
+    differences = {"the broker": broker.clock_difference()} | _database_clocks(visible)
+    compared = {name: each for name, each in differences.items() if each is not None}
+    wrong = {name: each for name, each in compared.items() if abs(each) > TOLERANCE}
+    for name, seconds in wrong.items():
+        side = "ahead of" if seconds > 0 else "behind"
+        yield _wrong(
+            subject,
+            f"the clock of {name} is at least {abs(seconds):.1f} s {side} this machine's: "
+            "synchronise all clocks (NTP), or times of events and reactions cannot be compared",
+        )
+    if compared and not wrong:
+        yield _well(subject, f"as this machine's, within {TOLERANCE:.0f} s: {', '.join(compared)}")
+
+
+def _database_clocks(visible: Sequence[AnyService]) -> dict[str, float | None]:
+    """The difference of each database server's clock; a server that does not answer is left out."""
+    differences: dict[str, float | None] = {}
+    for service in visible:
+        with closing(
+            Database(settings_for(service.name).database_url_of(service.name))
+        ) as database:
+            server = f"the database server {database.address.host}"
+            if server not in differences and not database.is_sqlite:
+                with suppress(*DATABASE_ERRORS):  # reported as "database of …"
+                    differences[server] = database.clock_difference()
+    return differences
+
+
 def _queue(service: AnyService, subject: str) -> Iterator[Finding]:
     name = service.name
     settings = settings_for(name)
@@ -175,7 +207,8 @@ def _queue(service: AnyService, subject: str) -> Iterator[Finding]:
     # RabbitMQ does not count messages that wait for a retry, so an empty queue proves nothing.
     if not depth.consumers and (depth.ready or not settings.is_embedded):
         yield _wrong(
-            subject, f"{depth.ready} ready and no consumer: start the service with shop run {name}"
+            subject,
+            f"{depth.ready} ready and no consumer: start the service with {command('run', name)}",
         )
     else:
         yield _well(subject, f"{depth.ready} ready, {counted(depth.consumers, 'consumer')}")
@@ -195,7 +228,8 @@ def _dead_letters(service: AnyService, subject: str) -> Iterator[Finding]:
         return
     yield _wrong(
         subject,
-        f"{depth.ready} dead: see why with shop dead list {name}, then retry or discard them",
+        f"{depth.ready} dead: see why with {command('dead', 'list', name)}, "
+        "then retry or discard them",
     )
     with database_of(service) as database, database.read() as connection:
         recent = failures.count_dead(
@@ -206,7 +240,7 @@ def _dead_letters(service: AnyService, subject: str) -> Iterator[Finding]:
         yield _wrong(
             subject,
             f"{forged} forged: {'; '.join(examples)}. Find out who published them, then discard "
-            f"each: shop dead list {name}",
+            f"each: {command('dead', 'list', name)}",
         )
     if recent:
         yield _wrong(
@@ -248,7 +282,7 @@ def _outbox(service: AnyService, database: Database) -> Iterator[Finding]:
             subject,
             f"{backlog.rejected} events rejected by the broker: {named}. Correct the cause "
             "(permissions: shop setup; size: the broker's max_message_size), then run "
-            f"shop outbox resend {service.name}",
+            f"{command('outbox', 'resend', service.name)}",
         )
     if backlog.age <= MAX_UNSENT_AGE and not backlog.rejected:
         yield _well(subject, f"{backlog.depth} to be sent")

@@ -20,6 +20,7 @@ from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer
 
 from shared.errors import InvalidInput
+from shared.exhaustion import reason_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -102,7 +103,7 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), backlog=_BACKLOG)
     except OSError as error:
         raise InvalidInput(
-            f"SHOP_HTTP_PORT: {host}:{port} cannot be used ({error.strerror}); choose another"
+            f"SHOP_HTTP_PORT: {host}:{port} cannot be used ({reason_of(error)}); choose another"
         ) from error
 
 

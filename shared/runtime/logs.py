@@ -7,6 +7,7 @@ error that is not the project's own, it holds only the class and where it was ra
 import logging
 import sys
 import traceback
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -15,6 +16,7 @@ from structlog.dev import Column, ConsoleRenderer, plain_traceback
 from structlog.stdlib import ProcessorFormatter, add_logger_name
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
+from shared.clocks import TOLERANCE
 from shared.errors import ShopError
 from shared.exhaustion import exhausted_resource
 from shared.messaging.identity import Identity, safe_id
@@ -78,6 +80,8 @@ def log_delivery(log: Log, result: DeliveryResult) -> None:
             if isinstance(error, ShopError)
             else exhausted_resource(error) or f"at {_origin(error)}"
         )
+    if result.event and (seconds := _in_future(result.event.occurred_at)):
+        fields["from_future"] = f"{seconds:.0f} s"
     fields |= {"did": ", ".join(result.notes)} if result.notes else {}
     fields |= {"published": ", ".join(result.published)} if result.published else {}
     if result.is_dead:
@@ -88,6 +92,12 @@ def log_delivery(log: Log, result: DeliveryResult) -> None:
         log.info("requeued", **fields)
     else:
         log.info("duplicate" if result.duplicate else "handled", **fields)
+
+
+def _in_future(moment: datetime) -> float:
+    """Seconds by which a time is ahead of this machine's clock; 0 within the tolerance."""
+    seconds = (moment - datetime.now(UTC)).total_seconds()
+    return seconds if seconds > TOLERANCE else 0.0
 
 
 def _identity(result: DeliveryResult) -> dict[str, Any]:

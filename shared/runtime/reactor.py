@@ -240,11 +240,11 @@ class Reactor:
     def _apply(self, accepted: list[Accepted]) -> list[DeliveryResult]:
         """Handle events in one transaction, which also holds the inbox and the outbox."""
         results = []
+        outgoing: list[outbox.Outgoing] = []
         with self.database.begin() as connection:
             new = inbox.enter(connection, [each.entry for each in accepted])
             store = self.service.store(connection, self.database)
             store.prepare([each.event for each in accepted if each.event.event_id in new])
-            outgoing: list[outbox.Outgoing] = []
             for delivery, (event, *_), handlers in accepted:
                 if event.event_id not in new:
                     results.append(DeliveryResult(delivery, Outcome.DONE, event, duplicate=True))
@@ -267,6 +267,7 @@ class Reactor:
             self.watchdog.step()
             store.flush()
             outbox.write(connection, outgoing)
+        outbox.committed(outgoing)
         return results
 
     def _raise_if_unavailable(self, error: Exception) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Generic, Protocol, Self
 
 from typing_extensions import TypeVar
 
+from shared.command_line import command
 from shared.errors import InvalidInput
 from shared.events import DomainEvent, topics_of, versions
 from shared.messaging.codec import Contracts
@@ -110,6 +111,7 @@ class Service(Generic[S, O]):
             yield work
             store.flush()
             outbox.write(connection, work.published, notifies_relay=True)
+        outbox.committed(work.published)
 
     @property
     def topics(self) -> frozenset[str]:
@@ -153,5 +155,5 @@ def require_consent(service: AnyService) -> None:
         raise InvalidInput(
             f"{service.name} {effects}: with the history it would do so for every old event that "
             f"it has not handled, as if each happened now; to confirm: "
-            f"shop run {service.name} --from-history --yes"
+            f"{command('run', service.name, from_history='', yes='')}"
         )

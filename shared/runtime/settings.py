@@ -233,7 +233,7 @@ def settings_for(*owners: str) -> Settings:
 
 def _reason(error: BaseException) -> str:
     if isinstance(error, OSError):
-        return os.strerror(error.errno or 0)
+        return os.strerror(error.errno) if error.errno else type(error).__name__
     if isinstance(error, UnicodeDecodeError):
         return "a file is not UTF-8 text"  # its message repeats bytes of the secret
     return str(error)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from sqlalchemy import URL, Connection, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.schema import Table
 
+from shared.clocks import ahead
 from shared.errors import CommitOutcomeUnknown, DependencyUnavailable, InvalidInput
 from shared.exhaustion import exhausted_resource
 from shared.storage.bulk import Insert, insert_into
@@ -115,6 +117,19 @@ class Database:
             connection.execute(text(statement))
             connection.execute(probe.insert(), [{"filler": os.urandom(PROBE_BYTES)}])
 
+    def clock_difference(self) -> float | None:
+        """Seconds by which the server's clock is ahead of this machine's at least; or behind (< 0).
+
+        Returns:
+            None for a SQLite file, which has this machine's clock.
+        """
+        if self.is_sqlite:
+            return None
+        with self.read() as connection:
+            asked = datetime.now(UTC)
+            now = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+            return ahead(now, now, asked=asked, answered=datetime.now(UTC))
+
     @contextmanager
     def _as_unavailable(self) -> Iterator[None]:
         try:
@@ -150,6 +165,22 @@ def is_environmental(error: BaseException) -> bool:
     return isinstance(
         error, DependencyUnavailable | CommitOutcomeUnknown | OperationalError | InterfaceError
     )
+
+
+def failure_reason(error: BaseException) -> str:
+    """Why a database cannot be used, in words that follow the database's name.
+
+    A message of PostgreSQL's driver may contain a user's name or a value, so only the class of the
+    driver's error is named, which stands for one of PostgreSQL's codes; SQLite's contains none.
+    """
+    cause = getattr(error, "orig", None) or error
+    if resource := exhausted_resource(error):
+        return f"cannot be used: {resource}"
+    if hasattr(cause, "sqlite_errorcode"):
+        return f"cannot be used: {cause}"
+    is_unreachable = isinstance(error, OperationalError) and not getattr(cause, "sqlstate", None)
+    question = ": is it running, and is SHOP_DATABASE_URL right?" if is_unreachable else ""
+    return f"cannot be used ({type(cause).__name__}){question}"
 
 
 def parse_url(url: str, variable: str) -> URL:

@@ -6,7 +6,6 @@ name, so checking whether a database is current needs no Alembic.
 """
 
 import contextlib
-import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from shared.errors import OperationFailed
+from shared.exhaustion import reason_of
 from shared.private_files import FILE_MODE, create_folder
 from shared.storage.database import Database
 
@@ -105,7 +105,7 @@ def _file_lock(database: Database) -> Iterator[None]:
             yield
     except OSError as error:
         raise OperationFailed(
-            f"the folder {database.path.parent} cannot be written: {os.strerror(error.errno or 0)}"
+            f"the folder {database.path.parent} cannot be written: {reason_of(error)}"
         ) from error
 
 

@@ -1,6 +1,6 @@
 """The events that a service publishes: committed with its changes, and sent to the broker later."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from shared.errors import DependencyUnavailable
 from shared.events import DomainEvent
-from shared.exhaustion import with_resource
+from shared.exhaustion import exhausted_resource, reason_of
 from shared.private_files import FILE_MODE
 from shared.storage import bulk
 from shared.storage.columns import UtcTime
@@ -71,6 +71,28 @@ def write(
     notifies = notifies_relay and not bulk.is_sqlite(connection)
     add_clauses = _notify_relay if notifies else bulk.no_clauses
     bulk.insert_many(connection, outbox, rows, add_clauses=add_clauses)
+
+
+_listeners: list[Callable[[Sequence[Outgoing]], None]] = []
+
+
+@contextmanager
+def listening(listener: Callable[[Sequence[Outgoing]], None]) -> Iterator[None]:
+    """Within the block, call a function with the events of each transaction that committed them.
+
+    It is called in the thread of the transaction.
+    """
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+
+
+def committed(outgoing: Sequence[Outgoing]) -> None:
+    """Tell the listeners that the transaction that wrote these events has committed."""
+    for listener in _listeners:
+        listener(outgoing)
 
 
 def _notify_relay(_table: Table, insert: bulk.Insert) -> UpdateBase:
@@ -126,9 +148,8 @@ def _claim_by_file(database: Database, limit: int) -> Iterator[Claim]:
         yield Claim([])
         return
     except OSError as error:
-        raise DependencyUnavailable(
-            with_resource("the outbox's file lock cannot be opened", error)
-        ) from error
+        reason = exhausted_resource(error) or reason_of(error)
+        raise DependencyUnavailable(f"the outbox's file lock cannot be opened: {reason}") from error
     with lock:
         with database.read() as connection:
             claimed = Claim(execute(connection, _pending(limit)).all())

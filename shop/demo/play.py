@@ -13,6 +13,7 @@ from rich.console import Console
 
 from services.email.errors import MailRefused, MailRefusedForNow
 from services.email.service import email
+from shared.command_line import command
 from shared.operations.dead_letters.dead_queue import DeadQueue
 from shared.operations.dead_letters.listing import group_letters, letter_details
 from shared.operations.dead_letters.retry import retry
@@ -92,7 +93,7 @@ def _retry_dead_letter(system: DemoSystem, narrator: Narrator) -> None:
 def _add_service(system: DemoSystem, narrator: Narrator, gifts: GiftService) -> None:
     name = gifts.service.name
     narrator.headline(
-        f"A new service, {name}, handles all past events: shop run {name} --from-history"
+        f"A new service, {name}, handles all past events: {command('run', name, from_history='')}"
     )
     system.start(gifts.service, from_history=True)
     system.wait_until_idle()

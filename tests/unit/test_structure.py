@@ -4,6 +4,8 @@ Read from the source, not by importing: imports inside functions count, those fo
 """
 
 import ast
+import itertools
+import re
 import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
@@ -26,6 +28,8 @@ SERVICES = tuple(
 
 FOUNDATION = frozenset(
     {
+        "shared.clocks",
+        "shared.command_line",
         "shared.exhaustion",
         "shared.private_files",
         "shared.server_urls",
@@ -37,6 +41,8 @@ FOUNDATION = frozenset(
 
 MAY_IMPORT = {
     "shared.errors": set[str](),
+    "shared.clocks": set[str](),
+    "shared.command_line": set[str](),
     "shared.exhaustion": set[str](),
     "shared.private_files": set[str](),
     "shared.server_urls": set[str](),
@@ -56,6 +62,8 @@ MAY_IMPORT = {
         "shared.storage",
         "shared.messaging",
         "shared.events",
+        "shared.clocks",
+        "shared.command_line",
         "shared.server_urls",
     },
     "shared.operations": {
@@ -64,7 +72,10 @@ MAY_IMPORT = {
         "shared.storage",
         "shared.messaging",
         "shared.events",
+        "shared.clocks",
+        "shared.command_line",
     },
+    "shared.mail_addresses": {"shared.events"},
     "shared.testing": {"shared.runtime", "shared.storage", "shared.messaging", "shared.events"},
     "services": {"shared"},
     "shop": {"services", "shared"},
@@ -165,6 +176,21 @@ def test_contracts_import_pydantic_and_themselves_alone() -> None:
     for name in MODULES:
         if name.startswith("shared.events"):
             assert imports_from_outside(name) <= {"pydantic", "pydantic_core", "typing_extensions"}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_printed_command_with_values_is_quoted_for_a_shell(name: str) -> None:
+    written = re.compile(r"\bshop( [a-z]+)+ (--[a-z-]+ )*$")
+    found = [
+        part.value
+        for node in ast.walk(ast.parse(MODULES[name].read_text()))
+        if isinstance(node, ast.JoinedStr)
+        for part, value in itertools.pairwise(node.values)
+        if isinstance(part, ast.Constant) and isinstance(value, ast.FormattedValue)
+        if written.search(str(part.value))
+    ]
+
+    assert found == [], "use shared.command_line.command"
 
 
 def test_only_the_rabbitmq_adapter_imports_pika() -> None:

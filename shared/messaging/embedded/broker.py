@@ -101,6 +101,9 @@ class EmbeddedBroker:
             return []
         return [f"the disk of {self._file.path} has {free // 1_000_000} MB left: free space on it"]
 
+    def clock_difference(self) -> None:
+        """See the port; its processes are on one machine."""
+
     def depth(self, queue: str) -> Depth:
         with self._file.opened() as connection:
             require_queue(connection, queue)

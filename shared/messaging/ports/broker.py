@@ -65,6 +65,16 @@ class Broker(Protocol):
             BrokerUnavailable: the broker does not answer.
         """
 
+    def clock_difference(self) -> float | None:
+        """Seconds by which the broker's clock is ahead of this machine's at least; or behind (< 0).
+
+        Returns:
+            None if it is this machine's clock, or cannot be asked.
+
+        Raises:
+            BrokerUnavailable: the broker does not answer.
+        """
+
     def depth(self, queue: str) -> Depth:
         """Return the size of a queue."""
 

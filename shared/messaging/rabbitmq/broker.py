@@ -69,6 +69,10 @@ class RabbitBroker:
         """See the port; empty without the management API."""
         return list(shortages(self._management)) if self._management else []
 
+    def clock_difference(self) -> float | None:
+        """See the port; None without the management API."""
+        return self._management.clock_difference() if self._management else None
+
     def depth(self, queue: str) -> Depth:
         return depth_of(queue, self._session_address)
 

@@ -13,6 +13,7 @@ from pika import exceptions as amqp
 
 from shared import tls
 from shared.errors import BrokerRefused, BrokerTooOld, BrokerUnavailable
+from shared.exhaustion import reason_of
 from shared.messaging.rabbitmq.address import Address
 from shared.messaging.rabbitmq.pika_internals import ConnectError, ConnectTimeout, cause_of
 
@@ -124,7 +125,7 @@ def _sentence(error: BaseException, address: Address) -> str:
             return sentence.format(**values)
     if failure := tls.failure_of(error):
         return f"{values['broker']} {failure}"
-    reason = error.strerror if isinstance(error, OSError) else type(error).__name__
+    reason = reason_of(error) if isinstance(error, OSError) else type(error).__name__
     return f"{values['broker']} cannot be reached ({reason})"
 
 

@@ -5,11 +5,14 @@ Source: https://www.rabbitmq.com/docs/http-api-reference
 
 import logging
 from collections.abc import Collection, Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from shared import tls
+from shared.clocks import ahead
 from shared.errors import BrokerRefused, BrokerUnavailable, InvalidInput
 from shared.server_urls import TLS_PARAMETERS
 
@@ -64,6 +67,16 @@ class Management:
         found = self._request("GET", ("health", "checks", name), accepted={503})
         return found if isinstance(found, dict) else {}
 
+    def clock_difference(self) -> float | None:
+        """Seconds by which its clock is ahead of this machine's at least; None without a date."""
+        asked = datetime.now(UTC)
+        date = self._response("GET", ("whoami",)).headers.get("Date")
+        if date is None:
+            return None
+        earliest = parsedate_to_datetime(date)  # without the fraction of its second
+        latest = earliest + timedelta(seconds=1)
+        return ahead(earliest, latest, asked=asked, answered=datetime.now(UTC))
+
     def put(self, *path: str, content: Mapping[str, object] | None = None) -> None:
         """Create or replace the resource."""
         self._request("PUT", path, content or {})
@@ -98,6 +111,27 @@ class Management:
         parameters: Mapping[str, str] | None = None,
         accepted: Collection[int] = (),
     ) -> Any:  # noqa: ANN401 - JSON of any shape
+        response = self._response(
+            method, path, content, parameters=parameters, accepted={404, *accepted}
+        )
+        if response.status_code == 404:
+            return None
+        try:
+            return response.json() if response.content else None
+        except ValueError as error:
+            raise BrokerUnavailable(
+                f"{self.address} does not answer as the broker's management API"
+            ) from error
+
+    def _response(
+        self,
+        method: str,
+        path: tuple[str, ...],
+        content: Mapping[str, object] | None = None,
+        *,
+        parameters: Mapping[str, str] | None = None,
+        accepted: Collection[int] = (),
+    ) -> "httpx.Response":
         import httpx  # noqa: PLC0415 - see _client
 
         url = "/".join([self._base_url, *(quote(part, safe="") for part in path)])
@@ -108,17 +142,10 @@ class Management:
             raise BrokerUnavailable(
                 f"the broker's management API at {self.address} {reason}"
             ) from error
-        if response.status_code == 404:
-            return None
         if not response.is_success and response.status_code not in accepted:
             kind = BrokerRefused if response.status_code < 500 else BrokerUnavailable
             raise kind(self._refusal(response, f"{method} {'/'.join(path)}"))
-        try:
-            return response.json() if response.content else None
-        except ValueError as error:
-            raise BrokerUnavailable(
-                f"{self.address} does not answer as the broker's management API"
-            ) from error
+        return response
 
     def _refusal(self, response: "httpx.Response", request: str) -> str:
         api = f"the broker's management API at {self.address}"

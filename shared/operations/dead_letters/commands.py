@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from shared.command_line import command
 from shared.operations.console import (
     AsJson,
     local,
@@ -18,6 +19,7 @@ from shared.operations.console import (
     show,
     visible,
 )
+from shared.operations.output import echo
 
 if TYPE_CHECKING:
     from shared.operations.dead_letters.dead_queue import DeadQueue
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 Name = Annotated[str, typer.Argument(metavar="SERVICE", help="The service.")]
 Id = Annotated[str, typer.Argument(metavar="EVENT_ID", help="The event's id, or the end of it.")]
+
+_MAX_REASON_LENGTH = 500
 
 _COLUMNS = {
     "service": "Service",
@@ -184,17 +188,22 @@ def discard(
     `shop dead list --discarded` and `shop dead show`.
     """
     from shared.errors import InvalidInput
+    from shared.events.text import one_line
     from shared.operations.dead_letters.discard import current_user, discard
 
-    if not reason.strip() or len(reason) > 500 or not reason.isprintable():
-        raise InvalidInput("--reason should be one line of 1 to 500 characters")
+    if len(reason) > _MAX_REASON_LENGTH:
+        raise InvalidInput(f"--reason should be one line of 1 to {_MAX_REASON_LENGTH} characters")
+    try:
+        reason = one_line(reason)
+    except ValueError as error:
+        raise InvalidInput(f"--reason {error}") from None
     user = current_user()
     with _opened(context, service_named(context, service)) as queue:
-        letter = discard(queue, event_id, reason=reason.strip(), discarded_by=user)
+        letter = discard(queue, event_id, reason=reason, discarded_by=user)
     if as_json:
         print_json({"service": service, "id": letter.id, "discarded_by": user})
     else:
-        typer.echo(f"discarded {letter.event_type} {letter.id}; recorded for {user}")
+        echo(f"discarded {letter.event_type} {letter.id}; recorded for {user}")
 
 
 @contextmanager
@@ -218,7 +227,12 @@ def _for_terminal(row: dict[str, Any]) -> dict[str, Any]:
         for name in ("first", "last")
         if name in row  # a discard has neither
     }
-    ids = {name: row[name][-8:] for name in ("example", "id") if name in row and is_terminal()}
+    # Without a hyphen at its beginning, so that it can be pasted as an argument.
+    ids = {
+        name: row[name][-8:].removeprefix("-")
+        for name in ("example", "id")
+        if name in row and is_terminal()
+    }
     return row | times | ids
 
 
@@ -240,14 +254,12 @@ def _print_result(result: "RetryResult", service: str, *, dry_run: bool, as_json
         )
         return
     verb = "would retry" if dry_run else "retried"
-    typer.echo(
-        f"{verb} {result.retried}; duplicates, which {service} has handled: {result.duplicates}"
-    )
+    echo(f"{verb} {result.retried}; duplicates, which {service} has handled: {result.duplicates}")
     if result.not_retryable:
-        typer.echo(
+        echo(
             f"left {result.not_retryable} whose error would occur again: list them with "
-            f"shop dead list {service}, and remove each with "
-            f"shop dead discard {service} EVENT_ID --reason …"
+            f"{command('dead', 'list', service)}, and remove each with "
+            f"{command('dead', 'discard', service, 'EVENT_ID')} --reason …"
         )
     for letter_id, reason in result.rejected.items():
         print_notice(f"{letter_id} stays in the dead queue, the broker rejects it: {reason}")
@@ -258,13 +270,11 @@ def _print_details(details: dict[str, Any]) -> None:
     data = details.pop("data", None)
     show(details, as_json=False)
     if data is not None:
-        typer.echo("\ndata")
+        echo("\ndata")
         print_json(data, indent=2)
-    typer.echo()
+    echo()
     show(attempts, as_json=False, columns=_ATTEMPT_COLUMNS, empty="No attempt is recorded.")
     for attempt in attempts:
         if attempt.get("traceback"):
-            typer.echo(
-                f"\nreplay {attempt['replays']}, attempt {attempt['attempt']}: {attempt['error']}"
-            )
-            typer.echo(attempt["traceback"])
+            echo(f"\nreplay {attempt['replays']}, attempt {attempt['attempt']}: {attempt['error']}")
+            echo(attempt["traceback"])

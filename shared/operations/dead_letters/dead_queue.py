@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from uuid import UUID
 
+from shared.command_line import command
 from shared.errors import (
     BrokerUnavailable,
     ConflictingEvent,
@@ -207,7 +208,8 @@ class DeadQueue:
             return InvalidInput(f"{service} has no dead letters")
         if letter_id is not None:
             return InvalidInput(
-                f"{service} has no dead letter {letter_id!r}; see: shop dead list {service}"
+                f"{service} has no dead letter {letter_id!r}; see: "
+                f"{command('dead', 'list', service)}"
             )
         return InvalidInput(
             f"{service} has no dead letter with that error; there are {', '.join(sorted(errors))}"

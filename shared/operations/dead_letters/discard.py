@@ -4,6 +4,7 @@ import getpass
 import os
 import socket
 
+from shared.command_line import command
 from shared.errors import InvalidInput
 from shared.messaging import codec
 from shared.operations.dead_letters.dead_queue import DeadQueue
@@ -43,7 +44,7 @@ def discard(queue: DeadQueue, letter_id: str, *, reason: str, discarded_by: str)
             if inbox.outcomes(connection, [letter.id])[letter.id] != inbox.DISCARDED:
                 raise InvalidInput(
                     f"{letter.id} was applied, so there is nothing to discard; to remove it from "
-                    f"the dead queue: shop dead retry {queue.service.name} {letter.id}"
+                    f"the dead queue: {command('dead', 'retry', queue.service.name, letter.id)}"
                 )
         discards.record(connection, queue.database, record)
     # A message that is not an event may have the same id; only copies are settled.

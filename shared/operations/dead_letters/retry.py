@@ -13,6 +13,7 @@ from typing import IO, NamedTuple
 
 from shared.errors import OperationFailed
 from shared.events import topic_of
+from shared.exhaustion import reason_of
 from shared.messaging.codec import decode, message_of
 from shared.messaging.ports.publisher import Message, Publisher
 from shared.operations.dead_letters.dead_queue import DeadQueue
@@ -106,8 +107,8 @@ def _spool(file: IO[bytes], letter: DeadLetter, body: bytes) -> _SpooledLetter:
         file.write(body)
     except OSError as error:
         raise OperationFailed(
-            f"the letters do not fit in the folder for temporary files ({error.strerror}): "
-            "nothing was changed; set TMPDIR to a larger one, or retry them by --error or by id"
+            f"the letters cannot be kept in the folder for temporary files ({reason_of(error)}): "
+            "nothing was changed; set TMPDIR to another one, or retry them by --error or by id"
         ) from error
     return _SpooledLetter(letter, offset, len(body))
 

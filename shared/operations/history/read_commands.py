@@ -14,6 +14,7 @@ from shared.operations.console import (
     services_of,
 )
 from shared.operations.history.options import Order, Since, Type
+from shared.operations.output import OUTPUT, expressible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -114,13 +115,15 @@ def _print(events: "Iterable[HistoryEvent]", *, as_json: bool) -> int:
     """Print events as they arrive; return their number."""
     from shared.operations.history.rendering import as_cloud_event, as_line
 
-    render = as_cloud_event if as_json else as_line
+    render = (lambda item: expressible(as_cloud_event(item))) if as_json else as_line
     count = 0
     try:
         for count, item in enumerate(events, 1):  # noqa: B007 - returned
             sys.stdout.write(f"{render(item)}\n")
             sys.stdout.flush()
-    except BrokenPipeError:
+    except BrokenPipeError as error:
+        if error.filename != OUTPUT:
+            raise
         # The reader of the pipe has closed it; Python must not flush to it at exit either.
         sys.stdout = None
         raise typer.Exit(0) from None

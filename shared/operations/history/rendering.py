@@ -52,8 +52,9 @@ def as_line(item: HistoryEvent) -> str:
 def print_timeline(order: Timeline) -> None:
     """Print a timeline, which must have entries."""
     console = terminal(width=100)
-    first, last = order.entries[0].envelope, order.entries[-1].envelope
-    duration = _duration((last.occurred_at - first.occurred_at).total_seconds())
+    first = order.entries[0].envelope
+    times = [entry.envelope.occurred_at for entry in order.entries]
+    duration = _duration((max(times) - min(times)).total_seconds())
     number = len(order.entries)
     length = "1 event, at" if number == 1 else f"{number} events in {duration}, from"
     begin = local(first.occurred_at)
@@ -74,15 +75,27 @@ def _lines(entry: TimelineEntry) -> Iterator[str]:
     branch = f"{'   ' * (entry.depth - 1)}└─ " if entry.depth else ""
     cause = f"  [dim]← {escape(topic_of(entry.cause.type))}[/]" if entry.cause else ""
     unsent = "" if entry.is_sent else "  [yellow]not sent yet[/]"
-    yield f"[dim]{time}[/]  {branch}[bold]{escape(envelope.type)}[/]{cause}{unsent}"
+    clocks = f"  [yellow]{'; '.join(_clock_problems(entry))}[/]" if _clock_problems(entry) else ""
+    yield f"[dim]{time}[/]  {branch}[bold]{escape(envelope.type)}[/]{cause}{unsent}{clocks}"
     for reaction in entry.reactions:
         mark, colour = _MARKS[reaction.outcome]
         text = f"{reaction.service:<10} {escape(_describe(reaction))}"
         yield f"{' ' * 14}{indent}[{colour}]{mark}[/] {text}"
 
 
+def _clock_problems(entry: TimelineEntry) -> list[str]:
+    problems = []
+    if entry.before_cause is not None:
+        problems.append(f"clocks differ by at least {_duration(entry.before_cause)}")
+    if entry.from_future is not None:
+        problems.append(f"from the future: {_duration(entry.from_future)} ahead of this clock")
+    return problems
+
+
 def _describe(reaction: Reaction) -> str:
     after = "" if reaction.after is None else f"{_duration(reaction.after)} after"
+    if reaction.clock_difference is not None:
+        after = f"(clocks differ by at least {_duration(reaction.clock_difference)})"
     counts = Counter(attempt.error for attempt in reaction.attempts)
     errors = ", ".join(f"{number} × {error}" for error, number in counts.items())
     match reaction.outcome:

@@ -15,6 +15,7 @@ from shared.operations.console import (
     service_named,
 )
 from shared.operations.history.options import Since, Type
+from shared.operations.output import echo
 
 if TYPE_CHECKING:
     from shared.history.reading import EventFilter
@@ -71,7 +72,7 @@ def replay(  # noqa: PLR0913 - its options
         print_json(result | {"sent": not dry_run})
     else:
         verb = "would be sent" if dry_run else "sent"
-        typer.echo(f"{counted(count, 'event')} {verb} to the queue of {service.name}.")
+        echo(f"{counted(count, 'event')} {verb} to the queue of {service.name}.")
 
 
 def rebuild(
@@ -165,16 +166,14 @@ def _record(name: str, result: "RebuildResult") -> dict[str, object]:
 
 
 def _print_result(name: str, result: "RebuildResult") -> None:
-    typer.echo(f"{name} was rebuilt from {counted(result.handled, 'event')}.")
+    echo(f"{name} was rebuilt from {counted(result.handled, 'event')}.")
     if result.unchanged:
-        typer.echo(f"{counted(result.unchanged, 'event')} stayed discarded or dead.")
+        echo(f"{counted(result.unchanged, 'event')} stayed discarded or dead.")
     if result.queued:
-        typer.echo(
-            f"{counted(result.queued, 'event')} failed; the service's queue has them for a retry."
-        )
+        echo(f"{counted(result.queued, 'event')} failed; the service's queue has them for a retry.")
     if result.unreadable:
-        typer.echo(f"{counted(result.unreadable, 'unreadable message')} skipped.")
+        echo(f"{counted(result.unreadable, 'unreadable message')} skipped.")
     if result.is_identical:
-        typer.echo("Every table holds the same rows as before.")
+        echo("Every table holds the same rows as before.")
     for difference in result.differences:
-        typer.echo(f"Different: {difference}.")
+        echo(f"Different: {difference}.")

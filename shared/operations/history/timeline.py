@@ -27,7 +27,9 @@ class Reaction:
             is no record and no message waits, because the service subscribed later or its inbox was
             pruned; `unseen` if the service's database cannot be read.
         at: when the event was handled, or when its last attempt failed.
-        after: seconds from the event to `at`.
+        after: seconds from the event to `at`; None if `at` is before the event.
+        clock_difference: seconds by which the clock that the event has its time from is ahead of
+            the database's at least; None if they show no difference.
         attempts: the failed attempts, oldest first.
     """
 
@@ -35,6 +37,7 @@ class Reaction:
     outcome: str
     at: datetime | None = None
     after: float | None = None
+    clock_difference: float | None = None
     attempts: Sequence[FailedAttempt] = ()
 
     @property
@@ -45,6 +48,7 @@ class Reaction:
             "outcome": self.outcome,
             "at": self.at,
             "after_seconds": self.after,
+            "clock_difference_seconds": self.clock_difference,
             "failed_attempts": [
                 {"error": each.error, "message": each.message, "failed_at": each.failed_at}
                 for each in self.attempts
@@ -60,6 +64,8 @@ class TimelineEntry:
         depth: the number of events of this order in its chain of causes.
         cause: the event that caused it; None if a command did, or an event of another order.
         is_sent: whether the broker has it; otherwise it is in an outbox.
+        before_cause: seconds by which it occurred before its cause, by other clocks; usually None.
+        from_future: seconds by which its time is ahead of this machine's; usually None.
         reactions: one for each service that subscribes to the event.
     """
 
@@ -68,6 +74,8 @@ class TimelineEntry:
     cause: EventSummary | None
     is_sent: bool
     reactions: Sequence[Reaction]
+    before_cause: float | None = None
+    from_future: float | None = None
 
     @property
     def record(self) -> dict[str, Any]:
@@ -78,6 +86,8 @@ class TimelineEntry:
             "occurred_at": self.envelope.occurred_at,
             "causation_id": self.envelope.causation_id,
             "sent": self.is_sent,
+            "seconds_before_cause": self.before_cause,
+            "seconds_in_future": self.from_future,
             "services": [reaction.record for reaction in self.reactions],
         }
 

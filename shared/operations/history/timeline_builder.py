@@ -14,10 +14,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import islice
 from typing import NamedTuple, Protocol, runtime_checkable
 from uuid import UUID
 
+from shared.clocks import TOLERANCE
 from shared.errors import OperationFailed, ShopError
 from shared.events import DomainEvent, topic_of
 from shared.history.reading import EventFilter, EventReader, UnreadableRecord
@@ -33,6 +35,9 @@ from shared.storage.event_audit import EventSummary, FailedAttempt, InboxEntry, 
 _MOST = 10_000
 _MOST_NOTES = 10
 """Events of a timeline, and unreadable messages that are named."""
+
+_RESOLUTION = 0.001
+"""Seconds; SQLite's clock has milliseconds."""
 
 _OUTCOME_OF_FAILURE = {failures.DEAD: timeline.DEAD, failures.REDRIVEN: timeline.REDRIVEN}
 
@@ -82,7 +87,7 @@ class TimelineBuilder:
         unsent = {mention.event_id for mention in mentions.values() if not mention.is_sent}
         entries = [
             self._entry(envelope, envelopes, records, is_sent=envelope.event_id not in unsent)
-            for envelope in sorted(envelopes.values(), key=lambda e: (e.occurred_at, e.event_id))
+            for envelope in sorted(envelopes.values(), key=partial(_place, envelopes=envelopes))
         ]
         return Timeline(
             order_id=order_id, entries=entries, notes=self._notes, is_certain=self._is_certain
@@ -172,10 +177,13 @@ class TimelineBuilder:
         is_sent: bool,
     ) -> TimelineEntry:
         topic = topic_of(envelope.type)
+        cause = envelopes.get(envelope.causation_id) if envelope.causation_id else None
         return TimelineEntry(
             envelope=envelope,
-            depth=_depth(envelope, envelopes),
-            cause=envelopes.get(envelope.causation_id) if envelope.causation_id else None,
+            depth=len(_chain(envelope, envelopes)) - 1,
+            cause=cause,
+            before_cause=_excess(envelope.occurred_at, cause.occurred_at) if cause else None,
+            from_future=_excess(datetime.now(UTC), envelope.occurred_at, by=TOLERANCE),
             is_sent=is_sent,
             reactions=[
                 self._reaction(service, envelope, records.get(service.name), is_sent=is_sent)
@@ -200,8 +208,9 @@ class TimelineBuilder:
             service=service.name,
             outcome=outcome,
             at=at,
-            # Clocks of machines differ, and nothing is handled before it occurred.
-            after=max(0.0, (at - envelope.occurred_at).total_seconds()) if at else None,
+            # Nothing is handled before it occurred, so then the clocks of the machines differ.
+            after=_seconds(envelope.occurred_at, at) if at else None,
+            clock_difference=_excess(at, envelope.occurred_at) if at else None,
             attempts=attempts,
         )
 
@@ -216,18 +225,41 @@ class TimelineBuilder:
         return self._backlogs[service.name]
 
 
+def _seconds(start: datetime, end: datetime) -> float | None:
+    """Seconds between two times; None if the end is before the start."""
+    if _excess(end, start) is not None:
+        return None
+    return max(0.0, (end - start).total_seconds())
+
+
+def _excess(limit: datetime, moment: datetime, *, by: float = _RESOLUTION) -> float | None:
+    """Seconds by which a time is past a limit, if that is more than `by`."""
+    seconds = (moment - limit).total_seconds()
+    return seconds if seconds > by else None
+
+
 def _summary(event: DomainEvent) -> EventSummary:
     return EventSummary(event.event_id, event.type, event.occurred_at, event.causation_id)
 
 
-def _depth(envelope: EventSummary, envelopes: Mapping[UUID, EventSummary]) -> int:
-    """The length of the chain of causes; a circle of causes ends it."""
-    seen = {envelope.event_id}
+def _place(
+    envelope: EventSummary, envelopes: Mapping[UUID, EventSummary]
+) -> tuple[datetime, int, UUID]:
+    """Sorts events by time, and none before its cause, whose clock may be ahead."""
+    chain = _chain(envelope, envelopes)
+    return max(each.occurred_at for each in chain), len(chain), envelope.event_id
+
+
+def _chain(
+    envelope: EventSummary, envelopes: Mapping[UUID, EventSummary]
+) -> Collection[EventSummary]:
+    """The event, its cause, and so on; a circle of causes ends it."""
+    seen = {envelope.event_id: envelope}
     cause = envelope.causation_id
     while cause is not None and cause in envelopes and cause not in seen:
-        seen.add(cause)
+        seen[cause] = envelopes[cause]
         cause = envelopes[cause].causation_id
-    return len(seen) - 1
+    return seen.values()
 
 
 def _reason_to_read_history(source: str | None, missing: int) -> str:

@@ -22,6 +22,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from shared.errors import InvalidInput, OperationFailed
 from shared.events.domain_event import DomainEvent, Kind
 from shared.events.schemas import published_contracts
+from shared.exhaustion import reason_of
 
 MARKERS = {
     "  # -- new services above this line --\n": "compose.yml.j2",
@@ -153,7 +154,9 @@ def create(consumer: NewConsumer, root: Path) -> list[Path]:
             (temporary / "service").rename(root / service)
             undo.pop_all()
     except OSError as error:
-        raise OperationFailed(f"the checkout {root} cannot be written: {error.strerror}") from error
+        raise OperationFailed(
+            f"the checkout {root} cannot be written: {reason_of(error)}"
+        ) from error
     return [service, test / f"test_{consumer.name}.py", Path(COMPOSE)]
 
 

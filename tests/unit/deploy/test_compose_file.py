@@ -7,7 +7,7 @@ import yaml
 
 from deploy.keys import make_keys
 from shared.errors import InvalidInput
-from shared.runtime.settings import settings_for, settings_override
+from shared.runtime.settings import Settings, settings_for, settings_override
 from shop import registry
 
 COMPOSE = Path(__file__).parents[3] / "docker-compose.yml"
@@ -88,6 +88,22 @@ def test_every_network_is_declared(compose: Any) -> None:
     )
 
     assert used == set(compose["networks"])
+
+
+@pytest.mark.parametrize(("variables", "seconds"), [({}, 30), ({"SHOP_GRACE": "90"}, 100)])
+def test_the_engine_waits_longer_than_the_grace_period(
+    compose: Any, variables: dict[str, str], seconds: int
+) -> None:
+    declared = re.sub(
+        r"\$\{(\w+):-(\w+)\}",
+        lambda found: variables.get(found[1], found[2]),
+        compose["x-service"]["stop_grace_period"],
+    )
+
+    assert re.fullmatch(r"(\d+s)+", declared)
+    assert sum(map(int, re.findall(r"\d+", declared))) == seconds
+    default = Settings.model_fields["grace"].default
+    assert seconds == float(variables.get("SHOP_GRACE", default)) + 10
 
 
 def test_its_servers_without_tls_are_permitted_by_its_settings_alone(tmp_path: Path) -> None:

@@ -1,7 +1,17 @@
+from email.headerregistry import Address
+from pathlib import Path
+
 import pytest
 
+from services.email.mailer import Mailer
+from services.email.service import email
+from services.orders.placing import place_order
+from services.orders.service import orders
+from shared.errors import DependencyUnavailable
 from shared.events import DomainEvent, OrderPlaced
-from shared.testing import example
+from shared.storage.database import Database
+from shared.testing import Stage, example, recording
+from tests.unit.services.orders.samples import new_order, place
 
 
 def test_an_example_is_a_new_event_with_the_fields_of_the_published_one() -> None:
@@ -20,3 +30,69 @@ def test_the_changed_fields_of_an_example_are_validated() -> None:
 def test_a_class_that_is_no_contract_has_no_example() -> None:
     with pytest.raises(IndexError):
         example(DomainEvent)
+
+
+class ClosedPostOffice:
+    """A mail server that is away."""
+
+    def send(self, _mail: object) -> None:
+        self.probe()
+
+    def probe(self) -> None:
+        raise DependencyUnavailable("the post office is closed")
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_broken_environment_is_said_and_the_messages_stay(tmp_path: Path) -> None:
+    mailer = Mailer(ClosedPostOffice(), sender=Address("Shop", "orders", "shop.example"))
+    stage = Stage(tmp_path, [email], gateway={"email": mailer})
+    stage.publish(example(OrderPlaced))
+
+    with pytest.raises(DependencyUnavailable, match="the post office is closed"):
+        stage.play()
+
+    assert stage.broker.depth("email").ready == 1
+    stage.close()
+
+
+def test_what_was_rolled_back_is_not_recorded(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, [orders])
+    database = stage.databases["orders"]
+
+    with recording() as published:
+        with pytest.raises(ZeroDivisionError):
+            place_and_fail(database)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sqlalchemy.engine.base.RootTransaction.commit", fail)
+            with pytest.raises(RuntimeError):
+                place(database, order_id="ORD-2")
+        with orders.unit_of_work(database) as work:
+            place_order(new_order(order_id="ORD-3"), work)
+            assert published == []
+
+    assert [event.order_id for event in published] == ["ORD-3"]
+    stage.close()
+
+
+def place_and_fail(database: Database) -> None:
+    with orders.unit_of_work(database) as work:
+        place_order(new_order(order_id="ORD-1"), work)
+        raise ZeroDivisionError
+
+
+def fail(_transaction: object) -> None:
+    raise RuntimeError("the commit failed")
+
+
+def test_recordings_within_one_another_record_alike(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, [orders])
+
+    with recording() as outer, recording() as inner:
+        place(stage.databases["orders"])
+    place(stage.databases["orders"], order_id="ORD-4")
+
+    assert [event.order_id for event in outer] == ["ORD-123"]
+    assert inner == outer
+    stage.close()

@@ -135,19 +135,31 @@ def test_the_representation_of_a_url_does_not_show_the_password() -> None:
 @pytest.mark.parametrize(
     ("mail_from", "sender"),
     [
+        (
+            "東京　Shop <orders@bücher.example>",
+            Address("東京 Shop", "orders", "xn--bcher-kva.example"),
+        ),
         ("orders@shop.example", Address("", "orders", "shop.example")),
         ("Past Tense <orders@shop.example>", Address("Past Tense", "orders", "shop.example")),
         ('"Shop, Inc." <o@shop.example>', Address("Shop, Inc.", "o", "shop.example")),
         ("Größe <o@shop.example>", Address("Größe", "o", "shop.example")),
     ],
-    ids=["plain", "named", "quoted", "umlauts"],
+    ids=["any script", "plain", "named", "quoted", "umlauts"],
 )
 def test_the_settings_name_the_sender(mail_from: str, sender: Address, tmp_path: Path) -> None:
     assert Mailer.from_settings(Settings(home=tmp_path, mail_from=mail_from)).sender == sender
 
 
 @pytest.mark.parametrize(
-    "mail_from", ["", "orders", "orders@", "a@b.example\r\nBcc: c@d.example", "A\nB <a@b.example>"]
+    "mail_from",
+    [
+        "",
+        "orders",
+        "orders@",
+        "a@b.example\r\nBcc: c@d.example",
+        "A\nB <a@b.example>",
+        "A\u202eB <a@b.example>",
+    ],
 )
 def test_a_sender_that_is_not_an_address_is_refused(mail_from: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="SHOP_MAIL_FROM"):

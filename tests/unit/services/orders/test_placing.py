@@ -5,12 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from services.orders.order import OrderConflict
 from services.orders.placing import new_order_id
 from services.orders.service import orders
 from services.orders.tables import order_lines
+from services.orders.tables import orders as orders_table
 from shared.errors import InvalidInput
 from shared.events import OrderPlaced
 from shared.storage.database import Database
@@ -150,3 +151,24 @@ def test_the_total_is_the_sum_of_the_lines(
     cents = sum(prices[sku] * quantity for sku, quantity in items.items())
     assert order.total_amount == Decimal(cents) / 100
     assert find_order(shared_database, order.order_id) == order
+
+
+def test_an_order_of_the_version_before_is_the_same_with_plain_spaces_and_domain(
+    database: Database,
+) -> None:
+    typed = {"customer_email": "Jane@EXAMPLE.com", "shipping_address": "Zoe\u0308  Straße 1"}
+    order = place(database)
+    with database.begin() as connection:
+        connection.execute(update(orders_table).values(**typed))
+
+    composed = {"customer_email": "Jane@Example.com", "shipping_address": "Zo\u00eb\u3000Straße 1"}
+    with recording() as published:
+        again = place(database, order_id=order.order_id, **composed)
+
+    assert (again.order_id, published) == (order.order_id, [])
+
+
+def test_an_id_from_a_person_begins_with_a_letter_or_digit() -> None:
+    with pytest.raises(ValidationError, match="order_id"):
+        new_order(order_id="-rf")
+    assert new_order(order_id="9-").order_id == "9-"

@@ -1,3 +1,4 @@
+import copy
 import enum
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -9,6 +10,7 @@ from shared.events import DomainEvent
 from shared.events.compatibility import BREAKS_CONSUMERS, BREAKS_HISTORY, breaking_changes
 from shared.events.fields import Items, Money, Quantity
 from shared.events.schemas import event_schema
+from shared.events.text import ALWAYS_ENFORCED
 
 
 class Size(enum.StrEnum):
@@ -54,6 +56,30 @@ def schema(**changed: Any) -> dict[str, Any]:
         return event_schema(contract)
     finally:
         contract.topic = ""  # hides it from other tests
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ({"not": {"pattern": "=[?]"}}, set()),
+        ({"not": {"pattern": "=[?]"}, "pattern": "^[a-z0-9]+$"}, {"pattern"}),
+        ({"title_": "x"}, {"title_"}),
+    ],
+    ids=["a rule that was always enforced", "another pattern", "another keyword"],
+)
+def test_a_rule_may_be_stated_later_that_was_always_enforced(
+    rule: dict[str, Any], expected: set[str]
+) -> None:
+    before = schema()
+    after = copy.deepcopy(before)
+    after["properties"]["data"]["properties"]["name"] |= rule | {ALWAYS_ENFORCED: True}
+    unmarked = copy.deepcopy(before)
+    unmarked["properties"]["data"]["properties"]["name"] |= rule
+
+    found = {each.change.split()[2] for each in breaking_changes(before, after)}
+
+    assert found == expected
+    assert len([*breaking_changes(before, unmarked)]) == len(rule)
 
 
 def test_an_unchanged_schema_breaks_nothing() -> None:

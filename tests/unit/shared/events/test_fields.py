@@ -126,17 +126,6 @@ def test_money_is_a_string_with_two_decimals_on_the_wire(amount: Decimal) -> Non
     assert money.validate_json(wire) == amount
 
 
-@given(st.text())
-def test_a_valid_address_is_one_printable_line(text: str) -> None:
-    try:
-        address = TypeAdapter(ShippingAddress).validate_python(text)
-    except ValidationError:
-        return
-    assert address == text
-    assert text.isprintable()
-    assert len(text.splitlines()) == 1
-
-
 @pytest.mark.parametrize(
     ("field", "value", "beginning"),
     [

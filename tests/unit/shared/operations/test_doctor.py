@@ -13,6 +13,7 @@ from sqlalchemy import update
 
 from shared.messaging.codec import message_of
 from shared.messaging.ports.publisher import Message
+from shared.operations import doctor
 from shared.runtime.relay import send_some
 from shared.storage.outbox import Outgoing, write
 from shared.storage.tables import outbox
@@ -204,3 +205,45 @@ def test_in_a_services_container_the_other_services_are_named_and_not_reported(
         "email's gateway",
     }
     assert "not visible from here: orders, analytics" in result.err
+
+
+class ClockOf:
+    """A broker with this difference of clocks."""
+
+    def __init__(self, difference: float | None) -> None:
+        self._difference = difference
+
+    def clock_difference(self) -> float | None:
+        return self._difference
+
+
+@pytest.mark.parametrize(
+    ("broker", "databases", "expected"),
+    [
+        (None, {}, []),
+        (None, {"the database server one": 0.0}, ["as this machine's, within 1 s: the database"]),
+        (3.2, {"the database server one": 0.0}, ["the broker is at least 3.2 s ahead of this"]),
+        (0.0, {"the database server one": -9.0}, ["server one is at least 9.0 s behind this"]),
+    ],
+    ids=["one machine", "the broker not asked", "the broker ahead", "a database behind"],
+)
+def test_the_clocks_of_the_servers_are_compared(
+    broker: float | None,
+    databases: dict[str, float | None],
+    expected: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(doctor, "_database_clocks", lambda _visible: databases)
+    clock: Any = ClockOf(broker)
+
+    found = list(doctor._clocks([], clock, "clocks"))
+
+    assert [part in each.message for part, each in zip(expected, found, strict=True)] == [
+        True for _ in expected
+    ]
+    assert all(each.is_well == ("within" in each.message) for each in found)
+
+
+@pytest.mark.usefixtures("stage")
+def test_on_one_machine_nothing_is_said_of_clocks(shop: Shop) -> None:
+    assert "clocks" not in {each["what"] for each in shop("doctor", "--json").json}

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
@@ -21,6 +22,7 @@ class Api(HTTPServer):
 
     status = 200
     body = b"[]"
+    ahead = 0.0
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -42,6 +44,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(self.server.body)))
         self.end_headers()
         self.wfile.write(self.server.body)
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        return super().date_time_string(int((timestamp or time.time()) + self.server.ahead))
 
     do_GET = do_PUT = do_POST = do_DELETE = _answer  # noqa: N815 - as http.server names them
 
@@ -153,3 +158,15 @@ def test_a_process_that_makes_no_request_does_not_load_httpx() -> None:
     )
 
     assert done.stdout == "True False\n"
+
+
+@pytest.mark.parametrize(("ahead", "least", "most"), [(0, 0, 0), (60, 55, 60), (-60, -60, -55)])
+def test_the_clock_of_the_api_is_compared(
+    api: Api, ahead: float, least: float, most: float
+) -> None:
+    api.ahead = ahead
+
+    difference = Management(api.url).clock_difference()
+
+    assert difference is not None
+    assert least <= difference <= most

@@ -264,6 +264,9 @@ def test_an_event_above_the_size_limit_is_shown_and_stays(shop: Shop, stage: Sta
         pytest.param(["retry", "email", ""], "no dead letter ''", id="no-id"),
         pytest.param(["discard", "email", "x", "--reason", "r"], "no dead letter", id="discard"),
         pytest.param(["discard", "email", "x", "--reason", " "], "--reason should", id="reason"),
+        pytest.param(
+            ["discard", "email", "x", "--reason", "a\u202eb"], "without U+202E", id="steering"
+        ),
         pytest.param(["retry", "inventory", "x"], "inventory has no dead letters", id="none"),
     ],
 )

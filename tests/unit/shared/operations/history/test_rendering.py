@@ -140,3 +140,27 @@ def test_each_service_has_a_line_with_its_outcome_and_its_errors(
     ]
     assert rest[12].endswith("  └─ stock.ran_short.v1  ← order.placed")
     assert rest[13].endswith("   ✓ analytics  handled 12 ms after")
+
+
+def test_clocks_that_differ_are_said_instead_of_a_duration(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    handled = Reaction(service="email", outcome="handled", at=NOON, clock_difference=3.2)
+    entry = TimelineEntry(
+        envelope=envelope(1, "stock.reserved.v1", 0),
+        depth=0,
+        cause=envelope(2, "order.placed.v1", 5),
+        is_sent=True,
+        reactions=[handled],
+        before_cause=5.0,
+        from_future=7200.0,
+    )
+
+    print_timeline(timeline(entry))
+
+    shown = capsys.readouterr().out
+    assert "email      handled (clocks differ by at least 3.2 s)" in shown
+    assert "clocks differ by at least 5.0 s; from the future: 2 h ahead of this clock" in shown
+    assert (entry.record["seconds_before_cause"], entry.record["seconds_in_future"]) == (5.0, 7200)
+    assert handled.record["after_seconds"] is None
+    assert handled.record["clock_difference_seconds"] == 3.2

@@ -287,3 +287,20 @@ def test_an_order_that_does_not_exist_has_no_entries(stage: Stage) -> None:
     assert timeline.entries == []
     assert timeline.is_certain
     assert timeline.notes == ["analytics has no event of this order: the history was read instead"]
+
+
+def test_an_event_from_the_future_is_handled_and_marked(stage: Stage) -> None:
+    ahead = placed("ORD-1", occurred_at=datetime.now(UTC) + timedelta(hours=2))
+    stage.publish(ahead)
+    stage.play()
+
+    timeline = timeline_of(stage)
+
+    result = reaction(timeline, "analytics")
+    assert (result.outcome, result.after) == ("handled", None)
+    assert result.clock_difference == pytest.approx(7200, abs=120)
+    first, *others = timeline.entries
+    assert first.from_future == pytest.approx(7200, abs=120)
+    caused = [each for each in others if each.cause == first.envelope]
+    assert caused
+    assert all(each.before_cause == pytest.approx(7200, abs=120) for each in caused)
