@@ -107,12 +107,16 @@ def home(
         yield home
 
 
-def _vhost(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+def _vhost(request: pytest.FixtureRequest) -> Iterator[dict[str, object]]:
     if request.param == "embedded":
         yield {}
         return
     with new_vhost(request.getfixturevalue("rabbitmq_server")) as vhost:
-        yield {"broker_url": vhost.amqp_url, "broker_admin_url": vhost.admin_url}
+        yield {
+            "broker_url": vhost.amqp_url,
+            "broker_admin_url": vhost.admin_url,
+            "allow_plaintext": True,  # the Docker engine may be on another machine
+        }
 
 
 @contextmanager

@@ -92,12 +92,16 @@ def flooded(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
         yield
 
 
-def _broker(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+def _broker(request: pytest.FixtureRequest) -> Iterator[dict[str, object]]:
     if request.param == "embedded":
         yield {}
         return
     with new_vhost(request.getfixturevalue("rabbitmq_server")) as vhost:
-        yield {"broker_url": vhost.amqp_url, "broker_admin_url": vhost.admin_url}
+        yield {
+            "broker_url": vhost.amqp_url,
+            "broker_admin_url": vhost.admin_url,
+            "allow_plaintext": True,  # the Docker engine may be on another machine
+        }
 
 
 @pytest.mark.usefixtures("flooded")
