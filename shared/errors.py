@@ -23,6 +23,7 @@
         ├── UnsupportedVersion
         ├── NotSubscribed
         ├── OlderThanTheInbox
+        ├── OutgoingEventTooLarge    a redrive succeeds with a corrected service
         └── Impossible
 
 Some services define errors of their own below these classes. After any other exception a delivery
@@ -162,6 +163,10 @@ class NotSubscribed(PermanentFailure):
 
 class OlderThanTheInbox(PermanentFailure):
     """The event is older than the inbox's retention, so it may have been handled before."""
+
+
+class OutgoingEventTooLarge(PermanentFailure):
+    """An event that would be published is larger than readers accept."""
 
 
 class Impossible(PermanentFailure):

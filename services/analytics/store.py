@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select
 
 from services.analytics.tables import facts, units
 from shared.events import DomainEvent, OrderCancelled, OrderPlaced, PaymentReceived
-from shared.messaging.identity import safe_id
+from shared.messaging.identity import safe_id, safe_type
 from shared.storage.database import Database
 from shared.storage.event_audit import EventSummary
 from shared.storage.unit_of_work import Store
@@ -31,7 +31,7 @@ class AnalyticsStore(Store):
         self._facts.append(
             {
                 "event_id": event.event_id,
-                "type": event.type,
+                "type": safe_type(event.type),
                 "subject": None if event.subject is None else safe_id(event.subject),
                 "occurred_at": event.occurred_at,
                 "day": event.occurred_at.astimezone(UTC).date(),

@@ -6,16 +6,17 @@ timezone-aware and in UTC; an event of a type without a contract becomes an `Unk
 
 import os
 import time
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Never, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
 
 from shared.errors import EventIsImmutable
-from shared.events.fields import in_utc
+from shared.events.fields import Timestamp
 
 
 def uuid7() -> UUID:
@@ -56,9 +57,7 @@ class DomainEvent(BaseModel):
     publishers: ClassVar[frozenset[str]] = frozenset()
 
     event_id: UUID = Field(default_factory=uuid7)
-    occurred_at: Annotated[AwareDatetime, AfterValidator(in_utc)] = Field(
-        default_factory=lambda: datetime.now(UTC)
-    )
+    occurred_at: Timestamp = Field(default_factory=lambda: datetime.now(UTC))
     correlation_id: UUID | None = None
     causation_id: UUID | None = None
 
@@ -108,14 +107,22 @@ def _freeze(value: Any) -> Any:  # noqa: ANN401 - JSON of any shape
 def _thaw(value: Any) -> Any:  # noqa: ANN401 - JSON of any shape
     if isinstance(value, Mapping):
         return {key: _thaw(item) for key, item in value.items()}
+    if isinstance(value, bytes):
+        return b64encode(value).decode()
     return [_thaw(item) for item in value] if isinstance(value, tuple) else value
 
 
 class UnknownEvent(DomainEvent):
-    """An event whose type or version has no contract here: the envelope and the raw data."""
+    """An event whose type or version has no contract here: the envelope and the raw data.
+
+    Attributes:
+        content_type: of the data; empty if the publisher did not give it.
+        data: JSON of any shape; text or bytes if the content type is another.
+    """
 
     unknown_type: str
     about: str | None = None
+    content_type: str = "application/json"
     data: Annotated[Any, AfterValidator(_freeze), PlainSerializer(_thaw)] = None
 
     @property
@@ -136,7 +143,8 @@ def wire_type(event_type: type[DomainEvent]) -> str:
 
 def topic_of(event_type: str) -> str:
     """The topic of a type on the wire; a type without a version is returned unchanged."""
-    return event_type.rpartition(".v")[0] or event_type
+    topic, _, version = event_type.rpartition(".v")
+    return topic if version.isdecimal() and topic else event_type
 
 
 def concrete_types(base: type[DomainEvent] = DomainEvent) -> Iterator[type[DomainEvent]]:

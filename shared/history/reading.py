@@ -18,7 +18,7 @@ from uuid import UUID
 from shared.errors import ForgedEvent, MalformedEvent
 from shared.events import DomainEvent, concrete_types, wire_type
 from shared.messaging.authenticity import require_authentic_record
-from shared.messaging.codec import Contracts, event_of, parse, read
+from shared.messaging.codec import Contracts, event_of, parse_object, read
 from shared.messaging.identity import safe_id
 from shared.messaging.ports.history import HistoryReader, HistoryRecord
 from shared.messaging.topology import topics_matched
@@ -90,14 +90,14 @@ class EventFilter:
         if not self.types and self.order_id is None:
             return False
         try:
-            fields = parse(record.body)
+            fields = parse_object(record.body)
         except MalformedEvent:
             return False
         if not isinstance(fields.get("type"), str):
             return False
         if self.types and fields["type"] not in self.types:
             return True
-        return self.order_id is not None and fields.get("subject", self.order_id) != self.order_id
+        return self.order_id is not None and fields.get("subject") not in (None, self.order_id)
 
 
 @dataclass(eq=False)

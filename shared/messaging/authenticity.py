@@ -18,7 +18,7 @@ from functools import cache
 from shared.errors import ForgedEvent
 from shared.events import DomainEvent, concrete_types, topic_of
 from shared.messaging.codec import Envelope
-from shared.messaging.identity import safe_name, safe_source
+from shared.messaging.identity import safe_name, safe_source, safe_type
 from shared.messaging.ports.consumer import Delivery
 from shared.messaging.ports.history import HistoryRecord
 
@@ -110,6 +110,6 @@ def _publishing_services() -> frozenset[str]:
 def _forged(message: Delivery | HistoryRecord, envelope: Envelope, reason: str) -> ForgedEvent:
     user = safe_name(message.user) if message.user else "none"
     return ForgedEvent(
-        f"{safe_name(envelope.type)} with source {safe_source(envelope.source)}, "
+        f"{safe_type(envelope.type)} with source {safe_source(envelope.source)}, "
         f"routing key {safe_name(message.topic)} and broker user {user}: {reason}"
     )

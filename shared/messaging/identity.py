@@ -20,7 +20,7 @@ _ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _SOURCE = re.compile(r"/[a-z][a-z0-9_-]{0,99}")
-_TYPE = re.compile(r"[a-z0-9_.-]{1,100}")
+_TYPE = re.compile(r"[A-Za-z0-9_./:~+-]{1,200}")
 
 
 def safe_id(text: str) -> str:
@@ -31,6 +31,11 @@ def safe_id(text: str) -> str:
 def safe_name(text: str) -> str:
     """A type, a routing key or a user from outside: unchanged, or its digest."""
     return text if _NAME.fullmatch(text) else digest_of(text.encode())
+
+
+def safe_type(text: str) -> str:
+    """A type from outside, such as `order.placed.v1`: unchanged, or its digest."""
+    return text if _TYPE.fullmatch(text) else digest_of(text.encode())
 
 
 def safe_source(text: str) -> str:
@@ -49,7 +54,8 @@ class Identity:
 
     Attributes:
         id: the event's id; if the body is not an event, the message's id or `sha256:…` of the body.
-        event_type: the event's type; if the body is not an event, the message's or `UNREADABLE`.
+        event_type: the event's type, or its digest; if the body is not an event, the message's or
+            `UNREADABLE`.
         envelope: None if the body is not an event, or not the one that it claims to be.
         flaw: why the body is not an event, or not the one that it claims to be; None if unknown.
     """
@@ -69,7 +75,7 @@ class Identity:
             is_safe = _ID.fullmatch(delivery.event_id)
             name = delivery.event_id if is_safe else digest_of(delivery.body)
             return cls(name, event_type, None, flaw)
-        return cls(str(envelope.id), envelope.type, envelope)
+        return cls(str(envelope.id), safe_type(envelope.type), envelope)
 
     @classmethod
     def of_failed(cls, delivery: Delivery, error: str) -> "Identity":

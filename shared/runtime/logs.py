@@ -19,7 +19,7 @@ from structlog.typing import EventDict, FilteringBoundLogger, Processor, Wrapped
 from shared.clocks import TOLERANCE
 from shared.errors import ShopError
 from shared.exhaustion import exhausted_resource
-from shared.messaging.identity import Identity, safe_id
+from shared.messaging.identity import Identity, safe_id, safe_type
 from shared.messaging.ports.consumer import Outcome
 from shared.runtime.reactor import DeliveryResult
 from shared.runtime.settings import Settings
@@ -107,7 +107,7 @@ def _identity(result: DeliveryResult) -> dict[str, Any]:
         values = identity.id, identity.event_type, identity.subject
     else:
         subject = None if event.subject is None else safe_id(event.subject)
-        values = str(event.event_id), event.type, subject
+        values = str(event.event_id), safe_type(event.type), subject
     return dict(zip(("event_id", "event_type", "order_id"), values, strict=True))
 
 

@@ -25,6 +25,7 @@ from shared.events import DomainEvent, UnknownEvent, topic_of
 from shared.events.versions import contract_of
 from shared.messaging.authenticity import BrokerUsers, require_authentic
 from shared.messaging.codec import event_of, read
+from shared.messaging.identity import safe_type
 from shared.messaging.ports.consumer import Delivery, Outcome, Settlement
 from shared.messaging.topology import Retry
 from shared.runtime import poison
@@ -198,7 +199,7 @@ class Reactor:
         horizon = self.inbox_horizon
         if horizon is not None and event.occurred_at < datetime.now(UTC) - horizon:
             raise OlderThanTheInbox(
-                f"{event.type} {event.event_id} is older than the inbox's retention"
+                f"{safe_type(event.type)} {event.event_id} is older than the inbox's retention"
             )
         entry = inbox.Entry.of(event, delivery.body, source=envelope.source)
         return Accepted(delivery, entry, handlers)
@@ -318,5 +319,5 @@ def _rejection(service: AnyService, event: DomainEvent) -> PermanentFailure:
     """Why the service has no handler for an event; a type without a version is not a version."""
     topics = {contract.topic for contract in service.contracts.values()} - {event.type}
     if isinstance(event, UnknownEvent) and topic_of(event.type) in topics:
-        return UnsupportedVersion(f"{service.name} cannot read {event.type}")
-    return NotSubscribed(f"{service.name} did not subscribe to {event.type}")
+        return UnsupportedVersion(f"{service.name} cannot read {safe_type(event.type)}")
+    return NotSubscribed(f"{service.name} did not subscribe to {safe_type(event.type)}")

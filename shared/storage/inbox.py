@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Table, UpdateBase, delete, select
 
 from shared.errors import ConflictingEvent
 from shared.events import DomainEvent
-from shared.messaging.identity import safe_id
+from shared.messaging.identity import safe_id, safe_type
 from shared.storage import bulk
 from shared.storage.tables import inbox
 
@@ -65,7 +65,7 @@ def enter(connection: Connection, entries: Iterable[Entry], *, outcome: str = HA
     rows = [
         {
             "event_id": event.event_id,
-            "event_type": event.type,
+            "event_type": safe_type(event.type),
             "subject": None if event.subject is None else safe_id(event.subject),
             "outcome": outcome,
             "occurred_at": event.occurred_at,
@@ -96,7 +96,7 @@ def contents(connection: Connection, event_ids: Collection[UUID]) -> dict[UUID, 
 def _require_copy(one: Entry, other: Entry) -> None:
     if one[1:] != other[1:]:
         raise ConflictingEvent(
-            f"{one.event.type} {one.event.event_id}: "
+            f"{safe_type(one.event.type)} {one.event.event_id}: "
             "there is another event with this id, with other content or another source"
         )
 

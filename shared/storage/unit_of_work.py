@@ -81,7 +81,7 @@ class UnitOfWork(Generic[S, O]):
             The event as it will be sent, with its correlation and causation ids.
 
         Raises:
-            EventTooLarge: it is above 1 MiB.
+            OutgoingEventTooLarge: readers would refuse it for its size, such as above 1 MiB.
             UndeclaredEvent: the service does not declare that it publishes such events.
         """
         if not isinstance(event, self._publishes):

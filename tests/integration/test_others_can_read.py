@@ -1,15 +1,17 @@
 """Other programs read our events, and we read theirs, with no code of ours on their side."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pika
 import pytest
+from cloudevents.core.bindings import amqp as amqp_binding
 from cloudevents.core.bindings import rabbitmq as binding
 from cloudevents.core.v1.event import CloudEvent
 from pika.adapters.blocking_connection import BlockingChannel
@@ -140,8 +142,37 @@ def test_the_cloudevents_sdk_reads_what_we_publish(
     assert Decimal(data["total_amount"]) == order.total_amount
 
 
+def structured(event: CloudEvent) -> tuple[bytes, pika.BasicProperties]:
+    message = binding.to_structured_event(event)
+    return message.body, _properties(message.headers, message.content_type)
+
+
+def binary(event: CloudEvent) -> tuple[bytes, pika.BasicProperties]:
+    message = binding.to_binary_event(event)
+    return message.body, _properties(message.headers, message.content_type)
+
+
+def binary_of_amqp(event: CloudEvent) -> tuple[bytes, pika.BasicProperties]:
+    message = amqp_binding.to_binary_event(event)
+    content_type = str(message.properties["content-type"])
+    headers = dict(message.application_properties)
+    # The library gives milliseconds, which a client sends as AMQP's type of time.
+    headers["cloudEvents_time"] = datetime.fromtimestamp(headers["cloudEvents_time"] / 1000, UTC)
+    return message.application_data, _properties(headers, content_type)
+
+
+def _properties(headers: Mapping[str, Any], content_type: str | None) -> pika.BasicProperties:
+    return pika.BasicProperties(  # type: ignore[no-untyped-call]
+        headers=dict(headers), content_type=content_type
+    )
+
+
+@pytest.mark.parametrize("mode", [structured, binary, binary_of_amqp])
 def test_we_read_what_the_cloudevents_sdk_publishes(
-    tmp_path: Path, broker: RabbitBroker, channel: BlockingChannel
+    tmp_path: Path,
+    broker: RabbitBroker,
+    channel: BlockingChannel,
+    mode: Callable[[CloudEvent], tuple[bytes, pika.BasicProperties]],
 ) -> None:
     event = CloudEvent(
         {
@@ -151,7 +182,8 @@ def test_we_read_what_the_cloudevents_sdk_publishes(
             "subject": "ORD-9",
             "specversion": "1.0",
             "time": datetime.now(UTC),
-            "datacontenttype": "application/json",
+            "datacontenttype": "application/json; charset=utf-8",
+            "correlationid": "txn-abc-123",
             "colour": "an unknown extension",
         },
         {
@@ -164,11 +196,8 @@ def test_we_read_what_the_cloudevents_sdk_publishes(
             "gift_wrap": True,
         },
     )
-    message = binding.to_structured_event(event)
-    properties = pika.BasicProperties(  # type: ignore[no-untyped-call]
-        content_type=message.content_type
-    )
-    channel.basic_publish("events", "order.placed", message.body, properties)
+    body, properties = mode(event)
+    channel.basic_publish("events", "order.placed", body, properties)
 
     with (
         closing(Database(f"sqlite:///{tmp_path / 'loyalty.db'}")) as database,

@@ -176,7 +176,10 @@ def _no_events() -> dict[str, bytes]:
         "invalid UTF-8 in a text": valid("utf8").replace(b"Main", b"\xc3\x28"),
         "an overlong encoding": valid("overlong").replace(b"Main", b"\xc0\xaf"),
         "a surrogate in UTF-8": valid("cesu").replace(b"Main", b"\xed\xa0\x80"),
-        "UTF-8 with a byte order mark": b"\xef\xbb\xbf" + valid("bom"),
+        "UTF-8 with two byte order marks": b"\xef\xbb\xbf" * 2 + valid("boms"),
+        "the same attribute twice": b'{"id":"x",' + valid("twice")[1:],
+        "the same key twice, once escaped": _with_json("escaped key", r'{"a":1,"\u0061":2}'),
+        "data twice, as JSON and as base64": _with("both", data_base64="e30="),
         "UTF-16": valid("utf16").decode().encode("utf-16"),
         "UTF-16 little-endian": valid("utf16le").decode().encode("utf-16-le"),
         "UTF-32": valid("utf32").decode().encode("utf-32"),
@@ -241,11 +244,11 @@ def _unusual_events() -> dict[str, bytes]:
             "shadow", event_id="x", occurred_at="x", correlation_id=1, topic="x", version=99
         ),
         "unknown attributes": _with(
-            "extension", traceparent="00-1", **{"": 1, "data_base64": "e30="}
+            "extension", traceparent="00-1", **{"": 1, "data_base64": None}
         ),
         "lists nested 150 deep in an unknown field": _with_json("150", nested),
         "1,000 unknown keys": _with_data("thousand", extra={str(n): n for n in range(1_000)}),
-        "the same attribute twice": b'{"id":"x",' + valid("twice")[1:],
+        "a byte order mark": b"\xef\xbb\xbf" + valid("bom"),
         "a number of 300 digits": _with_json("300", "9" * 300),
         "a huge exponent": _with_json("1e400", "1e400"),
         "a tiny number": _with_json("1e-400", "1e-400"),
@@ -289,9 +292,7 @@ def _envelopes() -> Iterator[HostileMessage]:
             *("2026-02-30T00:00:00Z", "0000-01-01T00:00:00Z", "10000-01-01T00:00:00Z"),
             *("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", 1e18, -1e18, 10**30),
         ],
-        "datacontenttype": ["text/xml", "", 7, None, [], f"text/{CANARY}"],
-        "correlationid": ["x", 7, [], {}, True, CANARY],
-        "causationid": ["x", 7, [], {}, True, CANARY],
+        "datacontenttype": ["text/xml", "", 7, [], f"text/{CANARY}"],
         "data": [None, "text", 7, True, [], [[]], ["a"]],
     }
     for attribute, values in wrong.items():
@@ -304,6 +305,20 @@ def _envelopes() -> Iterator[HostileMessage]:
         left = {key: value for key, value in event(name).items() if key != attribute}
         body = json.dumps(left).encode()
         yield HostileMessage(name=name, topic="order.placed", body=body)
+    unusual: dict[str, list[Any]] = {
+        "correlationid": ["x", 7, [], {}, True, CANARY, "x" * 10_000],
+        "causationid": ["x", 7, [], {}, True, CANARY, "\u202e"],
+        "datacontenttype": [None, "APPLICATION/JSON; charset=utf-8", "text/vnd.x+json"],
+    }
+    for name, values in unusual.items():
+        for number, value in enumerate(values, 1):
+            body = _with(f"{name}, unusual {number}", **{name: value})
+            yield HostileMessage(
+                name=f"{name}, unusual {number}",
+                topic="order.placed",
+                body=body,
+                fate=Fate.HANDLED,
+            )
     for name, type_ in {
         "a version that nobody knows": "order.placed.v99",
         "a version of zero": "order.placed.v0",

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import pytest
 
-from shared.messaging.codec import MAX_SEPARATORS
 from shared.messaging.connect import broker_at
+from shared.messaging.parsing import MAX_SEPARATORS
 from shared.messaging.ports.publisher import Message
 from shared.messaging.topology import dead_queue
 from shared.runtime.settings import settings_for, settings_override

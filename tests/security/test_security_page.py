@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deploy import keys
-from shared.messaging.codec import MAX_SEPARATORS
+from shared.messaging.parsing import MAX_SEPARATORS
 from shared.messaging.rabbitmq import field_tables, user_limits
 from shared.runtime.settings import Settings
 from shared.storage import roles

@@ -15,7 +15,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from shared.errors import BrokerUnavailable
 from shared.messaging.ports.history import HistoryRecord
 from shared.messaging.rabbitmq.session import Session
-from shared.messaging.rabbitmq.wire import flaw_of, text_of
+from shared.messaging.rabbitmq.wire import body_of, flaw_of, text_of
 from shared.messaging.topology import REPLAYS
 
 PREFETCH = 64
@@ -83,7 +83,7 @@ class StreamConsumer:
                 topic=text_of(method.routing_key),
                 event_id=text_of(properties.message_id),
                 type=text_of(properties.type),
-                body=body,
+                body=body_of(properties, body),
                 is_replay=method.exchange == REPLAYS,
                 user=text_of(properties.user_id),
                 flaw=flaw_of(properties),

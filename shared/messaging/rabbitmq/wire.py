@@ -6,11 +6,13 @@ sender can have set them.
 """
 
 import struct
+from collections.abc import Mapping
 from datetime import datetime
 
 from pika import spec
 from pika.exceptions import AMQPError
 
+from shared.messaging.binary_mode import structured_body
 from shared.messaging.codec import CONTENT_TYPE
 from shared.messaging.ports.consumer import Delivery
 from shared.messaging.ports.publisher import Message
@@ -70,11 +72,11 @@ def delivery(
     token: object,
 ) -> Delivery:
     """A delivery, with the properties that are usable."""
-    headers = properties.headers if isinstance(properties.headers, dict) else {}
+    headers = _headers(properties)
     flaw = flaw_of(properties)
     return Delivery(
         queue=queue,
-        body=body,
+        body=body_of(properties, body),
         event_id="" if flaw else text_of(properties.message_id),
         type="" if flaw else text_of(properties.type),
         attempt=(_failures(headers) if method.redelivered else 0) + 1,
@@ -93,7 +95,18 @@ def flaw_of(properties: spec.BasicProperties) -> str:
     return _UNDECODABLE if isinstance(properties.headers, PartlyDecoded) else ""
 
 
-def _failures(headers: dict[str, object]) -> int:
+def body_of(properties: spec.BasicProperties, body: bytes) -> bytes:
+    """The body of a message, in structured mode whatever its content mode is."""
+    if properties.content_type == CONTENT_TYPE or flaw_of(properties):
+        return body
+    return structured_body(_headers(properties), text_of(properties.content_type), body)
+
+
+def _headers(properties: spec.BasicProperties) -> dict[str | bytes, object]:
+    return properties.headers if isinstance(properties.headers, dict) else {}
+
+
+def _failures(headers: Mapping[str | bytes, object]) -> int:
     """Failed attempts of a redelivered message.
 
     The broker always sets x-acquired-count, but x-delivery-count only after a failure: until then

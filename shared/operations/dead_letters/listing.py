@@ -1,5 +1,6 @@
 """Reads the data that `shop dead list` and `shop dead show` print."""
 
+from base64 import b64encode
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -115,12 +116,13 @@ def _contents(body: bytes, *, flaw: str) -> dict[str, Any]:
     except MalformedEvent as error:
         begins = body[:_PREVIEW_LENGTH].decode(errors="replace")
         return {"flaw": str(error), "body_bytes": len(body), "body_begins": begins}
+    data = envelope.data
     return {
         "source": safe_source(envelope.source),
         "correlation_id": envelope.correlationid,
         "causation_id": envelope.causationid,
         "body_bytes": len(body),
-        "data": envelope.data,
+        "data": b64encode(data).decode() if isinstance(data, bytes) else data,
     }
 
 

@@ -8,7 +8,7 @@ from rich.markup import escape
 
 from shared.events import topic_of
 from shared.history.reading import HistoryEvent
-from shared.messaging.identity import safe_id
+from shared.messaging.identity import safe_id, safe_type
 from shared.operations.console import escape_control_characters, local, terminal
 from shared.operations.history import timeline
 from shared.operations.history.timeline import Reaction, Timeline, TimelineEntry
@@ -34,9 +34,11 @@ _WITHOUT_RECORD = {
 
 
 def as_cloud_event(item: HistoryEvent) -> str:
-    """The message as it was sent, on one line."""
+    """The message as it was sent, on one line, without a byte order mark."""
     # JSON has line breaks and tabs between its tokens only.
-    return escape_control_characters(item.record.body.decode().translate(_WHITESPACE_TO_SPACES))
+    return escape_control_characters(
+        item.record.body.decode("utf-8-sig").translate(_WHITESPACE_TO_SPACES)
+    )
 
 
 def as_line(item: HistoryEvent) -> str:
@@ -45,7 +47,7 @@ def as_line(item: HistoryEvent) -> str:
     cause = f"  ← {event.causation_id}" if event.causation_id else ""
     time = local(event.occurred_at)
     subject = safe_id(event.subject) if event.subject else "-"
-    columns = f"{time:%Y-%m-%d} {_clock(time)}", f"{event.type:<20}", f"{subject:<15}"
+    columns = f"{time:%Y-%m-%d} {_clock(time)}", f"{safe_type(event.type):<20}", f"{subject:<15}"
     return "  ".join((*columns, f"{event.event_id}{cause}"))
 
 

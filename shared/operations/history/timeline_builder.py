@@ -23,6 +23,7 @@ from shared.clocks import TOLERANCE
 from shared.errors import OperationFailed, ShopError
 from shared.events import DomainEvent, topic_of
 from shared.history.reading import EventFilter, EventReader, UnreadableRecord
+from shared.messaging.identity import safe_type
 from shared.messaging.ports.history import HistoryReader
 from shared.messaging.topology import topics_matched
 from shared.operations.history import timeline
@@ -239,7 +240,9 @@ def _excess(limit: datetime, moment: datetime, *, by: float = _RESOLUTION) -> fl
 
 
 def _summary(event: DomainEvent) -> EventSummary:
-    return EventSummary(event.event_id, event.type, event.occurred_at, event.causation_id)
+    return EventSummary(
+        event.event_id, safe_type(event.type), event.occurred_at, event.causation_id
+    )
 
 
 def _place(

@@ -1,6 +1,7 @@
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import select
 
 from services.analytics.report import report
 from services.analytics.service import analytics
@@ -26,8 +28,11 @@ from shared.events import (
     UnknownEvent,
 )
 from shared.messaging.ports.consumer import Delivery, Outcome
+from shared.messaging.topology import Retry
 from shared.runtime.reactor import Reactor
 from shared.storage.database import Database
+from shared.storage.migrating import migrate
+from shared.storage.tables import inbox
 from shared.testing import Stage
 from tests.support.deliveries import delivery_of
 
@@ -39,6 +44,26 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     stage = Stage(tmp_path, [analytics])
     yield stage
     stage.close()
+
+
+def test_a_type_that_could_be_personal_is_stored_and_reported_as_its_digest(
+    tmp_path: Path,
+) -> None:
+    event = UnknownEvent(unknown_type="jane@example.com")
+    with closing(Database(f"sqlite:///{tmp_path / 'analytics.db'}")) as database:
+        migrate(database, analytics.migrations)
+        reactor = Reactor(service=analytics, database=database, retry=Retry())
+
+        (result,) = reactor.react([delivery_of(event, queue="analytics")]).results
+        with database.read() as connection:
+            stored = str(connection.execute(select(inbox.c.event_type)).all())
+            reported = str(report(connection))
+
+    assert result.outcome is Outcome.DONE
+    assert result.event == event
+    for text in (stored, reported):
+        assert "sha256:8c87b489ce35" in text
+        assert "jane" not in text
 
 
 def placed(order_id: str, at: datetime = NOON, items: dict[str, int] | None = None) -> OrderPlaced:

@@ -174,7 +174,34 @@ def test_paying_and_cancelling_print_a_sentence() -> None:
 
 
 @pytest.mark.parametrize(
-    "amount", ["99.999", "-99.99", "NaN", "inf", "x", "", "1e20", "1E+99999", "99.98"]
+    "amount",
+    [
+        *(
+            "99.999",
+            "-99.99",
+            "NaN",
+            "inf",
+            "x",
+            "",
+            "1e20",
+            "1E+99999",
+            "99.98",
+            "9999e-2",
+            "99.990",
+        ),
+        *(
+            "+99.99",
+            " 99.99",
+            "99.99\n",
+            "9_9.99",
+            "٩٩.٩٩",
+            "９９.９９",
+            "99,99",
+            "-0",
+            "-0.00",
+            "99",
+        ),
+    ],
 )
 def test_an_invalid_amount_is_refused(amount: str) -> None:
     json_of(*EXAMPLE)

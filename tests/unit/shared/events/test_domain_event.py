@@ -248,6 +248,10 @@ def _is_immutable(value: Any) -> bool:
         pytest.param("order.placed.v1", "order.placed", id="versioned"),
         pytest.param("car.v8.sold.v12", "car.v8.sold", id="topic-like-a-version"),
         pytest.param("order.placed", "order.placed", id="unversioned"),
+        pytest.param("invoice.voided", "invoice.voided", id="a-word-that-begins-with-v"),
+        pytest.param("invoice.voided.v2", "invoice.voided", id="such-a-word-and-a-version"),
+        pytest.param("invoice.v", "invoice.v", id="no-number"),
+        pytest.param(".v1", ".v1", id="nothing-else"),
     ],
 )
 def test_the_topic_of_a_type_is_the_type_without_its_version(event_type: str, topic: str) -> None:

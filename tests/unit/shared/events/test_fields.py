@@ -1,5 +1,6 @@
 """The limits of every field type: values just inside and just outside."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -10,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from shared.events import OrderPlaced
 from shared.events.fields import (
+    RECEIVED,
     Currency,
     EmailAddress,
     Items,
@@ -19,6 +21,7 @@ from shared.events.fields import (
     Reason,
     ShippingAddress,
     Sku,
+    Timestamp,
     Word,
     first_error,
 )
@@ -29,6 +32,7 @@ TYPES: dict[str, Any] = {
     "quantity": Quantity,
     "items": Items,
     "money": Money,
+    "timestamp": Timestamp,
     "currency": Currency,
     "email": EmailAddress,
     "address": ShippingAddress,
@@ -40,8 +44,8 @@ VALID: dict[str, list[object]] = {
     "order_id": ["A", "ORD-123", "x" * 64],
     "sku": ["product-1", "a.b_c", "x" * 64],
     "quantity": [1, 10_000],
-    "items": [{"p": 1}, {f"p{number}": 1 for number in range(100)}],
-    "money": ["0", "0.01", "99.9", Decimal("999999999999.99"), 5],
+    "items": [{"p": 1}, {"p": 2.0, "q": 1}, {f"p{number}": 1 for number in range(100)}],
+    "money": ["0.00", "0.01", "99.90", "999999999999.99", Decimal("999999999999.99"), Decimal(5)],
     "currency": ["EUR"],
     "email": ["jane@example.com", "a.b+c@x-y.co.uk", "o'hara@example.com", "x" * 64 + "@a.bc"],
     "address": ["123 Main St, Springfield", "Straße 5, 東京", "x" * 500],
@@ -52,9 +56,31 @@ VALID: dict[str, list[object]] = {
 INVALID: dict[str, list[object]] = {
     "order_id": ["", "x" * 65, "ORD 1", "ORD_1", "ORD-1\n", "é", "١", 5, None],
     "sku": ["", "x" * 65, "a b", "a/b", "a\n"],
-    "quantity": [0, -1, 10_001, 1.0, "1", True, None],
-    "items": [{}, {f"p{number}": 1 for number in range(101)}, {"p": 0}, {"": 1}, [], "p"],
-    "money": ["-0.01", "0.001", "1e15", "NaN", "-Infinity", "", "ten", 0.1, True, None],
+    "quantity": [0, -1, 10_001, 1.5, "1", True, None],
+    "items": [
+        {},
+        {f"p{number}": 1 for number in range(101)},
+        {"p": 0},
+        {"": 1},
+        [],
+        "p",
+        {"p": 1.5},
+    ],
+    "money": [
+        *("-0.01", "0.001", "1e15", "NaN", "-Infinity", "", "ten", 0.1, 5, True, None),
+        *("0", "-0", "-0.00", "99.9", "+1.00", " 1.00", "1.00\n", "1_000.00", "1e2", "1,00", ".50"),
+        *("١٢.٠٠", "１２.００", "9" * 13 + ".00", Decimal("NaN"), Decimal("0.001"), Decimal(-1)),
+        *(Decimal("1e12"), Decimal("Infinity")),
+    ],
+    "timestamp": [
+        *("", "yesterday", "2026-11-20", "2026-11-20T12:00:00", "2026-11-20T12:00Z", 0, 1.5, "0"),
+        *("1700000000", "20261120T120000Z", "2026-W47-5T12:00:00Z", "2026-11-20T12:00:00,5Z"),
+        *("2026-11-20 12:00:00Z", "2026-02-30T00:00:00Z", "2026-11-20T24:00:00Z", True, None),
+        *("2026-11-20T12:00:00+24:00", "2026-11-20T12:00:00+0100", "0000-01-01T00:00:00Z"),
+        *("2026-11-20T12:00:60Z", "2026-11-20T12:00:61Z", "9999-12-31T23:59:60Z", b"2026", []),
+        *("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "２026-11-20T12:00:00Z"),
+        *("2026-11-20T12:00:00Z\n", datetime(2026, 11, 20)),  # noqa: DTZ001 - a naive one
+    ],
     "currency": ["", "eur", "EURO", "EU", "EUR\n", "ÉUR"],
     "email": [
         "",
@@ -113,7 +139,45 @@ def test_a_value_outside_the_limits_is_invalid(kind: str, value: object) -> None
 def test_minus_zero_is_zero() -> None:
     money: TypeAdapter[Decimal] = TypeAdapter(Money)
 
-    assert money.dump_json(money.validate_python("-0")).decode() == '"0.00"'
+    assert money.dump_json(money.validate_python(Decimal("-0"))).decode() == '"0.00"'
+
+
+@pytest.mark.parametrize(
+    ("received", "amount"),
+    [("-0.00", "0.00"), ("-0", "0.00"), ("5", "5.00"), ("99.9", "99.90"), (5, "5.00")],
+)
+def test_an_amount_of_an_earlier_release_is_read_and_written_in_the_one_form(
+    received: object, amount: str
+) -> None:
+    money: TypeAdapter[Decimal] = TypeAdapter(Money)
+
+    read = money.validate_python(received, context=RECEIVED)
+
+    assert money.dump_json(read).decode() == f'"{amount}"'
+
+
+@pytest.mark.parametrize(
+    "received", ["-0.01", "1e2", "1_000.00", "١٢.٠٠", " 1.00", "+1", "NaN", 1.5, True, -1, 10**12]
+)
+def test_what_no_release_wrote_is_not_read_as_an_amount(received: object) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(Money).validate_python(received, context=RECEIVED)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-11-20T12:00:00Z", datetime(2026, 11, 20, 12, tzinfo=UTC)),
+        ("2026-11-20t12:00:00.5z", datetime(2026, 11, 20, 12, 0, 0, 500_000, tzinfo=UTC)),
+        ("2026-11-20T12:00:00.123456789Z", datetime(2026, 11, 20, 12, 0, 0, 123_456, tzinfo=UTC)),
+        ("2026-11-20T12:00:00+05:45", datetime(2026, 11, 20, 6, 15, tzinfo=UTC)),
+        ("2026-11-20T12:00:00-00:00", datetime(2026, 11, 20, 12, tzinfo=UTC)),
+        ("2016-12-31T23:59:60Z", datetime(2017, 1, 1, tzinfo=UTC)),
+        ("1990-12-31T15:59:60.25-08:00", datetime(1991, 1, 1, 0, 0, 0, 250_000, tzinfo=UTC)),
+    ],
+)
+def test_every_time_of_rfc_3339_is_read(text: str, moment: datetime) -> None:
+    assert TypeAdapter(Timestamp).validate_python(text) == moment
 
 
 @given(st.decimals(0, Decimal("999999999999.99"), places=2))
@@ -133,7 +197,9 @@ def test_money_is_a_string_with_two_decimals_on_the_wire(amount: Decimal) -> Non
         ("customer_email", "canary", "customer_email should be one plain mail address"),
         ("shipping_address", "canary\n", "shipping_address: should be printable characters"),
         ("shipping_address", "canary" * 100, "shipping_address should be 1 to 500 printable"),
-        ("total_amount", 1.5, "total_amount: money must be a decimal string"),
+        ("total_amount", 1.5, "total_amount: should be an amount with two decimals"),
+        ("total_amount", "canary", "total_amount: should be an amount with two decimals"),
+        ("occurred_at", "canary", "occurred_at: should be a time as in RFC 3339"),
         ("currency", "canary", "currency should be a currency's three capital letters"),
         ("items", {"canary!": 1}, "items"),
         ("items", {"canary": 0}, "items"),

@@ -43,7 +43,7 @@ def test_an_unreadable_record_is_reported_skipped_and_counted() -> None:
         "7f at offset 1",
         "a message without an id at offset 2",
     ]
-    assert skipped[0].reason == "the message is not JSON"
+    assert skipped[0].reason.startswith("the message is not JSON")
 
 
 def test_a_record_whose_properties_cannot_be_decoded_is_unreadable() -> None:

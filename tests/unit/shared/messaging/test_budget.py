@@ -1,13 +1,16 @@
 """How many deliveries are taken together."""
 
 import tracemalloc
+from base64 import b64encode
 from collections import deque
 
 import pytest
 
 from shared.errors import MalformedEvent
+from shared.events import UnknownEvent
 from shared.messaging import budget, codec
-from shared.messaging.codec import MAX_SEPARATORS, memory_of
+from shared.messaging.codec import memory_of
+from shared.messaging.parsing import MAX_SEPARATORS
 from shared.messaging.ports.consumer import Delivery
 
 ENVELOPE = (
@@ -61,6 +64,25 @@ def test_an_event_takes_no_more_memory_than_the_budget_assumes(name: str) -> Non
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert event.type == "a.b.v1"
+    assert len(body) + peak <= memory_of(body)
+
+
+@pytest.mark.parametrize("value", [WORST["lists"], WORST["objects in objects"], text_of(700_000)])
+def test_an_event_with_its_data_as_base64_takes_no_more_memory_than_the_budget_assumes(
+    value: str,
+) -> None:
+    data = f'"data_base64":"{b64encode(value.encode()).decode()}"'
+    body = body_of("0").replace(b'"data":{"d":0}', data.encode())
+    body = body.replace(b"{", b'{"datacontenttype":"application/json",', 1)
+    codec.decode(body, {})
+    tracemalloc.start()
+
+    event = codec.decode(body, {})
+
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert isinstance(event, UnknownEvent)
+    assert event.data
     assert len(body) + peak <= memory_of(body)
 
 

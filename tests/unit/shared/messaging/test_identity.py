@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shared.messaging.codec import encode
-from shared.messaging.identity import Identity, safe_id, safe_name, safe_source
+from shared.messaging.identity import Identity, safe_id, safe_name, safe_source, safe_type
 from tests.support.counting import ThingHappened
 from tests.support.deliveries import delivery_of
 
@@ -35,6 +35,25 @@ def test_names_and_sources_have_patterns_of_their_own() -> None:
     assert safe_source("/orders") == "/orders"
     assert safe_source("/Jane Doe").startswith("sha256:")
     assert safe_source("https://example.com/?jane").startswith("sha256:")
+
+
+@pytest.mark.parametrize(
+    "type_", ["order.placed.v1", "invoice/sent", "com.github.Pull_Request.v2", "urn:x:y", "a" * 200]
+)
+def test_a_type_that_can_hold_nothing_personal_is_unchanged(type_: str) -> None:
+    assert safe_type(type_) == type_
+    assert with_type(type_).event_type == type_
+
+
+@pytest.mark.parametrize("type_", ["jane@example.com", "Jane Doe", "請求書.v1"])
+def test_any_other_type_becomes_its_digest(type_: str) -> None:
+    assert safe_type(type_).startswith("sha256:")
+    assert with_type(type_).event_type == safe_type(type_)
+
+
+def with_type(type_: str) -> Identity:
+    body = json.dumps(json.loads(encode(EVENT, source="elsewhere")) | {"type": type_}).encode()
+    return Identity.of(delivery_of(EVENT, queue="counting", body=body))
 
 
 def with_subject(subject: str, **differing: Any) -> Identity:

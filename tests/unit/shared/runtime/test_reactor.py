@@ -420,7 +420,9 @@ def test_an_event_above_the_limit_rolls_back_what_would_publish_it(database: Dat
 
     assert outcomes(batch) == [DEAD]
     assert counted(database) == {}
-    assert rows(database, failures)[0]["error"] == "EventTooLarge"
+    (record,) = rows(database, failures)
+    assert record["error"] == "OutgoingEventTooLarge"
+    assert "thing.counted.v1" in record["message"]
 
 
 def test_no_record_of_a_failure_contains_fields_of_the_event(database: Database) -> None:

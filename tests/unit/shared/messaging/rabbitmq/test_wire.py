@@ -1,10 +1,13 @@
 """What of a message's properties is used, whatever they are."""
 
+import json
+
 import pytest
 from pika import spec
 from pika.compat import long
 
-from shared.messaging.codec import encode
+from shared.events import OrderPlaced
+from shared.messaging.codec import decode, encode
 from shared.messaging.identity import UNREADABLE, Identity
 from shared.messaging.ports.consumer import Delivery
 from shared.messaging.rabbitmq.field_tables import PartlyDecoded
@@ -14,10 +17,12 @@ from tests.support.order_events import placed
 BODY = encode(placed(), source="orders")
 
 
-def delivered(*, is_redelivered: bool = False, **properties: object) -> Delivery:
+def delivered(
+    *, is_redelivered: bool = False, body: bytes = BODY, **properties: object
+) -> Delivery:
     given = spec.BasicProperties(**properties)  # type: ignore[no-untyped-call]
     method = spec.Basic.Deliver(exchange="events", redelivered=is_redelivered)  # type: ignore[no-untyped-call]
-    return delivery("email", method, given, BODY, token=1)
+    return delivery("email", method, given, body, token=1)
 
 
 def test_undecodable_properties_are_a_flaw_and_none_of_them_is_used() -> None:
@@ -71,3 +76,23 @@ def test_the_attempt_follows_from_the_brokers_counts(count: object, attempt: int
     arrived = delivery("email", method, properties, b"{}", token=1)
 
     assert arrived.attempt == attempt
+
+
+def test_an_event_in_binary_mode_is_delivered_in_structured_mode() -> None:
+    event = placed()
+    attributes = json.loads(encode(event, source="orders"))
+    data = json.dumps(attributes.pop("data")).encode()
+    del attributes["datacontenttype"]
+    headers = {f"cloudEvents_{name}": value for name, value in attributes.items()}
+
+    arrived = delivered(headers=headers, content_type="application/json", body=data)
+
+    assert decode(arrived.body, {"order.placed.v1": OrderPlaced}) == event
+
+
+def test_the_body_of_our_own_messages_is_delivered_as_it_is() -> None:
+    headers = {"cloudEvents_specversion": "1.0"}
+
+    assert delivered(headers=headers, content_type="application/cloudevents+json").body is BODY
+    assert delivered(headers=PartlyDecoded(headers), content_type="text/plain").body is BODY
+    assert delivered().body is BODY

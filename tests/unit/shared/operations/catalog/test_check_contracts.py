@@ -131,8 +131,8 @@ def test_a_version_in_place_of_the_old_leaves_history_unreadable(folder: Path) -
     [
         pytest.param(
             EXAMPLE | {"data": {}},
-            "bell.rang.v1: the example old can no longer be read: bell.rang.v1: data.tone: "
-            "Field required",
+            "bell.rang.v1: the example old can no longer be read: bell.rang.v1: data.tone "
+            "is missing: it should be 1 to 64 letters, digits, spaces, . _ and -",
             id="unreadable",
         ),
         pytest.param(

@@ -311,3 +311,53 @@ def test_a_letter_of_an_unknown_type_is_still_an_event(dead: DeadQueue) -> None:
 
     assert (group.event_type, group.example) == ("moon.risen.v9", name)
     assert details["data"]["name"] == "thing-0"
+
+
+@pytest.mark.parametrize(("error", "retried"), [("OutgoingEventTooLarge", 1), ("EventTooLarge", 0)])
+def test_a_reaction_that_was_too_large_is_retried_with_all_others(
+    dead: DeadQueue, error: str, retried: int
+) -> None:
+    event = ThingHappened(name="a")
+    dead_letter(dead, [message(event)])
+    failure = Failure(
+        event_id=str(event.event_id),
+        event_type=event.type,
+        subject=None,
+        attempt=1,
+        replays=0,
+        outcome=failures.DEAD,
+        error=error,
+        message="too large",
+        traceback="",
+    )
+    with dead.database.begin() as connection:
+        failures.record(connection, failure)
+
+    done = retry(dead)
+
+    assert done == RetryResult(retried=retried, not_retryable=1 - retried)
+
+
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [
+        ({"data_base64": "AP9h", "datacontenttype": "application/octet-stream"}, "AP9h"),
+        ({"data_base64": "WzFd", "datacontenttype": "application/json"}, [1]),
+        ({"data": "just text"}, "just text"),
+    ],
+)
+def test_data_that_is_no_object_is_shown_and_retried(
+    dead: DeadQueue, content: Mapping[str, Any], shown: object
+) -> None:
+    [event] = things(1)
+    attributes = json.loads(encode(event, source="elsewhere")) | {"type": "moon/risen"}
+    del attributes["data"]
+    body = json.dumps({**attributes, **content}).encode()
+    dead_letter(dead, [message(event, body=body)])
+
+    details = letter_details(dead, str(event.event_id))
+
+    assert json.loads(json.dumps(details["data"])) == shown
+    assert details["event_type"] == "moon/risen"
+    assert retry(dead).retried == 1
+    assert ready(dead) == [event.event_id]

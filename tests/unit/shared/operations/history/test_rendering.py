@@ -1,11 +1,13 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
 
+from shared.events import UnknownEvent
 from shared.history.reading import HistoryEvent
 from shared.operations.console import local, show
-from shared.operations.history.rendering import as_line, print_timeline
+from shared.operations.history.rendering import as_cloud_event, as_line, print_timeline
 from shared.operations.history.timeline import Reaction, Timeline, TimelineEntry
 from shared.storage.event_audit import EventSummary, FailedAttempt
 from tests.support.order_events import placed
@@ -51,6 +53,23 @@ def test_the_last_second_of_the_calendar_is_shown_in_utc_if_local_time_is_past_i
     assert as_line(HistoryEvent(recorded(event), event)).startswith(
         "9999-12-31 23:59:59.000  order.placed"
     )
+
+
+def test_a_cloudevent_is_shown_without_its_byte_order_mark_so_that_every_parser_reads_it() -> None:
+    event = placed("ORD-1")
+    record = recorded(event)
+    marked = replace(record, body=b"\xef\xbb\xbf" + record.body)
+
+    assert as_cloud_event(HistoryEvent(marked, event)) == record.body.decode()
+
+
+def test_a_type_that_could_be_personal_is_shown_as_its_digest() -> None:
+    event = UnknownEvent(unknown_type="jane@example.com", occurred_at=NOON)
+
+    line = as_line(HistoryEvent(recorded(event), event))
+
+    assert "jane" not in line
+    assert "sha256:8c87b489ce35" in line
 
 
 def test_a_timeline_of_one_event_has_a_time_and_no_duration(
