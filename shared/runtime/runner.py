@@ -24,7 +24,7 @@ from shared.runtime.retrying import MAX_DELAY, delay_after, retry_until_stopped
 from shared.runtime.service import AnyService
 from shared.runtime.service_settings import queue_of, service_settings_of
 from shared.runtime.settings import OPERATOR, Settings
-from shared.runtime.watchdog import Step
+from shared.runtime.watchdog import Overrun
 from shared.storage.database import Database
 
 TAKE_SECONDS = 1.0
@@ -154,11 +154,11 @@ class ServiceRunner:
             problems.append(f"{self.name}: the broker does not have its consumer registered")
         return problems
 
-    def abandon(self, step: Step) -> None:
+    def abandon(self, overrun: Overrun) -> None:
         """Settle the deliveries after a handler hung; see `deadline.abandon`."""
         if (consumer := self._consumer) is not None:
             deadline.abandon(
-                step, consumer, reactor=self._reactor, deadline=self.deadline, log=self.log
+                overrun, consumer, reactor=self._reactor, deadline=self.deadline, log=self.log
             )
 
     def _users(self) -> BrokerUsers | None:
