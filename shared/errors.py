@@ -14,14 +14,14 @@
     ├── EventIsImmutable             delivery: retried, as a corrected service may be deployed
     ├── TransientFailure             delivery: retried after the queue's delay, dead past its limit
     │   ├── NotKnownYet
+    │   ├── NotSubscribed            another process of the service may know the type
+    │   ├── UnsupportedVersion       another process of the service may know the version
     │   └── DeadlineExceeded         other deliveries: requeued; the process ends
     └── PermanentFailure             delivery: dead at once
         ├── MalformedEvent           a redrive cannot succeed
         │   └── EventTooLarge        a redrive cannot succeed
         ├── ForgedEvent              no redrive with `--all`
         ├── ConflictingEvent         a redrive cannot succeed
-        ├── UnsupportedVersion
-        ├── NotSubscribed
         ├── OlderThanTheInbox
         └── Impossible
 
@@ -120,6 +120,14 @@ class NotKnownYet(TransientFailure):
     """The event on which this one builds has not arrived yet."""
 
 
+class NotSubscribed(TransientFailure):
+    """This process of the service did not subscribe to this type of event."""
+
+
+class UnsupportedVersion(TransientFailure):
+    """This process of the service has no contract for this type and version of event."""
+
+
 class DeadlineExceeded(TransientFailure):
     """The handler exceeded its deadline."""
 
@@ -150,14 +158,6 @@ class ConflictingEvent(PermanentFailure):
 
     may_succeed_on_redrive = False
     owns_event_id = False
-
-
-class UnsupportedVersion(PermanentFailure):
-    """The service has no contract for this type and version of event."""
-
-
-class NotSubscribed(PermanentFailure):
-    """The service did not subscribe to this type of event."""
 
 
 class OlderThanTheInbox(PermanentFailure):
