@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import queue
 import signal
 import subprocess
@@ -162,7 +163,7 @@ def test_the_next_delivery_is_not_blamed_when_the_slow_handler_ends(
 ) -> None:
     runner = SlowRunner()
     group: Any = SimpleNamespace(runners=[runner], log=runner)
-    monkeypatch.setattr(process.os, "_exit", sys.exit)
+    monkeypatch.setattr(os, "_exit", sys.exit)
 
     with pytest.raises(SystemExit) as ended:
         process._supervise(group, queue.SimpleQueue())
