@@ -5,6 +5,7 @@
     ├── OperationFailed              command: exit code 1, although the input was valid
     │   ├── CommitOutcomeUnknown     delivery: requeued if the probe fails, else retried
     │   ├── UnreadableContractFile   `make contracts`: exit code 1
+    │   ├── UnsubscribedBacklog      process: does not start; `shop setup`: exit code 1
     │   └── BrokerUnavailable        process: waits and connects again
     │       ├── HistoryNotGranted    catch-up: waits until `shop setup` grants it
     │       └── BrokerRefused        process: gives up after some attempts (password, permission)
@@ -79,6 +80,10 @@ class CommitOutcomeUnknown(OperationFailed):
 
 class UnreadableContractFile(OperationFailed):
     """A published schema or example file is not a JSON object."""
+
+
+class UnsubscribedBacklog(OperationFailed):
+    """Messages wait in the queue of a service that no longer subscribes to their type."""
 
 
 class BrokerUnavailable(OperationFailed):

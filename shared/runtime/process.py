@@ -164,7 +164,7 @@ def run(
     if settings.has_files:
         from shared.runtime.setup import set_up_embedded  # noqa: PLC0415 - not needed with servers
 
-        set_up_embedded(everyone(), settings)
+        set_up_embedded(everyone(), settings, starting=[each.name for each in services])
     group = ServiceGroup(services, log, from_history=from_history)
     stopping: Signals = queue.SimpleQueue()
     with _on_signals(stopping), fewer_collections():

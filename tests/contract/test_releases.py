@@ -11,16 +11,20 @@ from uuid import UUID
 
 import pytest
 
+from shared.errors import UnsubscribedBacklog
 from shared.events import DomainEvent
 from shared.messaging.codec import message_of
 from shared.messaging.connect import broker_at
 from shared.messaging.topology import Retry, Topology, dead_queue
+from shared.runtime import unsubscribed
 from shared.runtime.logs import log_to
 from shared.runtime.metrics import Metrics
 from shared.runtime.reactor import DeliveryResult
 from shared.runtime.runner import ServiceRunner
 from shared.runtime.service import AnyService, Service
-from shared.runtime.settings import Settings
+from shared.runtime.settings import Settings, settings_override
+from shared.runtime.setup import set_up
+from shared.runtime.unsubscribed import Unsubscribed
 from shared.storage.database import Database
 from shared.storage.migrating import migrate
 from shared.storage.unit_of_work import Store
@@ -131,6 +135,14 @@ class Release:
     def retried(self, error: str) -> int:
         return sum(type(each.error).__name__ == error for each in self.results)
 
+    def ended(self, service: AnyService) -> dict[str, frozenset[str]]:
+        broker = self._connect()
+        ended: dict[str, frozenset[str]] = broker.ended_subscriptions(
+            Topology(queues=(service.queue(),))
+        )
+        broker.close()
+        return ended
+
     def dead_letters(self) -> int:
         broker = self._connect()
         ready: int = broker.depth(dead_queue("posting")).ready
@@ -173,6 +185,75 @@ def test_what_a_release_adds_waits_for_its_processes(
 
     assert handled_by_old
     assert roll_out.dead_letters() == 0
+
+
+@pytest.fixture
+def configured(target: BrokerUnderTest, tmp_path: Path) -> Iterator[None]:
+    """The settings with which `shop setup` finds the broker."""
+    with settings_override(
+        home=tmp_path,
+        broker_url=target.url,
+        broker_admin_url=target.admin_url or "",
+        allow_plaintext=True,
+    ):
+        yield
+
+
+OLD, NEW = release(LetterPosted, LetterLost), release(LetterPosted)
+
+
+@pytest.mark.usefixtures("configured")
+def test_what_waits_of_a_dropped_subscription_waits_for_the_old_processes(
+    roll_out: Release,
+) -> None:
+    list(set_up([OLD]))
+    roll_out.publish(LetterPosted, LetterLost)
+
+    with pytest.raises(UnsubscribedBacklog, match=r"posting no longer subscribes to letter\.lost"):
+        list(set_up([NEW]))
+    assert roll_out.ended(NEW) == {"posting": {"letter.lost"}}, "the release has not begun"
+    roll_out.publish(LetterLost)
+    with roll_out.process(OLD) as handled:
+        eventually(lambda: roll_out.are_handled(handled))
+    list(set_up([NEW]))
+
+    assert {each.delivery.attempt for each in roll_out.results} == {1}
+    assert roll_out.ended(NEW) == {}
+    assert roll_out.dead_letters() == 0
+
+
+@pytest.mark.usefixtures("configured")
+def test_what_waits_of_a_dropped_subscription_can_be_dropped(roll_out: Release) -> None:
+    list(set_up([OLD]))
+    roll_out.publish(LetterLost)
+    roll_out.published.clear()
+    roll_out.publish(LetterPosted)
+
+    steps = list(set_up([NEW], drop_unsubscribed=True))
+    with roll_out.process(NEW) as handled:
+        eventually(lambda: roll_out.are_handled(handled))
+
+    dropped = Unsubscribed("posting", "letter.lost", EVENTS, is_dropped=True)
+    assert [each for each in steps if isinstance(each, Unsubscribed)] == [dropped]
+    assert {each.delivery.attempt for each in roll_out.results} == {1}
+    assert list(map(type, roll_out.results)) == [DeliveryResult] * EVENTS
+    assert roll_out.dead_letters() == 0
+
+
+@pytest.mark.usefixtures("configured")
+def test_a_queue_too_long_to_be_read_keeps_its_subscriptions(
+    roll_out: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unsubscribed, "_MOST", EVENTS)
+    list(set_up([OLD]))
+    roll_out.publish(LetterPosted)
+    roll_out.publish(LetterLost)
+
+    with pytest.raises(UnsubscribedBacklog, match="holds more than can be read"):
+        list(set_up([NEW]))
+
+    list(set_up([NEW], drop_unsubscribed=True))
+    assert roll_out.ended(NEW) == {}
 
 
 def test_what_a_release_no_longer_wants_is_handled_by_the_old_processes(roll_out: Release) -> None:
