@@ -91,6 +91,7 @@ def server(
     base, prefix = postgres_server.rpartition("/")[0], f"plans_{uuid4().hex[:8]}"
     names = [f"{prefix}_{each.name}" for each in registry.all_services()]
     statements.databases(postgres_server, names)
+    monkeypatch.setenv("SHOP_ALLOW_PLAINTEXT", "true")
     monkeypatch.setenv("SHOP_DATABASE_URL", f"{base}/{prefix}_{{service}}")
     yield base, names
     statements.drop(postgres_server, names)
