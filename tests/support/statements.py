@@ -77,7 +77,7 @@ class Statements:
             (_, _, path) = connection.execute("PRAGMA database_list").fetchone()
             self._trace(connection, path)
         else:
-            connection.driver_connection.cursor_factory = self._cursor_factory()
+            connection.cursor_factory = self._cursor_factory()
 
     def _trace(self, connection: sqlite3.Connection, path: str) -> None:
         def record(statement: str) -> None:
