@@ -19,7 +19,13 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import MalformedEvent, PermanentFailure, error_named
+from shared.errors import (
+    MalformedEvent,
+    NotSubscribed,
+    PermanentFailure,
+    UnsupportedVersion,
+    error_named,
+)
 from shared.messaging.codec import message_of
 from shared.messaging.connect import broker_at
 from shared.messaging.embedded import EmbeddedBroker
@@ -41,6 +47,9 @@ from tests.support.order_events import placed
 from tests.support.waiting import eventually
 
 CORPUS = corpus()
+FINAL = PermanentFailure, NotSubscribed, UnsupportedVersion
+"""The errors of messages that no process of these services can handle."""
+
 RETRIES = {"retry_delay": 0.05, "retry_max_delay": 0.1, "max_retries": 2}
 
 
@@ -179,9 +188,9 @@ def test_every_message_is_dead_with_a_reason_or_handled_where_it_is_valid(
     for service, message in expected(observed.refused):
         result = observed.result(service, message)
         assert result is not None
-        died = isinstance(result.error, PermanentFailure) and str(result.error)
+        died = result.is_dead and isinstance(result.error, FINAL) and str(result.error)
         is_right = {
-            Fate.DEAD: result.is_dead and died,
+            Fate.DEAD: died,
             Fate.HANDLED: result.outcome is Outcome.DONE,
             Fate.EITHER: died or result.outcome is Outcome.DONE,
         }[message.fate]
