@@ -170,6 +170,7 @@ def _postgresql_scans(plan: dict[str, Any], *, is_limited: bool = False) -> Iter
         kind.endswith("Scan")
         and table is not None
         and table not in NOT_GROWING
+        and not table.startswith("pg_")  # how many tables there are
         and not has_condition
         and index not in WORK_LISTS
         and not is_page
