@@ -223,7 +223,7 @@ def test_all_large_messages_are_held_by_a_consumer_that_settles_none(
     held = receive(consumer, 50)
 
     assert len({delivery.event_id for delivery in held}) == 50
-    assert broker.depth("inventory") == Depth(ready=0, consumers=1)
+    eventually(lambda: broker.depth("inventory") == Depth(ready=0, consumers=1))
     settle_all(consumer, held[:25], Outcome.DONE)
     consumer.close()
     eventually(lambda: broker.depth("inventory").ready == 25)
