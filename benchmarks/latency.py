@@ -4,7 +4,7 @@ Measured from the commit of OrderPlaced's outbox row to the latest `handled_at` 
 reactions, and to the commit of the last of them, when its effects are visible.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from benchmarks import whole_shop
@@ -18,7 +18,8 @@ from benchmarks.comparison import (
     Role,
 )
 from benchmarks.result import Result, Target
-from benchmarks.servers import Servers
+from benchmarks.servers import Servers, Workspace
+from benchmarks.whole_shop import BenchmarkShop
 
 RATE = 50.0
 SECONDS = 60
@@ -52,9 +53,21 @@ def measure(bench: Bench, servers: Servers) -> None:
     )
 
 
-def of_the_shop(servers: Servers, *, rate: float, seconds: float) -> Measurement:
-    """Measure the latency of one shop, in milliseconds."""
-    with whole_shop.running_shop(servers) as shop:
+def of_the_shop(
+    servers: Servers,
+    *,
+    rate: float,
+    seconds: float,
+    before: Callable[[Workspace], None] = lambda _: None,
+    after: Callable[[BenchmarkShop], None] = lambda _: None,
+) -> Measurement:
+    """Measure the latency of one shop, in milliseconds.
+
+    Args:
+        before: called before the services start.
+        after: called after all orders are handled, while the services still run.
+    """
+    with whole_shop.running_shop(servers, before=before) as shop:
         shop.place_orders(rate=rate, seconds=seconds)
         if not shop.wait_until_handled(seconds=_TIMEOUT):
             raise MeasurementFailed(
@@ -62,6 +75,7 @@ def of_the_shop(servers: Servers, *, rate: float, seconds: float) -> Measurement
             )
         shop.verify()
         traces = shop.traces()
+        after(shop)
     first = min(each.placed_at for each in traces) + min(WARM_UP, seconds / 4)
     counted = [each for each in traces if each.placed_at >= first]
     heard = [1000 * (max(each.placed_handled_at) - each.placed_at) for each in counted]

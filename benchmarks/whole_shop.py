@@ -157,9 +157,16 @@ class BenchmarkShop:
 
 
 @contextmanager
-def running_shop(servers: Servers) -> Iterator[BenchmarkShop]:
-    """Start the shop with enough stock; wait until each service consumes."""
+def running_shop(
+    servers: Servers, *, before: Callable[[Workspace], None] = lambda _: None
+) -> Iterator[BenchmarkShop]:
+    """Start the shop with enough stock; wait until each service consumes.
+
+    Args:
+        before: called before the services start.
+    """
     with servers.shop(*REACTIONS) as workspace, ExitStack() as stack:
+        before(workspace)
         with psycopg.connect(workspace.databases["inventory"]) as connection:
             connection.execute("UPDATE products SET available = %s", [STOCK])
         port = free_port()

@@ -5,6 +5,7 @@
     ├── OperationFailed              command: exit code 1, although the input was valid
     │   ├── CommitOutcomeUnknown     delivery: requeued if the probe fails, else retried
     │   ├── UnreadableContractFile   `make contracts`: exit code 1
+    │   ├── UnsubscribedBacklog      process: does not start; `shop setup`: exit code 1
     │   └── BrokerUnavailable        process: waits and connects again
     │       ├── HistoryNotGranted    catch-up: waits until `shop setup` grants it
     │       └── BrokerRefused        process: gives up after some attempts (password, permission)
@@ -14,14 +15,14 @@
     ├── EventIsImmutable             delivery: retried, as a corrected service may be deployed
     ├── TransientFailure             delivery: retried after the queue's delay, dead past its limit
     │   ├── NotKnownYet
+    │   ├── NotSubscribed            another process of the service may know the type
+    │   ├── UnsupportedVersion       another process of the service may know the version
     │   └── DeadlineExceeded         other deliveries: requeued; the process ends
     └── PermanentFailure             delivery: dead at once
         ├── MalformedEvent           a redrive cannot succeed
         │   └── EventTooLarge        a redrive cannot succeed
         ├── ForgedEvent              no redrive with `--all`
         ├── ConflictingEvent         a redrive cannot succeed
-        ├── UnsupportedVersion
-        ├── NotSubscribed
         ├── OlderThanTheInbox
         ├── OutgoingEventTooLarge    a redrive succeeds with a corrected service
         └── Impossible
@@ -82,6 +83,10 @@ class UnreadableContractFile(OperationFailed):
     """A published schema or example file is not a JSON object."""
 
 
+class UnsubscribedBacklog(OperationFailed):
+    """Messages wait in the queue of a service that no longer subscribes to their type."""
+
+
 class BrokerUnavailable(OperationFailed):
     """The broker cannot be reached."""
 
@@ -121,6 +126,14 @@ class NotKnownYet(TransientFailure):
     """The event on which this one builds has not arrived yet."""
 
 
+class NotSubscribed(TransientFailure):
+    """This process of the service did not subscribe to this type of event."""
+
+
+class UnsupportedVersion(TransientFailure):
+    """This process of the service has no contract for this type and version of event."""
+
+
 class DeadlineExceeded(TransientFailure):
     """The handler exceeded its deadline."""
 
@@ -151,14 +164,6 @@ class ConflictingEvent(PermanentFailure):
 
     may_succeed_on_redrive = False
     owns_event_id = False
-
-
-class UnsupportedVersion(PermanentFailure):
-    """The service has no contract for this type and version of event."""
-
-
-class NotSubscribed(PermanentFailure):
-    """The service did not subscribe to this type of event."""
 
 
 class OlderThanTheInbox(PermanentFailure):

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from shared.operations.console import service_named, services_of
+from shared.operations.console import AsJson, service_named, services_of, show
 from shared.operations.output import echo
 
 
@@ -52,12 +52,35 @@ def run(
     )
 
 
-def setup(context: typer.Context) -> None:
+def setup(
+    context: typer.Context,
+    *,
+    drop_unsubscribed: Annotated[
+        bool,
+        typer.Option(
+            "--drop-unsubscribed",
+            help="Drop waiting messages of types to which their service no longer subscribes.",
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Set up the broker and the databases for all services; safe to repeat."""
     from shared.runtime.setup import set_up
+    from shared.runtime.unsubscribed import Unsubscribed
 
-    for sentence in set_up(services_of(context)):
-        echo(sentence)
+    steps: list[str] = []
+    unsubscribed: list[dict[str, object]] = []
+    try:
+        for step in set_up(services_of(context), drop_unsubscribed=drop_unsubscribed):
+            if isinstance(step, Unsubscribed):
+                unsubscribed.append(step.record)
+            else:
+                steps.append(step)
+            if not as_json and (isinstance(step, str) or step.is_dropped):
+                echo(str(step))
+    finally:
+        if as_json:
+            show({"steps": steps, "unsubscribed": unsubscribed}, as_json=True)
 
 
 def new(

@@ -156,7 +156,10 @@ def _newest_first(source: FromClause) -> tuple[UnaryExpression[Any], ...]:
 
 
 def _has_status(status: str) -> ColumnElement[bool]:
-    """Whether an order has reached this status and no later one; see `Order.status`."""
+    """Whether an order has reached this status and no later one; see `Order.status`.
+
+    Each status has an index with the same condition.
+    """
     later = STATUSES[STATUSES.index(status) + 1 :]
     return and_(
         orders.c[f"{status}_at"].is_not(None),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import Connection, and_, case, func, select
 
 from services.shipping.tables import shipments
 from shared.events import DomainEvent, OrderEvent
@@ -26,6 +26,13 @@ _status = case(
     (shipments.c.voided_at.is_not(None), "void"),
     else_="open",
 ).label("status")
+
+_HAS_STATUS = {
+    "shipped": shipments.c.shipped_at.is_not(None),
+    "void": and_(shipments.c.shipped_at.is_(None), shipments.c.voided_at.is_not(None)),
+    "open": and_(shipments.c.shipped_at.is_(None), shipments.c.voided_at.is_(None)),
+}
+"""As `_status`; each has an index with the same condition."""
 
 _first_seen_at = func.coalesce(
     shipments.c.opened_at, shipments.c.paid_at, shipments.c.reserved_at, shipments.c.voided_at
@@ -85,6 +92,6 @@ class ShippingStore(Store):
         """Shipments with this status, or all, without their addresses, newest first."""
         newest_first = select(*_LISTED).order_by(_first_seen_at.desc(), shipments.c.order_id)
         if status is not None:
-            newest_first = newest_first.where(_status == status)
+            newest_first = newest_first.where(_HAS_STATUS[status])
         rows = self.connection.execute(newest_first.limit(limit)).mappings()
         return [dict(row) for row in rows]

@@ -19,3 +19,4 @@ shipments = Table(
     Column("tracking_number", Text, nullable=True),
     Column("shipped_at", UtcTime, nullable=True),
 )
+"""Its indexes are of an expression: see its migrations."""

@@ -80,6 +80,22 @@ def dead_queue(name: str) -> str:
     return f"{name}.dead"
 
 
+def surplus_topics(
+    topology: Topology, bound: Iterable[tuple[str, str]]
+) -> dict[str, frozenset[str]]:
+    """The topics that the topology's queues are bound to and that it does not name, by queue.
+
+    Args:
+        bound: pairs of a queue and a topic.
+    """
+    named = {queue.name: queue.topics for queue in topology.queues}
+    surplus: dict[str, frozenset[str]] = {}
+    for queue, topic in bound:
+        if queue in named and topic not in named[queue]:
+            surplus[queue] = surplus.get(queue, frozenset()) | {topic}
+    return surplus
+
+
 def topics_matched(patterns: Iterable[str], topic: str) -> bool:
     """Whether any of the binding keys matches a routing key.
 

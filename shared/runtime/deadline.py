@@ -8,22 +8,24 @@ from shared.messaging.ports.consumer import Consumer, Outcome
 from shared.runtime.attempts import record_failure
 from shared.runtime.logs import Log
 from shared.runtime.reactor import Reactor
-from shared.runtime.watchdog import Step
+from shared.runtime.watchdog import Overrun
 from shared.storage import failures
 
 PROBE_SECONDS = 5.0
 
 
-def abandon(step: Step, consumer: Consumer, *, reactor: Reactor, deadline: float, log: Log) -> None:
+def abandon(
+    overrun: Overrun, consumer: Consumer, *, reactor: Reactor, deadline: float, log: Log
+) -> None:
     """Count a failed attempt for the delivery of a hung handler, and requeue all others.
 
     If a dependency is away, the attempt is not counted either. The process must end after this,
     because a thread cannot be ended alone.
     """
-    delivery = step.delivery
+    delivery = overrun.delivery
     if delivery is not None and _succeeds_in_time(reactor.ping):
         reason = f"the handler took more than {deadline:g} s"
-        timeout = failures.ErrorDescription(DeadlineExceeded.__name__, reason, step.stack)
+        timeout = failures.ErrorDescription(DeadlineExceeded.__name__, reason, overrun.stack)
         outcome = failures.DEAD if reactor.is_last_attempt(delivery) else failures.RETRIED
         if not _succeeds_in_time(
             lambda: record_failure(reactor.database, delivery, timeout, outcome=outcome)

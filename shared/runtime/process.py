@@ -24,7 +24,7 @@ from shared.runtime.runner import Listener, ServiceRunner
 from shared.runtime.service import AnyService, require_consent
 from shared.runtime.service_settings import service_settings_of
 from shared.runtime.settings import Settings, settings_for
-from shared.runtime.watchdog import Step
+from shared.runtime.watchdog import Overrun
 from shared.storage import failures
 from shared.storage.database import Database
 
@@ -164,7 +164,7 @@ def run(
     if settings.has_files:
         from shared.runtime.setup import set_up_embedded  # noqa: PLC0415 - not needed with servers
 
-        set_up_embedded(everyone(), settings)
+        set_up_embedded(everyone(), settings, starting=[each.name for each in services])
     group = ServiceGroup(services, log, from_history=from_history)
     stopping: Signals = queue.SimpleQueue()
     with _on_signals(stopping), fewer_collections():
@@ -205,9 +205,9 @@ def _supervise(group: ServiceGroup, stopping: Signals) -> int:
             if runner.failed is not None:
                 _log_failure(group.log, runner.name, runner.failed)
                 return EXIT_FAILED
-            step = runner.watchdog.longest
-            if step is not None and step.seconds > runner.deadline:
-                _end_hung(group.log, runner, step)
+            overrun = runner.watchdog.overrun(runner.deadline)
+            if overrun is not None:
+                _end_hung(group.log, runner, overrun)
     return 0
 
 
@@ -227,15 +227,15 @@ def _log_failure(log: Log, service: str, error: BaseException) -> None:
         log.error("unexpected error", service=service, error=name, reason=message, stack=stack)
 
 
-def _end_hung(log: Log, runner: ServiceRunner, step: Step) -> None:
+def _end_hung(log: Log, runner: ServiceRunner, overrun: Overrun) -> None:
     """End the process, because a thread that hangs cannot be ended alone."""
     log.error(
         "handler exceeded its deadline, process ends",
         service=runner.name,
-        event_id=Identity.of(step.delivery).id if step.delivery else None,
+        event_id=Identity.of(overrun.delivery).id if overrun.delivery else None,
         seconds=runner.deadline,
     )
-    runner.abandon(step)
+    runner.abandon(overrun)
     os._exit(EXIT_HUNG)
 
 

@@ -19,6 +19,7 @@ from shared.errors import (
     NotSubscribed,
     OlderThanTheInbox,
     PermanentFailure,
+    TransientFailure,
     UnsupportedVersion,
 )
 from shared.events import DomainEvent, UnknownEvent, topic_of
@@ -315,8 +316,11 @@ def _done(delivery: Delivery, event: DomainEvent, work: UnitOfWork[Any, Any]) ->
     )
 
 
-def _rejection(service: AnyService, event: DomainEvent) -> PermanentFailure:
-    """Why the service has no handler for an event; a type without a version is not a version."""
+def _rejection(service: AnyService, event: DomainEvent) -> TransientFailure:
+    """Why this process has no handler for an event; a type without a version is not a version.
+
+    A process of another release may have one, so the delivery is retried.
+    """
     topics = {contract.topic for contract in service.contracts.values()} - {event.type}
     if isinstance(event, UnknownEvent) and topic_of(event.type) in topics:
         return UnsupportedVersion(f"{service.name} cannot read {safe_type(event.type)}")

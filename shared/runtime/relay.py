@@ -10,13 +10,12 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 
 from shared.errors import BrokerUnavailable, DependencyUnavailable
 from shared.messaging.ports.publisher import Message, Publisher
 from shared.runtime.logs import Log
 from shared.runtime.retrying import retry_until_stopped
-from shared.storage import failures, inbox, outbox
+from shared.storage import outbox
 from shared.storage.database import DATABASE_ERRORS, Database
 from shared.storage.wakeup import Wakeup
 
@@ -27,10 +26,9 @@ CONCURRENT_WINDOWS = 2
 """Windows sent at a time while there is a backlog: one is claimed or marked, one is published."""
 
 POLL_SECONDS = 1.0
-HOUSEKEEPING_EVERY = timedelta(minutes=10)
 
 _WINDOWS_IN_A_ROW = 100
-"""Of each of the concurrent windows, until the next housekeeping."""
+"""Of each of the concurrent windows, until the wakeup listens again if it has to."""
 
 
 def send_some(database: Database, publisher: Publisher, *, source: str) -> outbox.Claim:
@@ -71,8 +69,6 @@ class Relay:
     Attributes:
         publisher: a connection to the broker that nothing else uses.
         source: the service's name.
-        outbox_keep, failures_keep: how long sent events, and records of failed attempts, stay.
-        inbox_keep: events that occurred earlier are refused as too old; None to keep all.
         on_sent: called after each window with the number of events sent and rejected.
         wakeup: makes the relay send without waiting for its next poll.
     """
@@ -81,16 +77,12 @@ class Relay:
     publisher: Publisher
     source: str
     log: Log
-    outbox_keep: timedelta
-    failures_keep: timedelta
-    inbox_keep: timedelta | None = None
     on_sent: Callable[[int, int], None] = lambda _sent, _rejected: None
     wakeup: Wakeup = field(default_factory=Wakeup)
 
     def __post_init__(self) -> None:
         self.log = self.log.bind(task="relay")
         self._stopping = threading.Event()
-        self._cleaned_at = datetime.min.replace(tzinfo=UTC)
 
     def run(self) -> None:
         """Send until stopped; retry while the broker or the database is away."""
@@ -115,7 +107,6 @@ class Relay:
     def _send_and_wait(self) -> None:
         self.wakeup.listen(self.database)
         has_backlog = self._send_window()
-        self._clean()
         if has_backlog:
             self._send_backlog()
         else:
@@ -140,15 +131,3 @@ class Relay:
         if claim.rows:
             self.on_sent(len(claim.sent), len(claim.rejected))
         return len(claim.rows) == WINDOW
-
-    def _clean(self) -> None:
-        now = datetime.now(UTC)
-        if now - self._cleaned_at < HOUSEKEEPING_EVERY:
-            return
-        self._cleaned_at = now
-        with self.database.begin() as connection:
-            outbox.prune(connection, before=now - self.outbox_keep)
-            failures.prune(connection, before=now - self.failures_keep)
-            if self.inbox_keep is not None:
-                # A day after such events are refused, because clocks of machines differ.
-                inbox.prune(connection, occurred_before=now - self.inbox_keep - timedelta(days=1))

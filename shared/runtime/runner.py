@@ -1,11 +1,10 @@
-"""Runs a service: a worker thread reacts, a relay thread sends, and a third does the catch-up."""
+"""Runs a service: a worker thread reacts, a relay sends, a pruner deletes, one catches up."""
 
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -18,13 +17,14 @@ from shared.runtime.catch_up import CatchUp
 from shared.runtime.logs import Log, log_delivery
 from shared.runtime.metrics import Metrics
 from shared.runtime.poison import possible_poison
+from shared.runtime.pruner import Pruner, rules
 from shared.runtime.reactor import BatchResult, DeliveryResult, Reactor
 from shared.runtime.relay import Relay
 from shared.runtime.retrying import MAX_DELAY, delay_after, retry_until_stopped
 from shared.runtime.service import AnyService
 from shared.runtime.service_settings import queue_of, service_settings_of
 from shared.runtime.settings import OPERATOR, Settings
-from shared.runtime.watchdog import Step
+from shared.runtime.watchdog import Overrun
 from shared.storage.database import Database
 
 TAKE_SECONDS = 1.0
@@ -85,9 +85,6 @@ class ServiceRunner:
             self.broker.publisher(),
             source=self.name,
             log=self.log,
-            outbox_keep=timedelta(days=self.settings.outbox_keep),
-            failures_keep=timedelta(days=self.settings.failures_keep),
-            inbox_keep=self.settings.inbox_horizon(),
             on_sent=partial(self.metrics.count_sent, self.name),
         )
         self._catch_up = CatchUp(
@@ -98,9 +95,10 @@ class ServiceRunner:
             log=self.log,
             is_wanted=self.from_history,
         )
-        worker, relay = self._thread("worker", self._work), self._thread("relay", self._relay.run)
-        self._lasting_threads = [worker, relay]
-        self._threads = [worker, relay, self._thread("catch-up", self._catch_up.run)]
+        self._pruner = Pruner(self.database, rules(self.settings), self.log)
+        lasting = {"worker": self._work, "relay": self._relay.run, "pruner": self._pruner.run}
+        self._lasting_threads = [self._thread(task, run) for task, run in lasting.items()]
+        self._threads = [*self._lasting_threads, self._thread("catch-up", self._catch_up.run)]
         self.metrics.watch_outbox(self.name, self.database)
         self.metrics.watch_consumer(self.name, lambda: self.is_consuming)
 
@@ -120,6 +118,7 @@ class ServiceRunner:
             return
         self._stopping.set()
         self._relay.stop()
+        self._pruner.stop()
         self._catch_up.stop()
         if (consumer := self._consumer) is not None:
             consumer.wake()
@@ -154,11 +153,11 @@ class ServiceRunner:
             problems.append(f"{self.name}: the broker does not have its consumer registered")
         return problems
 
-    def abandon(self, step: Step) -> None:
+    def abandon(self, overrun: Overrun) -> None:
         """Settle the deliveries after a handler hung; see `deadline.abandon`."""
         if (consumer := self._consumer) is not None:
             deadline.abandon(
-                step, consumer, reactor=self._reactor, deadline=self.deadline, log=self.log
+                overrun, consumer, reactor=self._reactor, deadline=self.deadline, log=self.log
             )
 
     def _users(self) -> BrokerUsers | None:

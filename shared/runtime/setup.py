@@ -1,14 +1,18 @@
 """Sets up the broker and the databases for the services."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from urllib.parse import unquote, urlsplit
 
 from shared.messaging.connect import broker_at
+from shared.messaging.ports.broker import Broker
+from shared.messaging.topology import Topology
+from shared.runtime import unsubscribed
 from shared.runtime.service import AnyService
 from shared.runtime.service_settings import service_settings_of, topology
 from shared.runtime.settings import OPERATOR, Settings, settings_for
+from shared.runtime.unsubscribed import Unsubscribed
 from shared.storage import checkpoints, roles
 from shared.storage.database import Database
 from shared.storage.migrating import migrate
@@ -16,13 +20,21 @@ from shared.storage.migrating import migrate
 ADMIN_SECRETS = ("rabbitmq", "postgres")
 
 
-def set_up(services: Sequence[AnyService]) -> Iterator[str]:
+def set_up(
+    services: Sequence[AnyService], *, drop_unsubscribed: bool = False
+) -> Iterator[str | Unsubscribed]:
     """Apply access rights, migrations and topology; it is idempotent.
 
+    Args:
+        drop_unsubscribed: drop the messages that wait of types to which their service no longer
+            subscribes; otherwise such a subscription stays until none waits.
+
     Yields:
-        A sentence for each thing that was done, or not done for lack of permission.
+        A sentence for each thing that was done, or not done for lack of permission, and what waits
+        or was dropped.
 
     Raises:
+        UnsubscribedBacklog: all else is done, but some subscriptions had to stay.
         ShopError: a server refuses this or cannot be reached.
     """
     admin = settings_for(*ADMIN_SECRETS)
@@ -36,30 +48,62 @@ def set_up(services: Sequence[AnyService]) -> Iterator[str]:
     broker = broker_at(
         admin.broker_url_of("setup"), admin_url=admin.broker_admin_url or None, app="shop setup"
     )
-    try:
+    with closing(broker):
         yield f"broker: {broker.probe()}"
-        yield from broker.set_up(desired)
+        ended = broker.ended_subscriptions(desired)
+        waiting = [] if drop_unsubscribed else _unsubscribed(broker, desired, ended)
+        held = {each.service: ended[each.service] for each in waiting}
+        applied = unsubscribed.kept(desired, held)
+        yield from broker.set_up(applied)
         yield f"topology: {len(desired.queues)} queues, each with its dead queue, and the history"
-    finally:
-        broker.close()
+        if drop_unsubscribed:
+            for queue in desired.queues:
+                yield from unsubscribed.drop(broker, queue) if queue.name in ended else ()
     if admin.broker_admin_url and admin.keys:
-        yield from _grant_broker_access(services, admin)
+        yield from _grant_broker_access(services, admin, applied)
+    if waiting:
+        yield from waiting
+        raise unsubscribed.refusal(waiting)
 
 
-def set_up_embedded(services: Sequence[AnyService], settings: Settings) -> None:
+def _unsubscribed(
+    broker: Broker, desired: Topology, ended: Mapping[str, frozenset[str]]
+) -> list[Unsubscribed]:
+    return [
+        each
+        for queue in desired.queues
+        if queue.name in ended
+        for each in unsubscribed.find(broker, queue, ended[queue.name])
+    ]
+
+
+def set_up_embedded(
+    services: Sequence[AnyService], settings: Settings, *, starting: Collection[str] = ()
+) -> None:
     """Create the files of an embedded broker and of SQLite databases, and migrate them.
 
-    Several processes may do so at the same time.
+    Several processes may do so at the same time. A subscription that this process does not know
+    stays while other processes of that service run, as they may be of another release, and while
+    messages of it wait.
+
+    Args:
+        starting: the services that this process will run.
 
     Raises:
+        UnsubscribedBacklog: messages wait to which one of these services no longer subscribes.
         OperationFailed: the files cannot be written.
     """
     if settings.is_embedded:
-        broker = broker_at(settings.broker_url_of("setup"))
-        try:
-            broker.set_up(topology(services, settings))
-        finally:
-            broker.close()
+        with closing(broker_at(settings.broker_url_of("setup"))) as broker:
+            desired = topology(services, settings)
+            ended = broker.ended_subscriptions(desired)
+            running = {name for name in ended if broker.depth(name).consumers}
+            idle = {name: topics for name, topics in ended.items() if name not in running}
+            waiting = _unsubscribed(broker, desired, idle)
+            if refused := [each for each in waiting if each.service in starting]:
+                raise unsubscribed.refusal(refused)
+            held = running | {each.service for each in waiting}
+            broker.set_up(unsubscribed.kept(desired, {name: ended[name] for name in held}))
     for service in services:
         database = Database(settings.database_url_of(service.name))
         try:
@@ -82,7 +126,9 @@ def _set_up_database(service: AnyService, admin: Settings) -> str:
     return f"database {database.place}: {result}"
 
 
-def _grant_broker_access(services: Sequence[AnyService], admin: Settings) -> Iterator[str]:
+def _grant_broker_access(
+    services: Sequence[AnyService], admin: Settings, applied: Topology
+) -> Iterator[str]:
     from shared.messaging.rabbitmq.permissions import grant  # noqa: PLC0415 - RabbitMQ only
 
     urls = {
@@ -94,7 +140,7 @@ def _grant_broker_access(services: Sequence[AnyService], admin: Settings) -> Ite
     history_readers = [each.name for each in services if _is_to_catch_up(each)]
     grant(
         admin.broker_admin_url,
-        topology(services, admin),
+        applied,
         passwords,
         operator=OPERATOR,
         history_readers=history_readers,

@@ -21,16 +21,17 @@ class Step(NamedTuple):
     thread: int
     delivery: Delivery | None
 
-    @property
-    def seconds(self) -> float:
-        """The duration so far."""
-        return time.monotonic() - self.started_at
 
-    @property
-    def stack(self) -> str:
-        """The current stack of the thread."""
-        frame = sys._current_frames().get(self.thread)  # noqa: SLF001 - documented in `sys`
-        return "".join(traceback.format_stack(frame)) if frame else ""
+class Overrun(NamedTuple):
+    """A step that took too long, as it was at one moment: it may have ended since.
+
+    Attributes:
+        delivery: the delivery whose handler was running; None if no handler was.
+        stack: what its thread was executing.
+    """
+
+    delivery: Delivery | None
+    stack: str
 
 
 class Watchdog:
@@ -48,7 +49,14 @@ class Watchdog:
         """Note that the calling thread is idle."""
         self._steps.pop(threading.get_ident(), None)
 
-    @property
-    def longest(self) -> Step | None:
-        """The step that has taken longest; None if all threads are idle."""
-        return min(list(self._steps.values()), key=lambda step: step.started_at, default=None)
+    def overrun(self, deadline: float) -> Overrun | None:
+        """The step that has taken longest, if that is more than the deadline in seconds.
+
+        The caller must pass it on and not look again: when a slow handler ends in between, a second
+        look would find the next delivery.
+        """
+        step = min(list(self._steps.values()), key=lambda step: step.started_at, default=None)
+        if step is None or time.monotonic() - step.started_at <= deadline:
+            return None
+        frame = sys._current_frames().get(step.thread)  # noqa: SLF001 - documented in `sys`
+        return Overrun(step.delivery, "".join(traceback.format_stack(frame)) if frame else "")

@@ -5,12 +5,11 @@ and is never dropped as one.
 """
 
 from collections.abc import Collection, Iterable
-from datetime import datetime
 from hashlib import sha256
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, Table, UpdateBase, delete, select
+from sqlalchemy import Connection, Table, UpdateBase, select
 
 from shared.errors import ConflictingEvent
 from shared.events import DomainEvent
@@ -103,11 +102,6 @@ def _require_copy(one: Entry, other: Entry) -> None:
 
 def _skip_existing(_table: Table, insert: bulk.Insert) -> UpdateBase:
     return insert.on_conflict_do_nothing().returning(inbox.c.event_id)
-
-
-def prune(connection: Connection, *, occurred_before: datetime) -> int:
-    """Delete the events that occurred before this time; returns their number."""
-    return connection.execute(delete(inbox).where(inbox.c.occurred_at < occurred_before)).rowcount
 
 
 def outcomes(connection: Connection, event_ids: Iterable[str]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from shared.errors import OperationFailed
 from shared.exhaustion import reason_of
 from shared.private_files import FILE_MODE, create_folder
+from shared.storage import new_indexes
 from shared.storage.database import Database
 
 _ADVISORY_LOCK = 7_450_001
@@ -43,8 +44,16 @@ class Chain:
     @property
     def head(self) -> str | None:
         """The newest revision; None for an empty chain."""
-        numbers = (path.name.split("_")[0] for path in self.versions.glob("[0-9]*_*.py"))
-        return max(numbers, default=None)
+        return max(self._migrations, default=None)
+
+    def after(self, revision: str | None) -> list[Path]:
+        """The migrations after this revision, or all, in order."""
+        found = self._migrations
+        return [found[number] for number in sorted(found) if number > (revision or "")]
+
+    @property
+    def _migrations(self) -> dict[str, Path]:
+        return {path.name.split("_")[0]: path for path in self.versions.glob("[0-9]*_*.py")}
 
 
 RUNTIME = Chain(Path(__file__).parent / "migrations" / "versions", "runtime_version")
@@ -68,6 +77,8 @@ def is_current(database: Database, migrations: Path) -> bool:
 def migrate(database: Database, migrations: Path) -> bool:
     """Apply the missing migrations; several processes may call this at the same time.
 
+    On PostgreSQL, new indexes are built first, while services use the tables; see `new_indexes`.
+
     Returns:
         Whether a migration was applied.
 
@@ -78,6 +89,7 @@ def migrate(database: Database, migrations: Path) -> bool:
         with _file_lock(database):
             if is_current(database, migrations):
                 return False
+            _build_indexes(database, migrations)
             with database.begin() as connection:
                 if not database.is_sqlite:
                     connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
@@ -92,6 +104,16 @@ def migrate(database: Database, migrations: Path) -> bool:
         raise OperationFailed(
             f"the database {database.place} cannot be migrated: {reason}"
         ) from error
+
+
+def _build_indexes(database: Database, migrations: Path) -> None:
+    with database.read() as connection:
+        pending = [
+            each
+            for chain in chains(migrations)
+            for each in chain.after(_revision(connection, chain))
+        ]
+    new_indexes.build(database, pending)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -15,7 +14,6 @@ from sqlalchemy import (
     Table,
     Update,
     UpdateBase,
-    delete,
     func,
     select,
     text,
@@ -218,8 +216,3 @@ def resend(connection: Connection, database: Database) -> int:
     if number:
         notify(connection, database)
     return number
-
-
-def prune(connection: Connection, *, before: datetime) -> int:
-    """Delete the events that were sent before this time; returns their number."""
-    return connection.execute(delete(outbox).where(outbox.c.sent_at < before)).rowcount

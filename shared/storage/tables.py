@@ -53,6 +53,8 @@ inbox = Table(
     Column("handled_at", UtcTime, nullable=False, server_default=DatabaseClock()),
     Column("source", Text, nullable=True),
     Column("digest", Text, nullable=True),
+    Index("inbox_by_occurred", "occurred_at"),
+    Index("inbox_by_subject", "subject"),
 )
 """`source` and `digest` tell a copy from another message with the same id; NULL in older rows."""
 
@@ -70,9 +72,11 @@ outbox = Table(
     Column("created_at", UtcTime, nullable=False, server_default=DatabaseClock()),
     Column("sent_at", UtcTime, nullable=True),
     Column("refused", Text, nullable=True, key="rejected"),
-    # Their migration makes them partial; to declare it here would import both dialects.
+    Index("outbox_by_subject", "subject"),
+    # Their migrations make them partial; to declare it here would import both dialects.
     Index("outbox_waiting", "number"),
     Index("outbox_by_sent", "sent_at"),
+    Index("outbox_rejected", "number"),
 )
 
 failures = Table(
@@ -91,6 +95,7 @@ failures = Table(
     Column("failed_at", UtcTime, nullable=False, server_default=DatabaseClock()),
     Index("failures_by_event", "event_id"),
     Index("failures_by_time", "failed_at"),
+    Index("failures_dead", "error", "event_id"),  # partial, as above
 )
 
 discards = Table(

@@ -223,7 +223,7 @@ def test_all_large_messages_are_held_by_a_consumer_that_settles_none(
     held = receive(consumer, 50)
 
     assert len({delivery.event_id for delivery in held}) == 50
-    assert broker.depth("inventory") == Depth(ready=0, consumers=1)
+    eventually(lambda: broker.depth("inventory") == Depth(ready=0, consumers=1))
     settle_all(consumer, held[:25], Outcome.DONE)
     consumer.close()
     eventually(lambda: broker.depth("inventory").ready == 25)
@@ -274,3 +274,15 @@ def test_text_that_cannot_be_encoded_is_rejected_alone(broker: Broker) -> None:
     assert "UnicodeEncodeError" in reasons[0]
     assert reasons[1] is None
     publisher.close()
+
+
+def test_what_a_reading_consumer_did_not_settle_has_no_failed_attempt(broker: Broker) -> None:
+    send(broker, *(order_placed(only_to="email") for _ in range(80)))
+    reader = broker.consumer("email", prefetch=80, slow_start=False)
+
+    for _ in range(8):
+        settle_all(reader, receive(reader, 10)[:5], Outcome.DONE)
+    reader.close()
+
+    remaining = receive(broker.consumer("email", prefetch=80, slow_start=False), 40)
+    assert {each.attempt for each in remaining} == {1}

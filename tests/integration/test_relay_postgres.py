@@ -4,7 +4,6 @@ import io
 import json
 import threading
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
 
 import pytest
 
@@ -73,8 +72,6 @@ def test_two_windows_are_sent_at_a_time(
         publisher,
         source="counting",
         log=log_to(log, Settings()),
-        outbox_keep=timedelta(days=7),
-        failures_keep=timedelta(days=30),
     )
     thread = threading.Thread(target=relay_under_test.run)
 

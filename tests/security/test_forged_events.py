@@ -30,9 +30,9 @@ from shared.runtime.process import ServiceGroup
 from shared.runtime.service import AnyService
 from shared.runtime.service_settings import topology
 from shared.runtime.settings import OPERATOR, settings_for, settings_override
-from shared.storage import failures
 from shared.storage.database import Database
 from shared.storage.migrating import migrate
+from shared.storage.pruning import FAILED_ATTEMPTS, prune
 from shop import registry
 from tests.acceptance.shop import CUSTOMER, RunningShop
 from tests.containers import ALLOW_PLAINTEXT, Vhost
@@ -221,7 +221,7 @@ def test_a_forged_letter_is_known_by_its_user_when_its_record_was_pruned(
         closing(Database(settings_for().database_url_of("shipping"))) as database,
         database.begin() as connection,
     ):
-        failures.prune(connection, before=datetime.now(UTC) + timedelta(days=1))
+        prune(connection, FAILED_ATTEMPTS, before=datetime.now(UTC) + timedelta(days=1))
 
     assert attacked.shop.failed("shipping") == []
     assert attacked.dead("shipping") == [("payment.received.v1", "ForgedEvent", 1)]

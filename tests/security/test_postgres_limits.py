@@ -54,7 +54,7 @@ class Shop:
     def set_up(self) -> list[str]:
         """Run set-up as the administrator."""
         with settings_override(database_admin_url=self.server.admin_url, **self.settings):
-            return list(set_up(registry.all_services()))
+            return [str(each) for each in set_up(registry.all_services())]
 
     def place(self, order_id: str) -> "subprocess.CompletedProcess[str]":
         """Place an order with the credentials of orders."""

@@ -84,10 +84,10 @@ class RunningService:
 
     def stop_and_abandon(self) -> None:
         """Do what the supervisor does when a handler exceeds its deadline, except to exit."""
-        step = self.runner.watchdog.longest
-        assert step is not None
+        overrun = self.runner.watchdog.overrun(0)
+        assert overrun is not None
         self.runner.stop()
-        self.runner.abandon(step)
+        self.runner.abandon(overrun)
 
     def close(self) -> None:
         """Stop the service and close its files."""

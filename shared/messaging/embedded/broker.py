@@ -14,7 +14,7 @@ from shared.messaging.embedded.messages import consumers_of, count_ready, requir
 from shared.messaging.embedded.publisher import EmbeddedPublisher
 from shared.messaging.embedded.wakeup import QueueWakeups
 from shared.messaging.ports.broker import Depth
-from shared.messaging.topology import Queue, Topology, dead_queue
+from shared.messaging.topology import Queue, Topology, dead_queue, surplus_topics
 
 _MIN_FREE_BYTES = 100_000_000
 """Of the disk; a checkpoint of SQLite's log needs up to the size of the log once more."""
@@ -29,6 +29,9 @@ _FIRST_RETAINED = """
     SELECT coalesce((SELECT min(number) FROM history WHERE published_at >= ?),
                     (SELECT max(number) + 1 FROM history), 1)
 """
+
+_DROPPED_TOGETHER = 10_000
+"""Records of the history in one transaction, while which no other process can write."""
 
 _DROP_HISTORY = (
     # Messages that still wait get a body of their own. Rows are dropped by number and not by time,
@@ -63,11 +66,17 @@ class EmbeddedBroker:
             connection.executemany(_SET_UP_QUEUE, _queue_rows(topology))
             connection.execute("DELETE FROM bindings")
             connection.executemany("INSERT INTO bindings VALUES (?, ?)", _bindings(topology.queues))
-            oldest = self._clock() - topology.history.days * 86_400
-            first_retained = connection.execute(_FIRST_RETAINED, (oldest,)).fetchone()
-            for statement in _DROP_HISTORY:
-                connection.execute(statement, first_retained)
+        self._drop_history(keep=topology.history.days * 86_400)
         return []
+
+    def _drop_history(self, *, keep: float) -> None:
+        with self._file.opened() as connection:
+            (end,) = connection.execute(_FIRST_RETAINED, (self._clock() - keep,)).fetchone()
+            (first,) = connection.execute("SELECT min(number) FROM history").fetchone()
+            for upto in range(first or end, end, _DROPPED_TOGETHER):
+                with self._file.writing(connection):
+                    for statement in _DROP_HISTORY:
+                        connection.execute(statement, (min(upto + _DROPPED_TOGETHER, end),))
 
     def check(self, topology: Topology) -> list[str]:
         with self._file.opened() as connection:
@@ -87,6 +96,11 @@ class EmbeddedBroker:
             *(f"{name} is not bound to {topic}" for name, topic in sorted(bindings - bound)),
             *(f"{name} is still bound to {topic}" for name, topic in sorted(bound - bindings)),
         ]
+
+    def ended_subscriptions(self, topology: Topology) -> dict[str, frozenset[str]]:
+        with self._file.opened() as connection:
+            bound = connection.execute("SELECT queue, pattern FROM bindings").fetchall()
+        return surplus_topics(topology, bound)
 
     def probe(self) -> str:
         """See the port; checks that the file can be written."""

@@ -70,6 +70,7 @@ _MIGRATIONS = (
     UPDATE messages SET topic = iif(queue LIKE '%.dead', substr(queue, 1, length(queue) - 5), queue)
     """,
     "CREATE TABLE probe (filler BLOB NOT NULL)",  # what `BrokerFile.probe` writes
+    "CREATE INDEX arrivals ON history (published_at)",
 )
 
 _PROBE_BYTES = 64 * 1024

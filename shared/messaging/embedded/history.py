@@ -22,7 +22,8 @@ _READ_PAGE = """
 """
 
 _FIND_OFFSET = """
-    SELECT coalesce((SELECT min(number) FROM history WHERE published_at >= ?),
+    SELECT coalesce((SELECT number FROM history WHERE published_at >= ?
+                     ORDER BY published_at, number LIMIT 1),
                     (SELECT max(number) + 1 FROM history), 1) - 1
 """
 

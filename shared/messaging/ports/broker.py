@@ -49,6 +49,12 @@ class Broker(Protocol):
     def check(self, topology: Topology) -> list[str]:
         """Return how the broker differs from a topology, a sentence each."""
 
+    def ended_subscriptions(self, topology: Topology) -> dict[str, frozenset[str]]:
+        """Return the topics that a topology's queues are bound to and no longer name, by queue.
+
+        `set_up` removes these bindings. It is empty where the broker does not say what is bound.
+        """
+
     def probe(self) -> str:
         """Check that the broker answers, and return its name and version.
 

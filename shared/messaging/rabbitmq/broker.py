@@ -9,6 +9,7 @@ from shared.errors import BrokerUnavailable
 from shared.messaging.ports.broker import Depth
 from shared.messaging.rabbitmq import installation, pika_internals
 from shared.messaging.rabbitmq.address import parse
+from shared.messaging.rabbitmq.bindings import existing_bindings
 from shared.messaging.rabbitmq.connection import BrokerConnection
 from shared.messaging.rabbitmq.consumer import RabbitConsumer
 from shared.messaging.rabbitmq.history import RabbitHistory
@@ -17,7 +18,7 @@ from shared.messaging.rabbitmq.management import Management
 from shared.messaging.rabbitmq.publisher import RabbitPublisher
 from shared.messaging.rabbitmq.resources import shortages
 from shared.messaging.rabbitmq.session import open_session
-from shared.messaging.topology import Queue, Topology
+from shared.messaging.topology import EVENTS, Queue, Topology, surplus_topics
 
 _C = TypeVar("_C", bound=BrokerConnection)
 
@@ -59,6 +60,14 @@ class RabbitBroker:
             return inspect(topology, self._session_address, self._management)
         except BrokerUnavailable as error:
             return [str(error)]
+
+    def ended_subscriptions(self, topology: Topology) -> dict[str, frozenset[str]]:
+        if self._management is None:
+            return {}
+        existing = existing_bindings(self._management, self._address.vhost)
+        declared = [each.as_declared for each in existing]
+        bound = [(each.queue, each.key) for each in declared if each and each.exchange == EVENTS]
+        return surplus_topics(topology, bound)
 
     def probe(self) -> str:
         """See the port."""

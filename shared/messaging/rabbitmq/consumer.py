@@ -126,7 +126,7 @@ class RabbitConsumer(BrokerConnection):
         if consumer_tag is None:
             requeue_all_and_close()
         else:
-            channel.basic_cancel(consumer_tag, callback=requeue_all_and_close)
+            pika_internals.cancel(channel, consumer_tag, requeue_all_and_close)
 
     def _consume(self, channel: Channel) -> None:
         if self._isolation is not None and self._is_isolated():
@@ -176,8 +176,7 @@ class RabbitConsumer(BrokerConnection):
         earlier = self._consumer_tag
         self._current_prefetch = size
         self._register(channel)
-        # With a callback, so that pika requeues what still arrives for it.
-        channel.basic_cancel(earlier, callback=lambda _: None)
+        pika_internals.cancel(channel, earlier, lambda _: None)
 
     def _deliver(
         self,
@@ -259,7 +258,7 @@ class RabbitConsumer(BrokerConnection):
     def _consume_again(self, channel: Channel) -> None:
         if self._consumer_tag is not None:
             consumer_tag, self._consumer_tag = self._consumer_tag, None
-            channel.basic_cancel(consumer_tag, callback=lambda _: self._consume(channel))
+            pika_internals.cancel(channel, consumer_tag, lambda _: self._consume(channel))
 
     def _isolate(self, isolation: _Isolation) -> None:
         channel = self._channel

@@ -3,6 +3,7 @@
 tests/unit/shared/messaging/rabbitmq/test_pika_internals.py checks what each function relies on.
 """
 
+from collections.abc import Callable
 from functools import lru_cache, partial
 
 import pika
@@ -80,6 +81,21 @@ def _nack(channel: Channel, tag: int = 0, requeue: bool = True) -> None:  # noqa
 def reject(channel: Channel, tag: int, *, requeue: bool) -> None:
     """Reject a delivery, also on a channel that nacks while cancelling."""
     Channel.basic_reject(channel, tag, requeue=requeue)
+
+
+def cancel(channel: Channel, consumer_tag: str, done: Callable[[object], object]) -> None:
+    """Cancel a consumer, and call `done` when the broker has confirmed it.
+
+    pika would call it at the next confirmation, even if that is of another consumer which was
+    cancelled before.
+    """
+    confirmed = {"consumer_tag": consumer_tag}
+    channel.callbacks.add(channel.channel_number, spec.Basic.CancelOk, done, arguments=confirmed)
+    channel.basic_cancel(consumer_tag, callback=_ignore)
+
+
+def _ignore(_confirmation: object) -> None:
+    """With a callback, pika nacks what still arrives for the consumer."""
 
 
 def confirm_cancellation(channel: Channel, consumer_tag: str) -> None:

@@ -150,10 +150,10 @@ def test_a_missing_converter_is_named() -> None:
     ("subscribed", "outcomes"),
     [
         pytest.param(ParcelWeighed, [Outcome.DONE, Outcome.DONE, Outcome.DONE], id="newest"),
-        pytest.param(ParcelWeighedV1, [Outcome.DONE, Outcome.DONE, Outcome.DEAD], id="oldest"),
+        pytest.param(ParcelWeighedV1, [Outcome.DONE, Outcome.DONE, Outcome.RETRY], id="oldest"),
     ],
 )
-def test_a_service_handles_every_version_that_can_be_converted_and_the_rest_is_dead(
+def test_a_service_handles_every_version_that_can_be_converted_and_retries_the_rest(
     tmp_path: Path, subscribed: type[DomainEvent], outcomes: list[Outcome]
 ) -> None:
     got: list[DomainEvent] = []
@@ -173,8 +173,8 @@ def test_a_service_handles_every_version_that_can_be_converted_and_the_rest_is_d
     by_id = {each.delivery.event_id: each for each in reacted}
     assert [by_id[str(event.event_id)].outcome for event in (V1, V2, V3)] == outcomes
     assert {type(event) for event in got} == {subscribed}
-    dead = [str(each.error) for each in reacted if each.outcome is Outcome.DEAD]
-    assert dead == ["scales cannot read parcel.weighed.v3"] * outcomes.count(Outcome.DEAD)
+    retried = [str(each.error) for each in reacted if each.outcome is Outcome.RETRY]
+    assert retried == ["scales cannot read parcel.weighed.v3"] * outcomes.count(Outcome.RETRY)
 
 
 def test_only_types_with_a_converter_can_be_read() -> None:

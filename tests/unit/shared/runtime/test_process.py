@@ -1,20 +1,24 @@
 import io
 import json
+import os
 import queue
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import FrameType
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 from shared.messaging.embedded import EmbeddedBroker
+from shared.messaging.ports.consumer import Delivery
+from shared.runtime import process
 from shared.runtime.logs import log_to
 from shared.runtime.process import ServiceGroup, Signals, _asked_to_stop, _on_signals
 from shared.runtime.settings import settings_for, settings_override
 from shared.runtime.setup import set_up_embedded
+from shared.runtime.watchdog import Overrun, Watchdog
 from tests.support.counting import counting
 from tests.support.waiting import eventually
 
@@ -123,6 +127,49 @@ def test_a_hung_thread_does_not_keep_the_process_from_ending(tmp_path: Path) -> 
     events = [json.loads(line)["event"] for line in ended.stdout.splitlines()]
     assert events == ["did not stop within the grace period", "stopped"]
     assert ended.returncode == 1
+
+
+class SlowRunner:
+    """A runner whose handler ends, and the next begins, while its process ends."""
+
+    name, deadline, failed = "counting", 0.0, None
+
+    def __init__(self) -> None:
+        self.watchdog = Watchdog()
+        self.watchdog.step(self.delivery("slow"))
+        self.blamed: list[Delivery | None] = []
+
+    def delivery(self, event_id: str) -> Delivery:
+        return Delivery(
+            queue=self.name,
+            body=b"",
+            event_id=event_id,
+            type="thing.happened.v1",
+            attempt=1,
+            replays=0,
+            token=event_id,
+        )
+
+    def error(self, *_: object, **__: object) -> None:
+        """As a log: the handler ends just now."""
+        self.watchdog.step(self.delivery("next"))
+
+    def abandon(self, overrun: Overrun) -> None:
+        self.blamed.append(overrun.delivery)
+
+
+def test_the_next_delivery_is_not_blamed_when_the_slow_handler_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runner = SlowRunner()
+    group: Any = SimpleNamespace(runners=[runner], log=runner)
+    monkeypatch.setattr(os, "_exit", sys.exit)
+
+    with pytest.raises(SystemExit) as ended:
+        process._supervise(group, queue.SimpleQueue())
+
+    assert ended.value.code == process.EXIT_HUNG
+    assert runner.blamed == [runner.delivery("slow")]
 
 
 def test_the_http_server_is_loaded_only_where_it_is_used() -> None:

@@ -1,7 +1,6 @@
 import io
 import json
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
 
 import pytest
@@ -13,12 +12,10 @@ from shared.messaging.ports.publisher import Message
 from shared.runtime.logs import log_to
 from shared.runtime.relay import WINDOW, Relay, send_some
 from shared.runtime.settings import Settings
-from shared.storage import inbox, outbox
+from shared.storage import outbox
 from shared.storage.database import Database
-from shared.storage.tables import inbox as inbox_table
 from shared.storage.tables import outbox as outbox_table
 from tests.support.counting import ThingHappened
-from tests.support.deliveries import entry_of
 from tests.support.waiting import eventually
 
 
@@ -56,9 +53,6 @@ class RunningRelay:
             self.publisher,
             source="counting",
             log=log_to(self.log_output, Settings()),
-            outbox_keep=timedelta(days=7),
-            failures_keep=timedelta(days=30),
-            inbox_keep=timedelta(days=40),
             on_sent=lambda sent, rejected: self.counts.append((sent, rejected)),
         )
         self.thread = Thread(target=self.relay.run)
@@ -188,24 +182,6 @@ def test_nothing_is_published_if_the_outbox_is_empty(database: Database) -> None
     publisher.failures = 1
 
     assert send_some(database, publisher, source="counting").rows == []
-
-
-def test_the_inbox_forgets_only_events_that_would_be_refused_as_too_old(
-    database: Database, running: RunningRelay
-) -> None:
-    now = datetime.now(UTC)
-    ages = (timedelta(days=42), timedelta(days=40, hours=12), timedelta(days=1))
-    with database.begin() as connection:
-        events = [ThingHappened(name="a", occurred_at=now - age) for age in ages]
-        inbox.enter(connection, map(entry_of, events))
-
-    running.thread.start()
-
-    def remembered() -> set[object]:
-        with database.read() as connection:
-            return set(connection.execute(select(inbox_table.c.event_id)).scalars())
-
-    eventually(lambda: remembered() == {each.event_id for each in events[1:]})
 
 
 def test_a_window_is_sent_again_if_the_database_is_lost_in_the_commit(

@@ -75,15 +75,3 @@ def test_all_fields_of_an_attempt_are_stored(database: Database) -> None:
         name: getattr(stored, name) for name in failures.Failure.__slots__
     }
     assert abs(row["failed_at"] - datetime.now(UTC)) < timedelta(minutes=1)
-
-
-def test_only_old_failures_are_pruned(database: Database) -> None:
-    with database.begin() as connection:
-        failures.record(connection, failure("old"))
-        connection.execute(table.update().values(failed_at=datetime.now(UTC) - timedelta(days=31)))
-        failures.record(connection, failure("new"))
-
-        pruned = failures.prune(connection, before=datetime.now(UTC) - timedelta(days=30))
-        remaining = list(connection.execute(select(table.c.event_id)).scalars())
-
-    assert (pruned, remaining) == (1, ["new"])

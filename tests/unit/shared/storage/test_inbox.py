@@ -1,5 +1,5 @@
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import select, update
@@ -58,17 +58,6 @@ def test_it_stores_when_an_event_occurred_and_its_outcome(database: Database) ->
         row = connection.execute(select(table)).one()
     assert (row.event_id, row.event_type) == (event.event_id, "thing.happened.v1")
     assert (row.subject, row.outcome, row.occurred_at) == ("a", "discarded", NOW)
-
-
-def test_it_is_pruned_by_when_events_occurred(database: Database) -> None:
-    old, recent = happened("old", at=NOW - timedelta(days=2)), happened("recent")
-    entered(database, old, recent)
-
-    with database.begin() as connection:
-        pruned = inbox.prune(connection, occurred_before=NOW - timedelta(days=1))
-
-    assert pruned == 1
-    assert entered(database, old, recent) == {"old"}
 
 
 def test_it_returns_the_outcomes_of_known_events_and_ignores_malformed_ids(

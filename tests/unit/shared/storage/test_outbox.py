@@ -163,29 +163,3 @@ def _age(connection: Connection, subject: str, by: timedelta) -> None:
 
 def test_an_empty_outbox_has_no_age(database: Database) -> None:
     assert backlog(database) == outbox.Backlog(depth=0, age=0.0, rejected=0)
-
-
-def test_old_sent_events_are_pruned_and_no_others(database: Database) -> None:
-    write(database, "sent", "rejected", "pending")
-    send(database, 1)
-    with outbox.claim(database, 1) as claimed:
-        claimed.rejected[claimed.rows[0].number] = "too large"
-    tomorrow = datetime.now(UTC) + timedelta(days=1)
-
-    with database.begin() as connection:
-        pruned = outbox.prune(connection, before=tomorrow)
-        remaining = list(
-            connection.execute(select(table.c.subject).order_by(table.c.number)).scalars()
-        )
-
-    assert (pruned, remaining) == (1, ["rejected", "pending"])
-
-
-def test_a_recently_sent_event_is_not_pruned(database: Database) -> None:
-    write(database, "sent")
-    send(database)
-
-    with database.begin() as connection:
-        pruned = outbox.prune(connection, before=datetime.now(UTC) - timedelta(days=1))
-
-    assert pruned == 0

@@ -10,11 +10,13 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from shared.errors import BrokerUnavailable
 from shared.messaging.embedded import EmbeddedBroker
+from shared.messaging.embedded import broker as embedded_broker
 from shared.messaging.embedded import file as broker_file
 from shared.messaging.ports.consumer import Delivery, Outcome
 from shared.messaging.ports.publisher import Message
@@ -343,6 +345,27 @@ def test_set_up_drops_old_history_but_no_message_in_a_queue(
     assert receive(consumer)[0].body == young.body
     [letter] = receive(broker.consumer("analytics.dead", prefetch=1, slow_start=False))
     assert letter.body == waiting.body
+
+
+def test_old_history_is_dropped_in_several_transactions(
+    broker: EmbeddedBroker, file: Path, clock: AdjustableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(broker, *(order_placed("a.b") for _ in range(7)))
+    clock.offset += 31 * 86_400
+    send(broker, order_placed("a.b"))
+    monkeypatch.setattr(embedded_broker, "_DROPPED_TOGETHER", 3)
+    writing, transactions = broker_file.BrokerFile.writing, []
+
+    def count(self: broker_file.BrokerFile, connection: sqlite3.Connection) -> Any:
+        transactions.append(connection)
+        return writing(self, connection)
+
+    monkeypatch.setattr(broker_file.BrokerFile, "writing", count)
+    broker.set_up(replace(TOPOLOGY, history=History(days=30)))
+
+    assert len(transactions) == 1 + 3
+    assert _rows(file, "SELECT number FROM history") == [(8,)]
+    assert len(receive(broker.consumer("analytics", prefetch=8, slow_start=False), 8)) == 8
 
 
 def test_a_message_with_its_own_body_keeps_it_when_history_is_dropped(

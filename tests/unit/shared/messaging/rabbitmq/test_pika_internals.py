@@ -292,6 +292,33 @@ def test_pika_itself_still_rejects_what_arrives_then(
     run_until(channel.connection, lambda: isinstance(broker.methods[-1], spec.Basic.Reject))
 
 
+def confirmed(channel: Channel, cancel: Any) -> list[str]:
+    """Which of two consumers were confirmed when the callback of the other one was called."""
+    pika_internals.nack_while_cancelling(channel)
+    first, second = (channel.basic_consume(each, lambda *_: None) for each in ("email", "orders"))
+    calls: list[str] = []
+    for name, tag in (("first", first), ("second", second)):
+        cancel(
+            channel,
+            tag,
+            lambda ok, name=name, tag=tag: calls.append(
+                name if ok.method.consumer_tag == tag else f"{name} too early"
+            ),
+        )
+    run_until(channel.connection, lambda: len(calls) == 2)
+    return calls
+
+
+def test_a_cancelled_consumer_is_confirmed_by_its_own_confirmation(channel: Channel) -> None:
+    assert confirmed(channel, pika_internals.cancel) == ["first", "second"]
+
+
+def test_pika_itself_still_takes_the_confirmation_of_another_consumer(channel: Channel) -> None:
+    calls = confirmed(channel, lambda channel, tag, done: channel.basic_cancel(tag, callback=done))
+
+    assert calls == ["first", "second too early"]
+
+
 def test_a_delivery_can_be_rejected_nevertheless(broker: FakeAmqpServer, channel: Channel) -> None:
     pika_internals.nack_while_cancelling(channel)
 
