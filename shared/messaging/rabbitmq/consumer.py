@@ -176,7 +176,8 @@ class RabbitConsumer(BrokerConnection):
         earlier = self._consumer_tag
         self._current_prefetch = size
         self._register(channel)
-        pika_internals.cancel(channel, earlier, lambda _: None)
+        # With a callback, so that pika requeues what still arrives for it.
+        channel.basic_cancel(earlier, callback=lambda _: None)
 
     def _deliver(
         self,
@@ -258,7 +259,7 @@ class RabbitConsumer(BrokerConnection):
     def _consume_again(self, channel: Channel) -> None:
         if self._consumer_tag is not None:
             consumer_tag, self._consumer_tag = self._consumer_tag, None
-            pika_internals.cancel(channel, consumer_tag, lambda _: self._consume(channel))
+            channel.basic_cancel(consumer_tag, callback=lambda _: self._consume(channel))
 
     def _isolate(self, isolation: _Isolation) -> None:
         channel = self._channel

@@ -91,11 +91,8 @@ def cancel(channel: Channel, consumer_tag: str, done: Callable[[object], object]
     """
     confirmed = {"consumer_tag": consumer_tag}
     channel.callbacks.add(channel.channel_number, spec.Basic.CancelOk, done, arguments=confirmed)
-    channel.basic_cancel(consumer_tag, callback=_ignore)
-
-
-def _ignore(_confirmation: object) -> None:
-    """With a callback, pika nacks what still arrives for the consumer."""
+    # With a callback, so that pika requeues what still arrives for it.
+    channel.basic_cancel(consumer_tag, callback=lambda _: None)
 
 
 def confirm_cancellation(channel: Channel, consumer_tag: str) -> None:
