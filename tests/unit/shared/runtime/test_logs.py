@@ -3,6 +3,7 @@ import json
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -134,6 +135,16 @@ def test_a_line_about_a_delivery_has_its_service_event_order_and_attempt() -> No
         "did": "counted it",
         "published": "thing.counted.v1",
     }
+
+
+@pytest.mark.parametrize(("ahead", "mark"), [(30.5, "30 s"), (-60.0, None)])
+def test_an_event_from_the_future_is_marked(ahead: float, mark: str | None) -> None:
+    moment = datetime.now(UTC) + timedelta(seconds=ahead)
+    event = ThingHappened(name="ORD-1", secret=CANARY, occurred_at=moment)
+
+    line = json.loads(logged(result(event=event)))
+
+    assert line.get("from_future") == mark
 
 
 @pytest.mark.parametrize(
