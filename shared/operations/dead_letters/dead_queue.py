@@ -30,12 +30,13 @@ from shared.runtime.settings import OPERATOR, settings_for
 from shared.storage import failures, inbox
 from shared.storage.database import Database
 
-TAKE_WAIT = 2.0
-"""Seconds without a delivery after which the number of consumers is looked at again."""
+TAKE_TIMEOUT = 60.0
+"""Seconds without a delivery after which another consumer must hold the missing letters.
 
-_MAX_WAITS = 30
-"""RabbitMQ encodes the headers of a dead letter again, which takes time with the square of their
+RabbitMQ encodes the headers of a dead letter again, which takes time with the square of their
 nesting: 13 seconds for the 26,000 arrays in one another that fit into a frame of the default size.
+The number of the queue's consumers does not tell: it includes cancelled ones of this process, as
+long as their letters are not settled.
 """
 
 _BATCH_SIZE = 50
@@ -97,20 +98,12 @@ class DeadQueue:
         self, consumer: Consumer, most: int
     ) -> Generator[tuple[DeadLetter, bytes], None, int]:
         """Read some letters; returns their number, and keeps none of their bodies."""
-        taken = self._take(consumer, most)
+        taken = consumer.take(most, wait=TAKE_TIMEOUT)
+        if not taken:
+            raise self._held_elsewhere()
         bodies = [delivery.body for delivery in taken]
         yield from zip(self._summaries(consumer, taken), bodies, strict=True)
         return len(taken)
-
-    def _take(self, consumer: Consumer, most: int) -> list[Delivery]:
-        for _ in range(_MAX_WAITS):
-            taken = consumer.take(most, wait=TAKE_WAIT)
-            if taken:
-                return taken
-            depth = self.broker.depth(dead_queue(self.service.name))
-            if depth.consumers > len(self._consumers):
-                break
-        raise self._held_elsewhere()
 
     def _held_elsewhere(self) -> OperationFailed:
         return OperationFailed(
