@@ -48,7 +48,7 @@ def dead_letter_in_loyalty(stage: Stage) -> None:
         only_to="loyalty",
     )
     assert stage.broker.publisher().publish([message]) == [None]
-    stage.react("loyalty")
+    stage.react("loyalty", errors="collect")
 
 
 def write_to_outbox(stage: Stage, **changes: Any) -> str:
@@ -93,7 +93,7 @@ def test_a_growing_number_of_dead_letters_is_reported(shop: Shop, stage: Stage) 
 def forged_letter_in_loyalty(stage: Stage) -> None:
     message = replace(message_of(placed(), source="orders"), topic="order.cancelled")
     assert stage.broker.publisher().publish([message]) == [None]
-    stage.react("loyalty")
+    stage.react("loyalty", errors="collect")
 
 
 def test_forged_dead_letters_are_reported_until_they_are_discarded(

@@ -59,7 +59,7 @@ def send_malformed(stage: Stage, body: bytes = b"{", event_id: str = "") -> None
 
 def handle_all(stage: Stage) -> None:
     """Let email handle every ready message, one at a time."""
-    while stage.react("email"):
+    while stage.react("email", errors="collect"):
         pass
 
 
