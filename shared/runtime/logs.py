@@ -1,13 +1,12 @@
 """Logs: an event name and fields, as JSON or as coloured columns for a terminal.
 
 No line holds personal data: a line about a delivery holds ids, types and the handler's notes. Of an
-error that is not the project's own, it holds only the class and where it was raised.
+error that is not the project's own, it holds only the class and where it was raised; at the level
+`debug` also its stack, which holds lines of code and no values.
 """
 
 import logging
 import sys
-import traceback
-from pathlib import Path
 from typing import Any, TextIO
 
 import structlog
@@ -21,6 +20,8 @@ from shared.messaging.identity import Identity, safe_id
 from shared.messaging.ports.consumer import Outcome
 from shared.runtime.reactor import DeliveryResult
 from shared.runtime.settings import Settings
+from shared.stack_frames import origin_of
+from shared.storage import failures
 
 Log = FilteringBoundLogger
 
@@ -76,7 +77,7 @@ def log_delivery(log: Log, result: DeliveryResult) -> None:
         fields["reason"] = (
             str(error)
             if isinstance(error, ShopError)
-            else exhausted_resource(error) or f"at {_origin(error)}"
+            else exhausted_resource(error) or f"at {origin_of(error)}"
         )
     fields |= {"did": ", ".join(result.notes)} if result.notes else {}
     fields |= {"published": ", ".join(result.published)} if result.published else {}
@@ -88,6 +89,8 @@ def log_delivery(log: Log, result: DeliveryResult) -> None:
         log.info("requeued", **fields)
     else:
         log.info("duplicate" if result.duplicate else "handled", **fields)
+    if error is not None and (stack := failures.describe(error).stack):
+        log.debug("stack", **_identity(result), stack=stack)
 
 
 def _identity(result: DeliveryResult) -> dict[str, Any]:
@@ -99,12 +102,6 @@ def _identity(result: DeliveryResult) -> dict[str, Any]:
         subject = None if event.subject is None else safe_id(event.subject)
         values = str(event.event_id), event.type, subject
     return dict(zip(("event_id", "event_type", "order_id"), values, strict=True))
-
-
-def _origin(error: BaseException) -> str:
-    """Where an error was raised, such as `store.py:41`."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "an unknown place"
 
 
 def _without_exception(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDict:
@@ -148,6 +145,7 @@ def _console_renderers(*, is_coloured: bool) -> list[Processor]:
         Column("did", lambda _, value: f"{value} "),
         Column("published", lambda _, value: f"{paint(f'→ {value}', _GREEN)} "),
         Column("attempt", lambda _, value: f"{paint(f'attempt {value}', _YELLOW)} "),
+        Column("stack", lambda _, value: f"\n{value.rstrip()}"),
         Column("", lambda key, value: f"{key}={value} "),
     ]
     renderer = ConsoleRenderer(

@@ -30,6 +30,7 @@ FOUNDATION = frozenset(
         "shared.private_files",
         "shared.server_urls",
         "shared.sqlite_locking",
+        "shared.stack_frames",
         "shared.tls",
     }
 )
@@ -41,6 +42,7 @@ MAY_IMPORT = {
     "shared.private_files": set[str](),
     "shared.server_urls": set[str](),
     "shared.sqlite_locking": set[str](),
+    "shared.stack_frames": set[str](),
     "shared.tls": set[str](),
     "shared.events": set[str](),
     "shared.messaging": {"shared.events", *FOUNDATION},
@@ -57,9 +59,11 @@ MAY_IMPORT = {
         "shared.messaging",
         "shared.events",
         "shared.server_urls",
+        "shared.stack_frames",
     },
     "shared.operations": {
         "shared.runtime",
+        "shared.stack_frames",
         "shared.history",
         "shared.storage",
         "shared.messaging",
