@@ -46,14 +46,6 @@ _DISCARD_COLUMNS = {
     "discarded_at": "At",
 }
 
-_ATTEMPT_COLUMNS = {
-    "failed_at": "Failed at",
-    "replays": "Replay",
-    "attempt": "Attempt",
-    "error": "Error",
-    "message": "Message",
-}
-
 
 def list_(
     context: typer.Context,
@@ -121,7 +113,7 @@ def show_(
 
     with _opened(context, service_named(context, service)) as queue:
         details = letter_details(queue, event_id)
-    if not trace:
+    if as_json and not trace:
         for attempt in details["attempts"]:
             del attempt["traceback"]
     if "data" in details or "body_begins" in details:
@@ -129,7 +121,7 @@ def show_(
     if as_json:
         print_json(details)
     else:
-        _print_details(details)
+        _print_details(details, with_stacks=trace)
 
 
 def retry(  # noqa: PLR0913 - its options
@@ -253,7 +245,9 @@ def _print_result(result: "RetryResult", service: str, *, dry_run: bool, as_json
         print_notice(f"{letter_id} stays in the dead queue, the broker rejects it: {reason}")
 
 
-def _print_details(details: dict[str, Any]) -> None:
+def _print_details(details: dict[str, Any], *, with_stacks: bool) -> None:
+    from shared.operations.attempts import print_attempts
+
     attempts = details.pop("attempts")
     data = details.pop("data", None)
     show(details, as_json=False)
@@ -261,10 +255,4 @@ def _print_details(details: dict[str, Any]) -> None:
         typer.echo("\ndata")
         print_json(data, indent=2)
     typer.echo()
-    show(attempts, as_json=False, columns=_ATTEMPT_COLUMNS, empty="No attempt is recorded.")
-    for attempt in attempts:
-        if attempt.get("traceback"):
-            typer.echo(
-                f"\nreplay {attempt['replays']}, attempt {attempt['attempt']}: {attempt['error']}"
-            )
-            typer.echo(attempt["traceback"])
+    print_attempts(attempts, with_stacks=with_stacks)
