@@ -215,6 +215,7 @@ def settings_for(*owners: str) -> Settings:
         OperationFailed: the secrets of an owner cannot be read by this process.
     """
     settings = Settings.read(PREFIX)
+    _require_own_databases(settings.database_url)
     if settings.keys is None or not owners:
         return settings
     folders = tuple(settings.keys / owner for owner in owners)
@@ -229,6 +230,18 @@ def settings_for(*owners: str) -> Settings:
             f"({_reason(error.__cause__ or error)}): a service's container can read its own "
             "secrets only; the operator's can read all"
         ) from error
+
+
+def _require_own_databases(url: str) -> None:
+    """Raise InvalidInput if all services would use one database.
+
+    Their tables have one version table, so the migrations of one would hide those of the others.
+    """
+    if url and "{service}" not in url:
+        raise InvalidInput(
+            "SHOP_DATABASE_URL should contain {service}, which stands for the service's name: each "
+            "service has a database of its own, such as postgresql://user:password@host/{service}"
+        )
 
 
 def _reason(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
@@ -123,8 +124,12 @@ def grant(urls: Settings) -> None:
 
 
 def command(urls: Settings) -> None:
-    with settings_override(database_url=urls.database_url), database_of(inventory):
-        pass
+    with TemporaryDirectory() as keys, settings_override(keys=keys):
+        secret = Path(keys, inventory.name, "shop_database_url")
+        secret.parent.mkdir()
+        secret.write_text(urls.database_url)
+        with database_of(inventory):
+            pass
 
 
 BROKER_CLIENTS: tuple[Callable[[Settings], None], ...] = (probe_broker, publish, ask_management)
