@@ -59,7 +59,7 @@ def database_of(service: "AnyService", *, make: bool = True) -> Iterator["Databa
     except CommitOutcomeUnknown:
         raise  # its message names the next step
     except DATABASE_ERRORS as error:
-        if failure := database.tls_failure(error):
+        if failure := database.failure(error):
             raise OperationFailed(
                 f"{service.name}'s database {database.place} {failure}"
             ) from error
