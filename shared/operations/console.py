@@ -146,19 +146,21 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def show(
+def show(  # noqa: PLR0913 - its options
     records: Sequence[Record] | Record,
     *,
     as_json: bool,
     columns: Mapping[str, str] | None = None,
     title: str | None = None,
     empty: str = "Nothing yet.",
+    styles: Sequence[str | None] | None = None,
 ) -> None:
     """Print one record or a list of records, as text or as JSON.
 
     Args:
         columns: the heading of each field, for a list; by default all fields with their names.
         empty: the sentence for an empty list.
+        styles: Rich's style of each row of a list, such as "red".
     """
     if as_json:
         print_json(records)
@@ -167,7 +169,7 @@ def show(
     elif isinstance(records, Mapping):
         _print_record(records, title)
     else:
-        _print_table(records, columns or {name: name for name in records[0]}, title)
+        _print_table(records, columns or {name: name for name in records[0]}, title, styles)
 
 
 def confirm(question: str) -> None:
@@ -251,7 +253,12 @@ def _cell(value: object) -> str:
     return "" if value is None else escape_control_characters(str(value))
 
 
-def _print_table(rows: Sequence[Record], columns: Mapping[str, str], title: str | None) -> None:
+def _print_table(
+    rows: Sequence[Record],
+    columns: Mapping[str, str],
+    title: str | None,
+    styles: Sequence[str | None] | None,
+) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -260,8 +267,8 @@ def _print_table(rows: Sequence[Record], columns: Mapping[str, str], title: str 
     for name, heading in columns.items():
         is_number = all(isinstance(row[name], int | float | Decimal) for row in rows)
         table.add_column(heading, justify="right" if is_number else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_cell(row[name])) for name in columns))
+    for row, style in zip(rows, styles or [None] * len(rows), strict=True):
+        table.add_row(*(Text(_cell(row[name])) for name in columns), style=style)
     terminal(width=200).print(table)
 
 

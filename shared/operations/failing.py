@@ -33,6 +33,14 @@ def next_attempt_at(service: AnyService, failed_at: datetime, attempt: int) -> d
     return failed_at + timedelta(seconds=delay)
 
 
+def until(moment: datetime, now: datetime) -> str:
+    """When a time is, seen from now: `in 8 s`, `now`, or `due for 95 s`."""
+    seconds = round((moment - now).total_seconds())
+    if seconds > 0:
+        return f"in {seconds} s"
+    return f"due for {-seconds} s" if seconds < 0 else "now"
+
+
 def _row(service: AnyService, event: FailingEvent) -> dict[str, Any]:
     max_attempts = service_settings_of(service).max_retries + 1
     return {

@@ -81,6 +81,8 @@ def _rows(service: "AnyService") -> list[dict[str, Any]]:
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
+    from shared.operations.failing import until
+
     now = datetime.now(UTC)
     table = [
         row
@@ -96,14 +98,6 @@ def _print(rows: list[dict[str, Any]]) -> None:
     if rows:
         last = rows[-1]
         typer.echo(f"The stack of one: shop failures {last['service']} --event {last['id'][-8:]}")
-
-
-def until(moment: datetime, now: datetime) -> str:
-    """When a time is, seen from now: `in 8 s`, `now`, or `due for 95 s`."""
-    seconds = round((moment - now).total_seconds())
-    if seconds > 0:
-        return f"in {seconds} s"
-    return f"due for {-seconds} s" if seconds < 0 else "now"
 
 
 def _show_event(services: "Sequence[AnyService]", name: str, *, as_json: bool) -> None:

@@ -25,6 +25,10 @@ from shared.storage.unit_of_work import Store, UnitOfWork
 class Gateway(Protocol):
     """The class through which a service acts outside its database. Thread-safe."""
 
+    @property
+    def place(self) -> str:
+        """Names what it uses, without a password; `shop doctor` compares it with the process's."""
+
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         """Create a gateway, which connects on first use."""

@@ -1,8 +1,8 @@
 """Why PostgreSQL cannot be used, in words that follow the database's name, and what to do.
 
-The messages were collected by provoking them, as tests/integration/test_postgresql_failures.py does.
-Before the login the driver gives no code, only libpq's and the server's messages, which are in
-English if the server's `lc_messages` is. No word is taken from a message, since it may contain a value.
+The messages were collected by provoking them (tests/integration/test_postgresql_failures.py).
+Before the login the driver gives no code, only libpq's and the server's messages, in English if the
+server's `lc_messages` is. No word is taken from a message, since it may contain a value.
 """
 
 from typing import NamedTuple

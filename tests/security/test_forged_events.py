@@ -312,7 +312,7 @@ def test_the_doctor_says_when_all_services_share_a_user(
     findings = list(check([*SERVICES.values()], [SERVICES["email"]], operator=None))
 
     [publishers] = [each for each in findings if each.subject == "publishers"]
-    assert publishers.is_well
+    assert publishers.is_wrong
     assert publishers.message.startswith("email have no broker user of their own")
 
 

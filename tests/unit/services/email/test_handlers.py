@@ -25,6 +25,10 @@ class RecordingTransport:
         self.mails: list[Mail] = []
         self.failures: list[Exception] = []
 
+    @property
+    def place(self) -> str:
+        return "a list"
+
     def send(self, mail: Mail) -> None:
         if self.failures:
             raise self.failures.pop(0)
