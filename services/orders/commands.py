@@ -15,6 +15,7 @@ from shared.operations.console import (
     require_order_id,
     show,
 )
+from shared.runtime.hints import command
 
 if TYPE_CHECKING:
     from services.orders.order import Order
@@ -65,8 +66,9 @@ def place(
     total = f"{order.total_amount} {order.currency}"
     typer.echo(f"{order.order_id}{already}: {items_summary(order.items)}, {total}, {order.status}.")
     if order.status in ("placed", "reserved"):
-        typer.echo(f"To pay it:  shop orders pay {order.order_id} --amount {order.total_amount}")
-    typer.echo(f"To show it: shop orders show {order.order_id}")
+        pay = command(f"orders pay {order.order_id} --amount {order.total_amount}")
+        typer.echo(f"To pay it:  {pay}")
+    typer.echo(f"To show it: {command(f'orders show {order.order_id}')}")
 
 
 @app.command()
@@ -133,6 +135,9 @@ def list_orders(
     """List orders, newest first."""
     with _store() as store:
         orders = store.latest(limit=limit, status=status)
+    none = (
+        f"No order is {status}." if status else f"No orders yet: {command('orders place --help')}"
+    )
     columns = {
         "order_id": "Order",
         "status": "Status",
@@ -146,7 +151,7 @@ def list_orders(
         [order.record for order in orders],
         as_json=as_json,
         columns=columns,
-        empty=f"No order is {status}." if status else "No orders yet: shop orders place --help",
+        empty=none,
     )
 
 
@@ -214,7 +219,7 @@ def _unit_of_work(order_id: str, done: str, advice: str) -> "Iterator[UnitOfWork
         except CommitOutcomeUnknown as error:
             raise CommitOutcomeUnknown(
                 "the connection to the database was lost during the commit, so it is not known "
-                f"whether {order_id} was {done}: see shop orders show {order_id}; {advice}"
+                f"whether {order_id} was {done}: see {command(f'orders show {order_id}')}; {advice}"
             ) from error
 
 

@@ -45,7 +45,7 @@ def _as_record(finding: "Finding") -> dict[str, Any]:
     return {
         "what": finding.subject,
         "ok": not finding.is_wrong,
-        "says": finding.message,
+        "says": finding.sentence,
         "state": finding.state.value,
         "behind_seconds": None if finding.behind is None else round(finding.behind, 3),
     }
@@ -60,7 +60,7 @@ def _print_findings(findings: "list[Finding]") -> None:
     ranks = {state: rank for rank, state in enumerate(FindingState)}
     ordered = sorted(findings, key=lambda finding: ranks[finding.state])
     rows = [
-        {"ok": marks[each.state], "what": each.subject, "says": each.message} for each in ordered
+        {"ok": marks[each.state], "what": each.subject, "says": each.sentence} for each in ordered
     ]
     show(
         rows,

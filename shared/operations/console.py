@@ -137,8 +137,17 @@ def require_order_id(text: str) -> None:
 
 
 def print_notice(sentence: str) -> None:
-    """Print a sentence on standard error, after `shop: `."""
-    typer.echo(f"shop: {sentence}", err=True)
+    """Print a sentence on standard error, after `shop: `; its commands fit this place."""
+    from shared.runtime.hints import fitting
+
+    typer.echo(f"shop: {fitting(sentence)}", err=True)
+
+
+def print_hint(sentence: str) -> None:
+    """Print a sentence that names commands of `shop`, as they can be typed here."""
+    from shared.runtime.hints import fitting
+
+    typer.echo(fitting(sentence))
 
 
 def counted(number: int, noun: str) -> str:

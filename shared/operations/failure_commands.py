@@ -8,6 +8,7 @@ import typer
 from shared.operations.console import (
     AsJson,
     database_of,
+    print_hint,
     print_json,
     print_notice,
     service_named,
@@ -97,7 +98,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
     show(table, as_json=False, columns=_COLUMNS, empty="No event is being retried.")
     if rows:
         last = rows[-1]
-        typer.echo(f"The stack of one: shop failures {last['service']} --event {last['id'][-8:]}")
+        print_hint(f"The stack of one: shop failures {last['service']} --event {last['id'][-8:]}")
 
 
 def _show_event(services: "Sequence[AnyService]", name: str, *, as_json: bool) -> None:

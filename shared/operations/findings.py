@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from shared.errors import ShopError
+from shared.runtime.hints import fitting
 from shared.storage.database import DATABASE_ERRORS
 
 
@@ -37,6 +38,11 @@ class Finding:
     def is_wrong(self) -> bool:
         """Whether somebody has to do something."""
         return self.state is FindingState.WRONG
+
+    @property
+    def sentence(self) -> str:
+        """The message, with its commands as they can be typed here."""
+        return fitting(self.message)
 
 
 def well(subject: str, message: str, *, behind: float | None = None) -> Finding:

@@ -14,6 +14,7 @@ from shared.messaging.topology import dead_queue
 from shared.operations.console import counted, database_of, local
 from shared.operations.failing import failing_rows, until
 from shared.operations.findings import Finding, run_checks, unknown, well, wrong
+from shared.runtime.hints import another_process
 from shared.runtime.service import AnyService
 from shared.runtime.settings import Settings, settings_for
 from shared.storage import failures, outbox, service_state
@@ -82,7 +83,7 @@ def _queue(service: AnyService, subject: str) -> Iterator[Finding]:
         yield wrong(
             subject,
             f"{waiting}, {counted(depth.consumers, 'consumer')}: it is behind; if the number does "
-            f"not fall, start another process with shop run {name}",
+            f"not fall, start another process with {another_process(name)}",
             behind=behind,
         )
     else:

@@ -18,6 +18,7 @@ from shared.errors import ShopError
 from shared.exhaustion import exhausted_resource
 from shared.messaging.identity import Identity, safe_id
 from shared.messaging.ports.consumer import Outcome
+from shared.runtime import hints
 from shared.runtime.reactor import DeliveryResult
 from shared.runtime.settings import Settings
 from shared.stack_frames import origin_of
@@ -40,6 +41,7 @@ def log_to(stream: TextIO, settings: Settings) -> Log:
         processors=[
             structlog.processors.add_log_level,
             _timestamp,
+            *([_fit_commands] if settings.composed else []),
             *_renderers(stream, settings),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(settings.log_level),
@@ -108,6 +110,13 @@ def _without_exception(_logger: WrappedLogger, _method: str, fields: EventDict) 
     """Drop the exception of a library's log record: its message may quote personal data."""
     fields.pop("exc_info", None)
     fields.pop("stack_info", None)
+    return fields
+
+
+def _fit_commands(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDict:
+    """Name commands as they can be typed before the composition."""
+    if isinstance(reason := fields.get("reason"), str):
+        fields["reason"] = hints.composed(reason)
     return fields
 
 

@@ -98,6 +98,8 @@ class Settings(EnvironmentSettings):
         mail_from: the sender of mails.
         http_port: port of /healthz, /readyz and /metrics; None to serve none of them.
         http_host: the address that they listen on.
+        composed: whether this is a container of docker-compose.yml, so that messages name commands
+            for Docker Compose.
         keys: folder of secrets, with one folder for each service; None for no files.
         log_level: the least severe level that is logged.
         log_format: `console` or `json`; empty for `console` on a terminal and `json` elsewhere.
@@ -128,6 +130,7 @@ class Settings(EnvironmentSettings):
     mail_from: str = "Past Tense <orders@shop.example>"
     http_port: Port | None = None
     http_host: str = "127.0.0.1"
+    composed: bool = False
     keys: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json", ""] = ""

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from urllib.parse import unquote, urlsplit
 
+from shared.errors import OperationFailed
 from shared.messaging.connect import broker_at
 from shared.runtime.service import AnyService
 from shared.runtime.service_settings import service_settings_of, topology
@@ -26,6 +27,11 @@ def set_up(services: Sequence[AnyService]) -> Iterator[str]:
         ShopError: a server refuses this or cannot be reached.
     """
     admin = settings_for(*ADMIN_SECRETS)
+    if admin.composed and not admin.broker_url:
+        raise OperationFailed(
+            "set-up needs the administrators' secrets, which its own container alone can read: "
+            "shop setup"
+        )
     for service in services:
         yield _set_up_database(service, admin)
     if admin.database_admin_url:

@@ -10,6 +10,7 @@ import typer
 from shared.operations.console import (
     AsJson,
     local,
+    print_hint,
     print_json,
     print_notice,
     progress,
@@ -254,7 +255,7 @@ def _print_result(result: "RetryResult", service: str, *, dry_run: bool, as_json
         f"{verb} {result.retried}; duplicates, which {service} has handled: {result.duplicates}"
     )
     if result.not_retryable:
-        typer.echo(
+        print_hint(
             f"left {result.not_retryable} whose error would occur again: list them with "
             f"shop dead list {service}, and remove each with "
             f"shop dead discard {service} EVENT_ID --reason …"
