@@ -66,7 +66,7 @@ def _queue(service: AnyService, subject: str) -> Iterator[Finding]:
     settings = settings_for(name)
     with opened(settings, name) as broker:
         depth = broker.depth(name)
-        behind = _oldest_age(broker, name) if depth.ready else None
+        behind = oldest_age(broker, name) if depth.ready else None
     waiting = _waiting(depth, behind)
     pause = _state_of(service).pause
     # RabbitMQ does not count messages that wait for a retry, so an empty queue proves nothing.
@@ -90,7 +90,7 @@ def _queue(service: AnyService, subject: str) -> Iterator[Finding]:
         yield well(subject, f"{waiting}, {counted(depth.consumers, 'consumer')}", behind=behind)
 
 
-def _oldest_age(broker: Broker, queue: str) -> float | None:
+def oldest_age(broker: Broker, queue: str) -> float | None:
     """Seconds since the event occurred that is delivered next; None if there is none.
 
     It is taken and requeued uncounted, since RabbitMQ tells nothing about it. A replayed event is

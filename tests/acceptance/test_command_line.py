@@ -297,7 +297,8 @@ def test_the_doctor_finds_what_is_missing_until_setup_has_run(shop: InstalledSho
     assert (before.code, first.code, second.code, after.code) == (1, 0, 0, 0)
     assert first.out.count(": migrated") == len(registry.names())
     assert "migrated" not in second.out
-    assert [each.keys() for each in after.json] == [{"what", "ok", "says"}] * len(after.json)
+    keys = {"what", "ok", "says", "state", "behind_seconds"}
+    assert [each.keys() for each in after.json] == [keys] * len(after.json)
     missing = {each["what"] for each in before.json if not each["ok"]}
     databases = {f"database of {name}" for name in registry.names()}
     assert databases <= missing
