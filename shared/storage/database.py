@@ -11,7 +11,6 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, Operationa
 from sqlalchemy.schema import Table
 
 from shared.errors import CommitOutcomeUnknown, DependencyUnavailable, InvalidInput
-from shared.exhaustion import exhausted_resource
 from shared.storage.bulk import Insert, insert_into
 from shared.storage.tables import probe
 
@@ -126,8 +125,9 @@ class Database:
     def failure(self, error: BaseException) -> str | None:
         """Why it cannot be used, in words that follow its name, and what to do; None if unknown."""
         if self.is_sqlite:
-            resource = exhausted_resource(error)
-            return f"cannot be used: {resource}" if resource else None
+            from shared.storage import sqlite  # noqa: PLC0415 - as in __init__
+
+            return sqlite.failure_of(error)
         from shared.storage import postgresql_failures  # noqa: PLC0415 - as in __init__
 
         found = postgresql_failures.failure_of(self.address, error)
