@@ -35,7 +35,11 @@ def check(
     is_missing = file is not None and not file.exists()
     with opened(settings, name) as broker:
         missing_file = file if is_missing else None
-        [broker_finding] = run_checks("broker", partial(_broker, broker, missing_file))
+        [broker_finding] = run_checks(
+            "broker",
+            partial(_broker, broker, missing_file),
+            remedy="" if settings.is_embedded else "see whether it runs, and SHOP_BROKER_URL",
+        )
         yield broker_finding
         if not broker_finding.is_wrong and operator is not None:
             yield from run_checks("topology", partial(_topology, services, operator, broker))

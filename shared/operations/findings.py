@@ -60,12 +60,18 @@ def unknown(subject: str, message: str) -> Finding:
     return Finding(subject, FindingState.UNKNOWN, message)
 
 
-def run_checks(subject: str, checks: Callable[[str], Iterable[Finding]]) -> list[Finding]:
-    """Run checks of a subject; if they raise, that error is the finding."""
+def run_checks(
+    subject: str, checks: Callable[[str], Iterable[Finding]], *, remedy: str = ""
+) -> list[Finding]:
+    """Run checks of a subject; if they raise, that error is the finding.
+
+    Args:
+        remedy: what to do about an error; empty if the errors say it themselves.
+    """
     try:
         return list(checks(subject))
     except ShopError as error:
-        return [wrong(subject, str(error))]
+        return [wrong(subject, f"{error}; {remedy}" if remedy else str(error))]
     except DATABASE_ERRORS as error:
         cause = type(getattr(error, "orig", None) or error).__name__
         return [wrong(subject, f"cannot be used ({cause}): is it running?")]

@@ -49,7 +49,8 @@ def check_service(service: AnyService, *, has_broker: bool, is_set_up: bool) -> 
         yield from run_checks(f"dead letters of {name}", partial(_dead_letters, service))
     yield from run_checks(f"database of {name}", partial(_database, service))
     if service.gateway is not None and is_set_up:
-        yield from run_checks(f"{name}'s gateway", partial(_gateway, service))
+        remedy = f"see whether it runs, and the settings of {name}"
+        yield from run_checks(f"{name}'s gateway", partial(_gateway, service), remedy=remedy)
 
 
 @contextmanager
@@ -173,7 +174,9 @@ def _dead_letters(service: AnyService, subject: str) -> Iterator[Finding]:
         )
     if recent:
         yield wrong(
-            subject, f"their number grows: {recent} died in the last {RECENT_MINUTES} minutes"
+            subject,
+            f"their number grows, {recent} died in the last {RECENT_MINUTES} minutes: mend the "
+            "cause before you retry them",
         )
 
 

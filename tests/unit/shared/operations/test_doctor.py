@@ -84,7 +84,7 @@ def test_a_growing_number_of_dead_letters_is_reported(shop: Shop, stage: Stage) 
     says = [each["says"] for each in shop("doctor", "--json").json if not each["ok"]]
     assert says == [
         "1 dead: see why with shop dead list loyalty, then retry or discard them",
-        "their number grows: 1 died in the last 10 minutes",
+        "their number grows, 1 died in the last 10 minutes: mend the cause before you retry them",
     ]
 
     with stage.databases["loyalty"].begin() as connection:
@@ -185,6 +185,7 @@ def test_without_the_broker_the_databases_are_still_checked(
     findings = {each["what"]: each for each in shop("doctor", "--json").json}
 
     assert "refused" in findings["broker"]["says"]
+    assert findings["broker"]["says"].endswith("; see whether it runs, and SHOP_BROKER_URL")
     assert findings["database of orders"]["ok"]
     assert "queue of orders" not in findings
 
@@ -350,3 +351,15 @@ def test_what_is_wrong_is_red(shop: Shop, stage: Stage, monkeypatch: pytest.Monk
     [first, *_] = [line for line in shop("doctor").out.splitlines() if "✗" in line]
 
     assert "\x1b[31m" in first
+
+
+@pytest.mark.usefixtures("stage")
+def test_a_mail_server_that_is_away_comes_with_what_to_do(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOP_SMTP_URL", "smtp://127.0.0.1:1")
+
+    says = wrong(shop)["email's gateway"]
+
+    assert says.startswith("the mail server 127.0.0.1:1 cannot be reached")
+    assert says.endswith("; see whether it runs, and the settings of email")
