@@ -23,11 +23,9 @@ if TYPE_CHECKING:
     from shared.runtime.service import AnyService
 
 _COLUMNS = {
-    "service": "Service",
     "event_type": "Event",
     "id": "Id",
     "subject": "Order",
-    "error": "Error",
     "attempts": "Attempt",
     "next": "Next",
 }
@@ -82,23 +80,27 @@ def _rows(service: "AnyService") -> list[dict[str, Any]]:
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
+    """Print a table for each line of code that failed."""
     from shared.operations.failing import until
 
     now = datetime.now(UTC)
-    table = [
-        row
-        | {
+    by_place: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        place = f"{row['service']}: {row['error']} at {row['origin']}"
+        shown = {
             "id": row["id"][-8:],
-            "error": f"{row['error']} at {row['origin']}",
             "attempts": f"{row['attempts']} of {row['attempts'] + row['attempts_left']}",
             "next": until(row["next_attempt_at"], now),
         }
-        for row in rows
-    ]
-    show(table, as_json=False, columns=_COLUMNS, empty="No event is being retried.")
+        by_place.setdefault(place, []).append(row | shown)
+    for place, failed in by_place.items():
+        typer.echo(place)
+        show(failed, as_json=False, columns=_COLUMNS)
     if rows:
         last = rows[-1]
         print_hint(f"The stack of one: shop failures {last['service']} --event {last['id'][-8:]}")
+    else:
+        typer.echo("No event is being retried.")
 
 
 def _show_event(services: "Sequence[AnyService]", name: str, *, as_json: bool) -> None:

@@ -104,6 +104,25 @@ def test_the_retry_settings_of_the_service_decide_when_the_next_attempt_is(
 
 
 @pytest.mark.usefixtures("failing")
+def test_events_that_failed_at_the_same_line_are_listed_together_at_80_columns(
+    shop: Shop, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = [placed(f"ORD-{number}2345-67890") for number in range(3)]
+    stage.publish(*events)
+    fail(stage)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    shown = shop("failures").out
+
+    place = "loyalty: KeyError at tests/unit/shared/operations/test_failure_commands.py:"
+    assert shown.count(place) == 1
+    for event in events:
+        [line] = [each for each in shown.splitlines() if event.order_id in each]
+        assert line.split()[:2] == ["order.placed.v1", str(event.event_id)[-8:]]
+        assert "1 of 21" in line
+
+
+@pytest.mark.usefixtures("failing")
 def test_a_time_that_has_passed_is_shown_as_due(shop: Shop, stage: Stage) -> None:
     stage.publish(placed())
     fail(stage)
