@@ -23,6 +23,7 @@ _SQL_STATES = {
 NO_CONNECTIONS = "the database server has no connection left for this service"
 _CONNECTION_REFUSALS = (
     "too many connections for role",
+    "too many connections for database",
     "too many clients already",
     "remaining connection slots are reserved",
 )

@@ -6,9 +6,11 @@ What exists already keeps its permissions: its owner may have changed them for a
 import os
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 
 FILE_MODE = 0o600
 _FOLDER_MODE = 0o700
+_CREATING = Lock()
 
 
 def create_folder(path: Path) -> None:
@@ -23,7 +25,7 @@ def create_folder(path: Path) -> None:
 
 
 def create_file(path: Path) -> None:
-    """Create an empty file, unless it exists.
+    """Create an empty file, unless it exists; one that exists is not opened.
 
     A file that exists is not opened: closing it would release the locks that this process holds on
     it through SQLite, and another process would then delete the -wal file that is in use.
@@ -36,5 +38,6 @@ def create_file(path: Path) -> None:
     """
     # `O_EXCL` follows no symbolic link.
     flags = os.O_CREAT | os.O_EXCL | os.O_RDONLY | os.O_CLOEXEC
-    with suppress(FileExistsError):
+    # Another thread must not find the file, and open it with SQLite, before it is closed here.
+    with _CREATING, suppress(FileExistsError):
         os.close(os.open(path.resolve(), flags, FILE_MODE))

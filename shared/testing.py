@@ -8,7 +8,7 @@ assert published[0].order_id == "ORD-123"
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from shared.events import DomainEvent, published, wire_type
 from shared.messaging.codec import message_of
@@ -22,6 +22,9 @@ from shared.storage.database import Database
 from shared.storage.migrating import migrate
 
 E = TypeVar("E", bound=DomainEvent)
+
+OnErrors = Literal["raise", "collect"]
+"""What a stage does with the error of a handler: raise it, or only return it in the results."""
 
 
 @contextmanager
@@ -108,11 +111,12 @@ class Stage:
             [message_of(event, source=source or publisher_of(event)) for event in events]
         )
 
-    def play(self, *, turns: int = 100) -> list[DeliveryResult]:
+    def play(self, *, turns: int = 100, errors: OnErrors = "raise") -> list[DeliveryResult]:
         """Send and handle events until no message is ready; delayed messages stay in the queue.
 
         Args:
             turns: how often each service may relay and react.
+            errors: "raise" to raise the first error of a handler; "collect" to continue.
 
         Returns:
             The results of all deliveries, in order.
@@ -120,22 +124,22 @@ class Stage:
         Raises:
             AssertionError: messages are still ready after these turns.
             DependencyUnavailable: a database or a gateway is away; the messages are in the queue.
+            Exception: a handler's own error, with its stack, after its delivery was settled.
         """
         results: list[DeliveryResult] = []
         for _ in range(turns):
             handled, sent = len(results), 0
             for name in self.services:
                 sent += len(send_some(self.databases[name], self._publisher, source=name).rows)
-                results += self.react(name)
+                results += self.react(name, errors=errors)
             if len(results) == handled and not sent:
                 return results
         raise AssertionError(f"messages are still ready after {turns} turns")
 
-    def react(self, name: str) -> list[DeliveryResult]:
+    def react(self, name: str, *, errors: OnErrors = "raise") -> list[DeliveryResult]:
         """Let one service handle a batch of ready messages; returns the result of each.
 
-        Raises:
-            DependencyUnavailable: its database or its gateway is away; the messages are requeued.
+        Args and Raises: as `play`.
         """
         service = self.services[name]
         reactor = Reactor(
@@ -152,6 +156,8 @@ class Stage:
             consumer.close()
         if batch.unavailable is not None:
             raise batch.unavailable
+        if errors == "raise":
+            _raise_first_error(name, batch.results)
         return batch.results
 
     def close(self) -> None:
@@ -160,3 +166,17 @@ class Stage:
         self.broker.close()
         for database in self.databases.values():
             database.close()
+
+
+def _raise_first_error(service: str, results: Sequence[DeliveryResult]) -> None:
+    failed = [each for each in results if each.error is not None]
+    if not failed:
+        return
+    error, delivery = failed[0].error, failed[0].delivery
+    assert error is not None  # noqa: S101 - selected above
+    others = f"; {len(failed) - 1} more failed" if len(failed) > 1 else ""
+    error.add_note(
+        f"{service} failed to handle {delivery.type} at attempt {delivery.attempt}{others}. "
+        'A test that expects a failure says errors="collect" and reads the results.'
+    )
+    raise error

@@ -14,6 +14,7 @@ from shared.operations import commands as operations
 from shared.operations.catalog.commands import show_catalog
 from shared.operations.console import command_group, print_notice
 from shared.operations.dead_letters import commands as dead_letters
+from shared.operations.failure_commands import failures
 from shared.operations.history import read_commands, replay_commands
 from shared.operations.output import OUTPUT, arguments, echo, prepare_output
 from shop import commands, registry
@@ -52,6 +53,7 @@ app.command()(commands.up)
 app.command()(commands.run)
 app.command()(commands.setup)
 app.command()(operations.doctor)
+app.command()(failures)
 app.command()(commands.new)
 
 events = command_group("Describe, show and replay events.")

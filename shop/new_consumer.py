@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import services
-from shared.command_line import command
 from shared.errors import OperationFailed
 from shared.exhaustion import reason_of
 from shared.operations.catalog.catalog import catalog
@@ -17,6 +16,7 @@ from shared.operations.scaffold.consumer import (
     create,
     require_free_name,
 )
+from shared.runtime.hints import command
 from shop import registry
 
 ROOT = Path(services.__path__[0]).parent

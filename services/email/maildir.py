@@ -24,6 +24,11 @@ class Maildir:
         self._folder = folder
         self._tmp, self._new, self._cur = folder / "tmp", folder / "new", folder / "cur"
 
+    @property
+    def place(self) -> str:
+        """The folder."""
+        return f"the folder {self._folder.absolute()}"
+
     def send(self, mail: Mail) -> None:
         """Write an email into the folder; raises DependencyUnavailable if it cannot be written."""
         # mailbox.Maildir.add puts the time into the file's name, so it would keep both copies.

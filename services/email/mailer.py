@@ -18,6 +18,10 @@ from shared.tls import client_context
 class MailTransport(Protocol):
     """A mail server or a folder that takes emails. Thread-safe."""
 
+    @property
+    def place(self) -> str:
+        """Names it, without a password."""
+
     def send(self, mail: Mail) -> None:
         """Send an email; when this returns, the mail server or the disk has it.
 
@@ -58,6 +62,11 @@ class Mailer:
             )
             return cls(server, sender=sender)
         return cls(Maildir(settings.home / "mail"), sender=sender)
+
+    @property
+    def place(self) -> str:
+        """The mail server or the folder, which `shop doctor` compares with its own."""
+        return self._transport.place
 
     def send(self, mail: Mail) -> None:
         """Send an email; see `MailTransport.send`."""

@@ -78,6 +78,11 @@ class MailServer:
         self._timeout = timeout
         self._idle: deque[_IdleConnection] = deque()
 
+    @property
+    def place(self) -> str:
+        """Host and port."""
+        return f"the mail server {self._url.place}"
+
     def send(self, mail: Mail) -> None:
         """Send an email; see `MailTransport.send`."""
         connection = self._acquire()
@@ -182,7 +187,7 @@ class MailServer:
         return error(f"the mail server answered {code}")
 
     def _unavailable(self, reason: str) -> DependencyUnavailable:
-        return DependencyUnavailable(f"the mail server {self._url.place} {reason}")
+        return DependencyUnavailable(f"{self.place} {reason}")
 
 
 def _answers(connection: smtplib.SMTP) -> bool:

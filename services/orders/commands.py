@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from shared.command_line import command
 from shared.operations.console import (
     AsJson,
     command_group,
@@ -17,6 +16,7 @@ from shared.operations.console import (
     show,
 )
 from shared.operations.output import echo
+from shared.runtime.hints import command
 
 if TYPE_CHECKING:
     from services.orders.order import Order
@@ -136,6 +136,11 @@ def list_orders(
     """List orders, newest first."""
     with _store() as store:
         orders = store.latest(limit=limit, status=status)
+    none = (
+        f"No order is {status}."
+        if status
+        else f"No orders yet: {command('orders', 'place', help='')}"
+    )
     columns = {
         "order_id": "Order",
         "status": "Status",
@@ -149,7 +154,7 @@ def list_orders(
         [order.record for order in orders],
         as_json=as_json,
         columns=columns,
-        empty=f"No order is {status}." if status else "No orders yet: shop orders place --help",
+        empty=none,
     )
 
 

@@ -9,6 +9,7 @@ from services.orders.store import OrdersStore
 from shared.errors import InvalidInput
 from shared.events import PaymentReceived
 from shared.events.fields import Money, OrderId, Word
+from shared.runtime.hints import command
 from shared.storage.unit_of_work import UnitOfWork
 
 
@@ -56,4 +57,6 @@ def lock_order(order_id: str, store: OrdersStore) -> Order:
 
 def unknown_order(order_id: str) -> InvalidInput:
     """The error for an order that does not exist."""
-    return InvalidInput(f"there is no order {order_id}: shop orders list shows the latest orders")
+    return InvalidInput(
+        f"there is no order {order_id}: {command('orders', 'list')} shows the latest orders"
+    )

@@ -13,6 +13,7 @@ from shared.events import OrderPlaced
 from shared.events.fields import Items, NewOrderId, ShippingAddress
 from shared.events.text import is_same_text
 from shared.mail_addresses import TypedEmailAddress, is_same_address
+from shared.runtime.hints import command
 from shared.storage.unit_of_work import UnitOfWork
 
 _ID_CHARACTERS = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -74,7 +75,7 @@ def _total(request: NewOrder, unit_prices: dict[str, Decimal]) -> Decimal:
     unknown = sorted(request.items.keys() - unit_prices.keys())
     if unknown:
         raise InvalidInput(
-            f"there is no product {unknown[0]}: shop orders products lists the products"
+            f"there is no product {unknown[0]}: {command('orders', 'products')} lists the products"
         )
     amounts = (unit_prices[sku] * quantity for sku, quantity in request.items.items())
     return sum(amounts, Decimal(0))

@@ -1,6 +1,6 @@
 """The commands `shop doctor` and `shop outbox resend`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -8,12 +8,16 @@ from shared.operations.console import (
     AsJson,
     counted,
     database_of,
+    print_json,
     service_named,
     services_of,
     show,
     visible,
 )
 from shared.operations.output import echo, is_expressible
+
+if TYPE_CHECKING:
+    from shared.operations.findings import Finding
 
 
 def doctor(context: typer.Context, *, as_json: AsJson = False) -> None:
@@ -31,17 +35,42 @@ def doctor(context: typer.Context, *, as_json: AsJson = False) -> None:
     except OperationFailed:
         operator = None  # a service's own container has only that service's credentials
     findings = list(check(services, readable, operator))
-    marks = "✗✓" if is_expressible("✗✓") else ("no", "ok")
+    if as_json:
+        print_json([_as_record(each) for each in findings])
+    else:
+        _print_findings(findings)
+    raise typer.Exit(1 if any(each.is_wrong for each in findings) else 0)
+
+
+def _as_record(finding: "Finding") -> dict[str, Any]:
+    return {
+        "what": finding.subject,
+        "ok": not finding.is_wrong,
+        "says": finding.sentence,
+        "state": finding.state.value,
+        "behind_seconds": None if finding.behind is None else round(finding.behind, 3),
+    }
+
+
+def _print_findings(findings: "list[Finding]") -> None:
+    """Print a table, with what is wrong first and in red, and a summary."""
+    from shared.operations.findings import FindingState, summary
+
+    symbols = ("✗", "?", "✓") if is_expressible("✗✓") else ("no", "?", "ok")
+    marks = dict(zip(FindingState, symbols, strict=True))
+    styles = {FindingState.WRONG: "red", FindingState.UNKNOWN: "yellow", FindingState.WELL: None}
+    ranks = {state: rank for rank, state in enumerate(FindingState)}
+    ordered = sorted(findings, key=lambda finding: ranks[finding.state])
     rows = [
-        {
-            "what": finding.subject,
-            "ok": finding.is_well if as_json else marks[finding.is_well],
-            "says": finding.message,
-        }
-        for finding in findings
+        {"ok": marks[each.state], "what": each.subject, "says": each.sentence} for each in ordered
     ]
-    show(rows, as_json=as_json, columns={"ok": "", "what": "What", "says": "Finding"})
-    raise typer.Exit(0 if all(finding.is_well for finding in findings) else 1)
+    show(
+        rows,
+        as_json=False,
+        columns={"ok": "", "what": "What", "says": "Finding"},
+        styles=[styles[each.state] for each in ordered],
+    )
+    echo(summary(findings))
 
 
 def resend(

@@ -65,13 +65,8 @@ def database_of(service: "AnyService", *, make: bool = True) -> Iterator["Databa
     except CommitOutcomeUnknown:
         raise  # its message names the next step
     except DATABASE_ERRORS as error:
-        if failure := database.tls_failure(error):
-            raise OperationFailed(
-                f"{service.name}'s database {database.place} {failure}"
-            ) from error
-        raise OperationFailed(
-            f"{service.name}'s database {database.place} {failure_reason(error)}"
-        ) from error
+        failure = database.failure(error) or failure_reason(error)
+        raise OperationFailed(f"{service.name}'s database {database.place} {failure}") from error
     finally:
         database.close()
 
@@ -137,8 +132,10 @@ def require_order_id(text: str) -> None:
 
 
 def print_notice(sentence: str) -> None:
-    """Print a sentence on standard error, after `shop: `."""
-    echo(f"shop: {sentence}", err=True)
+    """Print a sentence on standard error, after `shop: `; its commands fit this place."""
+    from shared.runtime.hints import fitting
+
+    echo(f"shop: {fitting(sentence)}", err=True)
 
 
 def counted(number: int, noun: str) -> str:
@@ -146,19 +143,21 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def show(
+def show(  # noqa: PLR0913 - its options
     records: Sequence[Record] | Record,
     *,
     as_json: bool,
     columns: Mapping[str, str] | None = None,
     title: str | None = None,
     empty: str = "Nothing yet.",
+    styles: Sequence[str | None] | None = None,
 ) -> None:
     """Print one record or a list of records, as text or as JSON.
 
     Args:
         columns: the heading of each field, for a list; by default all fields with their names.
         empty: the sentence for an empty list.
+        styles: Rich's style of each row of a list, such as "red".
     """
     if as_json:
         print_json(records)
@@ -167,7 +166,7 @@ def show(
     elif isinstance(records, Mapping):
         _print_record(records, title)
     else:
-        _print_table(records, columns or {name: name for name in records[0]}, title)
+        _print_table(records, columns or {name: name for name in records[0]}, title, styles)
 
 
 def confirm(question: str) -> None:
@@ -250,7 +249,12 @@ def _cell(value: object) -> str:
     return "" if value is None else escape_control_characters(str(value))
 
 
-def _print_table(rows: Sequence[Record], columns: Mapping[str, str], title: str | None) -> None:
+def _print_table(
+    rows: Sequence[Record],
+    columns: Mapping[str, str],
+    title: str | None,
+    styles: Sequence[str | None] | None,
+) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -259,8 +263,8 @@ def _print_table(rows: Sequence[Record], columns: Mapping[str, str], title: str 
     for name, heading in columns.items():
         is_number = all(isinstance(row[name], int | float | Decimal) for row in rows)
         table.add_column(heading, justify="right" if is_number else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_cell(row[name])) for name in columns))
+    for row, style in zip(rows, styles or [None] * len(rows), strict=True):
+        table.add_row(*(Text(_cell(row[name])) for name in columns), style=style)
     terminal(width=200).print(table)
 
 

@@ -1,14 +1,13 @@
 """Logs: an event name and fields, as JSON or as coloured columns for a terminal.
 
 No line holds personal data: a line about a delivery holds ids, types and the handler's notes. Of an
-error that is not the project's own, it holds only the class and where it was raised.
+error that is not the project's own, it holds only the class and where it was raised; at the level
+`debug` also its stack, which holds lines of code and no values.
 """
 
 import logging
 import sys
-import traceback
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, TextIO
 
 import structlog
@@ -21,8 +20,11 @@ from shared.errors import ShopError
 from shared.exhaustion import exhausted_resource
 from shared.messaging.identity import Identity, safe_id, safe_type
 from shared.messaging.ports.consumer import Outcome
+from shared.runtime import hints
 from shared.runtime.reactor import DeliveryResult
 from shared.runtime.settings import Settings
+from shared.stack_frames import origin_of
+from shared.storage import failures
 
 Log = FilteringBoundLogger
 
@@ -41,6 +43,7 @@ def log_to(stream: TextIO, settings: Settings) -> Log:
         processors=[
             structlog.processors.add_log_level,
             _timestamp,
+            *([_fit_commands] if settings.composed else []),
             *_renderers(stream, settings),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(settings.log_level),
@@ -78,7 +81,7 @@ def log_delivery(log: Log, result: DeliveryResult) -> None:
         fields["reason"] = (
             str(error)
             if isinstance(error, ShopError)
-            else exhausted_resource(error) or f"at {_origin(error)}"
+            else exhausted_resource(error) or f"at {origin_of(error)}"
         )
     if result.event and (seconds := _in_future(result.event.occurred_at)):
         fields["from_future"] = f"{seconds:.0f} s"
@@ -92,6 +95,8 @@ def log_delivery(log: Log, result: DeliveryResult) -> None:
         log.info("requeued", **fields)
     else:
         log.info("duplicate" if result.duplicate else "handled", **fields)
+    if error is not None and (stack := failures.describe(error).stack):
+        log.debug("stack", **_identity(result), stack=stack)
 
 
 def _in_future(moment: datetime) -> float:
@@ -111,16 +116,17 @@ def _identity(result: DeliveryResult) -> dict[str, Any]:
     return dict(zip(("event_id", "event_type", "order_id"), values, strict=True))
 
 
-def _origin(error: BaseException) -> str:
-    """Where an error was raised, such as `store.py:41`."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "an unknown place"
-
-
 def _without_exception(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDict:
     """Drop the exception of a library's log record: its message may quote personal data."""
     fields.pop("exc_info", None)
     fields.pop("stack_info", None)
+    return fields
+
+
+def _fit_commands(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDict:
+    """Name commands as they can be typed before the composition."""
+    if isinstance(reason := fields.get("reason"), str):
+        fields["reason"] = hints.composed(reason)
     return fields
 
 
@@ -158,6 +164,7 @@ def _console_renderers(*, is_coloured: bool) -> list[Processor]:
         Column("did", lambda _, value: f"{value} "),
         Column("published", lambda _, value: f"{paint(f'→ {value}', _GREEN)} "),
         Column("attempt", lambda _, value: f"{paint(f'attempt {value}', _YELLOW)} "),
+        Column("stack", lambda _, value: f"\n{value.rstrip()}"),
         Column("", lambda key, value: f"{key}={value} "),
     ]
     renderer = ConsoleRenderer(

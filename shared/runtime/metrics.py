@@ -45,6 +45,9 @@ class Metrics:
             "shop_handling_seconds", "From taking a batch to its last outcome.", buckets=_SECONDS
         )
         self.consuming = gauge("shop_consuming", "1 while the broker has the consumer registered.")
+        self.waiting = gauge(
+            "shop_waiting_age_seconds", "Since the oldest event that is not handled occurred."
+        )
 
     def watch_outbox(self, service: str, database: Database) -> None:
         """Report the backlog of a service's outbox, which is read at each scrape."""
@@ -53,6 +56,10 @@ class Metrics:
     def watch_consumer(self, service: str, is_consuming: Callable[[], bool]) -> None:
         """Report whether a service's consumer is registered, which is read at each scrape."""
         self.consuming.labels(service).set_function(lambda: float(is_consuming()))
+
+    def watch_waiting(self, service: str, age: Callable[[], float]) -> None:
+        """Report how far a service is behind, in seconds, which is read at each scrape."""
+        self.waiting.labels(service).set_function(age)
 
     def count_sent(self, service: str, sent: int, rejected: int) -> None:
         """Count events that the relay sent, and events that the broker rejected."""

@@ -5,17 +5,20 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from shared.errors import BrokerRefused, BrokerUnavailable, DependencyUnavailable, ShopError
 from shared.messaging.authenticity import BrokerUsers
+from shared.messaging.identity import Identity
 from shared.messaging.ports.broker import Broker
-from shared.messaging.ports.consumer import Consumer
+from shared.messaging.ports.consumer import Consumer, Delivery
 from shared.runtime import deadline
 from shared.runtime.catch_up import CatchUp
 from shared.runtime.logs import Log, log_delivery
 from shared.runtime.metrics import Metrics
+from shared.runtime.pauses import PauseRecord
 from shared.runtime.poison import possible_poison
 from shared.runtime.pruner import Pruner, rules
 from shared.runtime.reactor import BatchResult, DeliveryResult, Reactor
@@ -66,6 +69,8 @@ class ServiceRunner:
         self._stopping = threading.Event()
         self._consumer: Consumer | None = None
         self._pauses = 0  # since something was last handled
+        self._record = PauseRecord(self.database, self.log)
+        self._waiting: Delivery | None = None
         self._executor: ThreadPoolExecutor | None = None
         if self.concurrency > 1:
             self._executor = ThreadPoolExecutor(self.concurrency, f"{self.name} handlers")
@@ -101,11 +106,25 @@ class ServiceRunner:
         self._threads = [*self._lasting_threads, self._thread("catch-up", self._catch_up.run)]
         self.metrics.watch_outbox(self.name, self.database)
         self.metrics.watch_consumer(self.name, lambda: self.is_consuming)
+        self.metrics.watch_waiting(self.name, lambda: self.waiting_age)
 
     @property
     def is_consuming(self) -> bool:
         """Whether the broker has its consumer registered now."""
         return (consumer := self._consumer) is not None and consumer.is_consuming
+
+    @property
+    def waiting_age(self) -> float:
+        """Seconds since the oldest event occurred that is delivered and not handled; 0 for none.
+
+        While the service waits for a dependency, that is the first event that it could not handle.
+        Replayed events are old in any case and do not count.
+        """
+        waiting = self._waiting
+        envelope = Identity.of(waiting).envelope if waiting is not None else None
+        if envelope is None:
+            return 0.0
+        return max(0.0, (datetime.now(UTC) - envelope.time).total_seconds())
 
     def start(self) -> None:
         """Start the threads."""
@@ -177,6 +196,10 @@ class ServiceRunner:
         return threading.Thread(target=run_and_keep_error, name=f"{self.name} {task}", daemon=True)
 
     def _work(self) -> None:
+        if self._record.begin(getattr(self.gateway, "place", None)):
+            # Begun by an earlier process: consuming would only find the same dependency away.
+            probe = self._record.noting(self._reactor.probe)
+            self._retry(probe, on=DependencyUnavailable)
         self._retry(self._bind, on=BrokerUnavailable)
         while not self._stopping.is_set():
             try:
@@ -194,9 +217,10 @@ class ServiceRunner:
         A check can succeed where a transaction fails: a disk may have space for a small one.
         """
         self.log.error("consuming paused", reason=str(error))
+        self._record.note(error)
         self._stopping.wait(delay_after(self._pauses))
         self._pauses += 1
-        self._retry(until, on=on)
+        self._retry(self._record.noting(until), on=on)
         self.log.info("consuming resumed")
 
     def _retry(self, attempt: Callable[[], object], *, on: type[ShopError]) -> None:
@@ -221,6 +245,7 @@ class ServiceRunner:
         try:
             while not self._stopping.is_set():
                 deliveries = consumer.take(batch_size, wait=TAKE_SECONDS)
+                self._waiting = next((each for each in deliveries if not each.is_replay), None)
                 poison = possible_poison(self.database, deliveries)
                 others = [each for each in deliveries if each not in poison]
                 if others:
@@ -228,8 +253,10 @@ class ServiceRunner:
                 if poison:
                     consumer.isolate(poison[0])  # the others in `poison` are delivered again
                     self._settle(consumer, self._reactor.react_alone(poison[0]))
+                self._waiting = None
                 if deliveries or time.monotonic() - began > MAX_DELAY:
                     self._pauses = 0
+                    self._record.end()
         finally:
             self._consumer = None
             consumer.close()

@@ -12,11 +12,11 @@ from typing import Any, Generic, Protocol, Self
 
 from typing_extensions import TypeVar
 
-from shared.command_line import command
 from shared.errors import InvalidInput
 from shared.events import DomainEvent, topics_of, versions
 from shared.messaging.codec import Contracts
 from shared.messaging.topology import Queue, Retry
+from shared.runtime.hints import command
 from shared.runtime.settings import Settings
 from shared.storage import outbox
 from shared.storage.database import Database
@@ -25,6 +25,10 @@ from shared.storage.unit_of_work import Store, UnitOfWork
 
 class Gateway(Protocol):
     """The class through which a service acts outside its database. Thread-safe."""
+
+    @property
+    def place(self) -> str:
+        """Names what it uses, without a password; `shop doctor` compares it with the process's."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:

@@ -98,6 +98,8 @@ class Settings(EnvironmentSettings):
         mail_from: the sender of mails.
         http_port: port of /healthz, /readyz and /metrics; None to serve none of them.
         http_host: the address that they listen on.
+        composed: whether this is a container of docker-compose.yml, so that messages name commands
+            for Docker Compose.
         keys: folder of secrets, with one folder for each service; None for no files.
         log_level: the least severe level that is logged.
         log_format: `console` or `json`; empty for `console` on a terminal and `json` elsewhere.
@@ -128,6 +130,7 @@ class Settings(EnvironmentSettings):
     mail_from: str = "Past Tense <orders@shop.example>"
     http_port: Port | None = None
     http_host: str = "127.0.0.1"
+    composed: bool = False
     keys: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json", ""] = ""
@@ -215,6 +218,7 @@ def settings_for(*owners: str) -> Settings:
         OperationFailed: the secrets of an owner cannot be read by this process.
     """
     settings = Settings.read(PREFIX)
+    _require_own_databases(settings.database_url)
     if settings.keys is None or not owners:
         return settings
     folders = tuple(settings.keys / owner for owner in owners)
@@ -229,6 +233,18 @@ def settings_for(*owners: str) -> Settings:
             f"({_reason(error.__cause__ or error)}): a service's container can read its own "
             "secrets only; the operator's can read all"
         ) from error
+
+
+def _require_own_databases(url: str) -> None:
+    """Raise InvalidInput if all services would use one database.
+
+    Their tables have one version table, so the migrations of one would hide those of the others.
+    """
+    if url and "{service}" not in url:
+        raise InvalidInput(
+            "SHOP_DATABASE_URL should contain {service}, which stands for the service's name: each "
+            "service has a database of its own, such as postgresql://user:password@host/{service}"
+        )
 
 
 def _reason(error: BaseException) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from urllib.parse import unquote, urlsplit
 
+from shared.errors import OperationFailed
 from shared.messaging.connect import broker_at
 from shared.messaging.ports.broker import Broker
 from shared.messaging.topology import Topology
@@ -38,6 +39,11 @@ def set_up(
         ShopError: a server refuses this or cannot be reached.
     """
     admin = settings_for(*ADMIN_SECRETS)
+    if admin.composed and not admin.broker_url:
+        raise OperationFailed(
+            "set-up needs the administrators' secrets, which its own container alone can read: "
+            "shop setup"
+        )
     for service in services:
         yield _set_up_database(service, admin)
     if admin.database_admin_url:

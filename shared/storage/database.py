@@ -135,19 +135,19 @@ class Database:
         try:
             yield
         except DATABASE_ERRORS as error:
-            resource = exhausted_resource(error)
-            problem = f"cannot be used: {resource}" if resource else self.tls_failure(error)
-            raise DependencyUnavailable(
-                f"the database {self.place} {problem or 'does not answer'}"
-            ) from error
+            problem = self.failure(error) or "does not answer"
+            raise DependencyUnavailable(f"the database {self.place} {problem}") from error
 
-    def tls_failure(self, error: BaseException) -> str | None:
-        """Why TLS failed, in words that follow the name of the server; None for other reasons."""
+    def failure(self, error: BaseException) -> str | None:
+        """Why it cannot be used, in words that follow its name, and what to do; None if unknown."""
         if self.is_sqlite:
-            return None
-        from shared.storage import postgresql_tls  # noqa: PLC0415 - as in __init__
+            from shared.storage import sqlite  # noqa: PLC0415 - as in __init__
 
-        return postgresql_tls.failure_of(self.address, error)
+            return sqlite.failure_of(error)
+        from shared.storage import postgresql_failures  # noqa: PLC0415 - as in __init__
+
+        found = postgresql_failures.failure_of(self.address, error)
+        return str(found) if found else None
 
     def insert(self, table: Table) -> Insert:
         """An INSERT that supports ON CONFLICT."""

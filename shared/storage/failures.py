@@ -129,6 +129,13 @@ def find(connection: Connection, event_ids: Sequence[str]) -> list[dict[str, Any
     return [dict(row) for row in rows]
 
 
+def ids_ending(connection: Connection, ending: str) -> list[str]:
+    """The ids of events with failed attempts that end so; at most two."""
+    is_named = failures.c.event_id.endswith(ending, autoescape=True)
+    statement = select(failures.c.event_id).where(is_named).distinct().limit(2)
+    return list(connection.execute(statement).scalars())
+
+
 def count_dead(connection: Connection, *, since: datetime) -> int:
     """The number of final failures since this time."""
     recent = (failures.c.failed_at >= since) & failures.c.outcome.in_(_FINAL)

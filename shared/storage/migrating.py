@@ -97,7 +97,7 @@ def migrate(database: Database, migrations: Path) -> bool:
                     _upgrade(connection, chain)
             return True
     except DBAPIError as error:
-        if failure := database.tls_failure(error):
+        if failure := database.failure(error):
             raise OperationFailed(f"the database {database.place} {failure}") from error
         # PostgreSQL's message may quote a row.
         reason = error.orig if database.is_sqlite else type(error.orig).__name__

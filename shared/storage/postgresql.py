@@ -8,7 +8,7 @@ from sqlalchemy import URL, Engine, ExceptionContext, create_engine, event
 
 from shared.errors import DependencyUnavailable
 from shared.exhaustion import exhausted_resource
-from shared.storage.postgresql_tls import failure_of
+from shared.storage.postgresql_failures import failure_of
 
 CONNECT_SECONDS = 5
 _CONNECT_ARGS = {
@@ -57,9 +57,9 @@ def _translate_errors(address: URL) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        failure = failure_of(address, error) or "cannot be reached"
-        message = error.diag.message_primary or f"the server {failure}"
-        reason = exhausted_resource(error) or message
+        failure = failure_of(address, error)
+        problem = failure.problem if failure else error.diag.message_primary
+        reason = exhausted_resource(error) or f"the server {problem or 'cannot be reached'}"
         raise DependencyUnavailable(f"the database sends no notifications: {reason}") from error
 
 

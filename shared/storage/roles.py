@@ -15,7 +15,7 @@ from sqlalchemy import URL
 
 from shared.errors import InvalidInput, OperationFailed
 from shared.storage.database import parse_url
-from shared.storage.postgresql_tls import failure_of
+from shared.storage.postgresql_failures import failure_of
 
 CONNECTIONS = 20
 """Connections of a role, unless SHOP_DATABASE_CONNECTIONS says otherwise.
@@ -108,7 +108,8 @@ def _administering(admin: URL, failure: str) -> Iterator[psycopg.Connection]:
         ) as connection:
             yield connection
     except psycopg.Error as error:
-        problem = failure_of(admin, error) or "cannot be reached"
+        found = failure_of(admin, error)
+        problem = found.problem if found else "cannot be reached"
         reason = error.diag.message_primary or f"the server {problem}"
         raise OperationFailed(f"{failure}: {reason}") from None
 

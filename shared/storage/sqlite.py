@@ -27,6 +27,16 @@ BUSY_POLL_INTERVAL = 0.2
 as much as few large ones."""
 
 
+_REMEDIES = {
+    5: "another process writes to it for long, or is suspended: end that process",
+    8: "make the file and its folder writable",
+    11: "stop all processes, and restore a backup of it",
+    14: "see whether its folder is there and may be used",
+    26: "see SHOP_DATABASE_URL and SHOP_HOME",
+}
+"""By SQLite's primary result code: https://www.sqlite.org/rescode.html"""
+
+
 class Writer:
     """The connection with which a process writes a file; one thread uses it at a time.
 
@@ -106,6 +116,15 @@ def _translate_errors() -> Iterator[None]:
     except sqlite3.Error as error:
         reason = exhausted_resource(error) or error
         raise DependencyUnavailable(f"the database's file cannot be read: {reason}") from error
+
+
+def failure_of(error: BaseException) -> str | None:
+    """What an error means, in words that follow the file's name; None if it is not known."""
+    if resource := exhausted_resource(error):
+        return f"cannot be used: {resource}"
+    cause = getattr(error, "orig", None) or error
+    remedy = _REMEDIES.get(getattr(cause, "sqlite_errorcode", 0) & 0xFF)
+    return f"cannot be used: {cause}; {remedy}" if remedy else None
 
 
 def engine_for(address: URL) -> Engine:

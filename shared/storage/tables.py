@@ -121,3 +121,14 @@ checkpoints = Table(
 
 probe = Table("probe", metadata, Column("filler", LargeBinary, nullable=False))
 """What `Database.probe` writes: one row, or none."""
+
+service_state = Table(
+    "service_state",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("gateway", Text, nullable=True),
+    Column("paused_since", UtcTime, nullable=True),
+    Column("paused_for", Text, nullable=True),
+    Column("seen_at", UtcTime, nullable=True),
+)
+"""What the service's processes leave for the doctor: one row, or none; see `service_state.py`."""

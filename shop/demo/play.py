@@ -13,10 +13,10 @@ from rich.console import Console
 
 from services.email.errors import MailRefused, MailRefusedForNow
 from services.email.service import email
-from shared.command_line import command
 from shared.operations.dead_letters.dead_queue import DeadQueue
 from shared.operations.dead_letters.listing import group_letters, letter_details
 from shared.operations.dead_letters.retry import retry
+from shared.runtime.hints import command
 from shared.runtime.settings import settings_override
 from shop import registry
 from shop.demo.checks import ANOTHER_CUSTOMER, CUSTOMER, checks, print_checks

@@ -199,6 +199,14 @@ def test_the_operator_rebuilds_only_a_stopped_service(system: Composition) -> No
     assert system.shop("analytics", "analytics", "report")["revenue"] == "99.99"
 
 
+def test_set_up_as_the_operator_names_the_command_that_runs_it(system: Composition) -> None:
+    refused = system("run", "--rm", "-T", "operator", "setup", check=False)
+
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "docker compose run --rm setup" in refused.stderr
+    assert "topology: " in system("run", "--rm", "-T", "setup").stdout
+
+
 def _operator(system: Composition, *arguments: str) -> str:
     done = _run_operator(system, *arguments)
     assert done.returncode == 0, done.stderr

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from threading import Barrier
 
 import pytest
@@ -134,13 +135,15 @@ def test_batches_about_the_same_orders_do_not_deadlock(database: Database) -> No
 
 
 def test_an_unknown_outcome_of_a_commit_is_reported(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     place(database)
     with database.begin() as connection:
         connection.execute(text(END_THE_BACKEND_IN_ITS_COMMIT))
     url = database.address.render_as_string(hide_password=False)
-    monkeypatch.setenv("SHOP_DATABASE_URL", url)
+    (tmp_path / "orders").mkdir()
+    (tmp_path / "orders" / "shop_database_url").write_text(url)
+    monkeypatch.setenv("SHOP_KEYS", str(tmp_path))
     monkeypatch.setenv("SHOP_ALLOW_PLAINTEXT", str(ALLOW_PLAINTEXT))
 
     result = CliRunner().invoke(app, ["pay", "ORD-123", "--amount", "99.99"])

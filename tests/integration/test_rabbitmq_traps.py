@@ -14,7 +14,8 @@ from shared.messaging.ports.consumer import Consumer, Delivery, Outcome
 from shared.messaging.rabbitmq import RabbitBroker, grant, publisher
 from shared.messaging.rabbitmq.management import Management
 from shared.messaging.topology import Queue, Retry, Topology, dead_queue
-from shared.operations.doctor import Finding, check
+from shared.operations.doctor import check
+from shared.operations.findings import Finding
 from shared.runtime.settings import settings_for, settings_override
 from tests.chaos import servers
 from tests.containers import Vhost, need_docker
@@ -144,17 +145,17 @@ def test_the_doctor_tells_the_operator_of_an_alarm_and_of_disk_space_near_the_li
     as_operator = {name: each.replace("chaos:", "operator:") for name, each in settings.items()}
 
     with settings_override(**as_operator):
-        eventually(lambda: resources().is_well)
+        eventually(lambda: not resources().is_wrong)
         try:
             server.run(*limit, str(node["disk_free"] * 2 // 3))
             eventually(lambda: "MB of disk left, and at" in resources().message)
-            assert not resources().is_well
+            assert resources().is_wrong
             server.run(*limit, "1000GB")
             eventually(lambda: "the disk alarm of the node" in resources().message)
-            assert not resources().is_well
+            assert resources().is_wrong
         finally:
             server.run(*limit, "50MB")
-        eventually(lambda: resources().is_well)
+        eventually(lambda: not resources().is_wrong)
 
 
 def resources() -> Finding:

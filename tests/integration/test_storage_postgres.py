@@ -288,7 +288,10 @@ def test_the_probe_names_the_server_that_is_away() -> None:
     with pytest.raises(DependencyUnavailable) as failed:
         away.probe()
 
-    assert str(failed.value) == "the database 127.0.0.1/nothing does not answer"
+    assert str(failed.value) == (
+        "the database 127.0.0.1/nothing cannot be reached, the connection is refused; start it, or "
+        "correct SHOP_DATABASE_URL"
+    )
 
 
 def test_a_failed_migration_does_not_show_the_password() -> None:

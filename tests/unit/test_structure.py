@@ -29,11 +29,11 @@ SERVICES = tuple(
 FOUNDATION = frozenset(
     {
         "shared.clocks",
-        "shared.command_line",
         "shared.exhaustion",
         "shared.private_files",
         "shared.server_urls",
         "shared.sqlite_locking",
+        "shared.stack_frames",
         "shared.tls",
     }
 )
@@ -42,11 +42,11 @@ FOUNDATION = frozenset(
 MAY_IMPORT = {
     "shared.errors": set[str](),
     "shared.clocks": set[str](),
-    "shared.command_line": set[str](),
     "shared.exhaustion": set[str](),
     "shared.private_files": set[str](),
     "shared.server_urls": set[str](),
     "shared.sqlite_locking": set[str](),
+    "shared.stack_frames": set[str](),
     "shared.tls": set[str](),
     "shared.events": set[str](),
     "shared.messaging": {"shared.events", *FOUNDATION},
@@ -63,17 +63,17 @@ MAY_IMPORT = {
         "shared.messaging",
         "shared.events",
         "shared.clocks",
-        "shared.command_line",
         "shared.server_urls",
+        "shared.stack_frames",
     },
     "shared.operations": {
         "shared.runtime",
+        "shared.stack_frames",
         "shared.history",
         "shared.storage",
         "shared.messaging",
         "shared.events",
         "shared.clocks",
-        "shared.command_line",
     },
     "shared.mail_addresses": {"shared.events"},
     "shared.testing": {"shared.runtime", "shared.storage", "shared.messaging", "shared.events"},
@@ -190,7 +190,7 @@ def test_a_printed_command_with_values_is_quoted_for_a_shell(name: str) -> None:
         if written.search(str(part.value))
     ]
 
-    assert found == [], "use shared.command_line.command"
+    assert found == [], "use shared.runtime.hints.command"
 
 
 def test_only_the_rabbitmq_adapter_imports_pika() -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shared.command_line import command
 from shared.operations.console import (
     AsJson,
     local,
@@ -20,6 +19,7 @@ from shared.operations.console import (
     visible,
 )
 from shared.operations.output import echo
+from shared.runtime.hints import command
 
 if TYPE_CHECKING:
     from shared.operations.dead_letters.dead_queue import DeadQueue
@@ -41,6 +41,16 @@ _COLUMNS = {
     "example": "Example",
 }
 
+_EACH_COLUMNS = {
+    "service": "Service",
+    "event_type": "Event",
+    "id": "Id",
+    "subject": "Order",
+    "error": "Error",
+    "attempts": "Attempts",
+    "at": "At",
+}
+
 _DISCARD_COLUMNS = {
     "service": "Service",
     "event_type": "Event",
@@ -50,13 +60,7 @@ _DISCARD_COLUMNS = {
     "discarded_at": "At",
 }
 
-_ATTEMPT_COLUMNS = {
-    "failed_at": "Failed at",
-    "replays": "Replay",
-    "attempt": "Attempt",
-    "error": "Error",
-    "message": "Message",
-}
+_LIST_COLUMNS = {"grouped": _COLUMNS, "each": _EACH_COLUMNS, "discarded": _DISCARD_COLUMNS}
 
 
 def list_(
@@ -68,6 +72,9 @@ def list_(
     was_discarded: Annotated[
         bool, typer.Option("--discarded", help="List what was discarded, by whom and why.")
     ] = False,
+    each: Annotated[
+        bool, typer.Option("--each", help="List every letter: its id, order, attempts and time.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """List dead letters by service, event type and error; this changes nothing.
@@ -76,16 +83,19 @@ def list_(
     a retry then only removes it from the dead queue. First and Last are when
     letters died or, if that was not recorded, when their events occurred.
     """
-    from shared.errors import OperationFailed
+    from shared.errors import InvalidInput, OperationFailed
 
+    if each and was_discarded:
+        raise InvalidInput("give --each or --discarded, not both: every discard is listed anyway")
+    kind = "discarded" if was_discarded else "each" if each else "grouped"
     rows: list[dict[str, Any]] = []
     failed: dict[str, OperationFailed] = {}
     services = [service_named(context, service)] if service else visible(services_of(context))
-    for each in services:
+    for one in services:
         try:
-            rows += _rows(context, each, was_discarded=was_discarded)
+            rows += _rows(context, one, kind)
         except OperationFailed as error:
-            failed[each.name] = error
+            failed[one.name] = error
     if len(failed) == len(services) and len(set(map(str, failed.values()))) == 1:
         raise failed[services[0].name]
     for name, reason in failed.items():
@@ -93,23 +103,23 @@ def list_(
     show(
         rows if as_json else [_for_terminal(row) for row in rows],
         as_json=as_json,
-        columns=_DISCARD_COLUMNS if was_discarded else _COLUMNS,
+        columns=_LIST_COLUMNS[kind],
         empty="Nothing was discarded." if was_discarded else "No dead letters.",
     )
     raise typer.Exit(1 if failed else 0)
 
 
-def _rows(
-    context: typer.Context, service: "AnyService", *, was_discarded: bool
-) -> list[dict[str, Any]]:
+def _rows(context: typer.Context, service: "AnyService", kind: str) -> list[dict[str, Any]]:
     from dataclasses import asdict
 
-    from shared.operations.dead_letters.listing import discard_records, group_letters
+    from shared.operations.dead_letters import listing
 
     with _opened(context, service) as queue:
-        if was_discarded:
-            return discard_records(queue)
-        return [asdict(group) for group in group_letters(queue)]
+        if kind == "discarded":
+            return listing.discard_records(queue)
+        if kind == "each":
+            return listing.each_letter(queue)
+        return [asdict(group) for group in listing.group_letters(queue)]
 
 
 def show_(
@@ -125,7 +135,7 @@ def show_(
 
     with _opened(context, service_named(context, service)) as queue:
         details = letter_details(queue, event_id)
-    if not trace:
+    if as_json and not trace:
         for attempt in details["attempts"]:
             del attempt["traceback"]
     if "data" in details or "body_begins" in details:
@@ -133,7 +143,7 @@ def show_(
     if as_json:
         print_json(details)
     else:
-        _print_details(details)
+        _print_details(details, with_stacks=trace)
 
 
 def retry(  # noqa: PLR0913 - its options
@@ -224,8 +234,8 @@ def _for_terminal(row: dict[str, Any]) -> dict[str, Any]:
     """Shorten times and ids so that the table fits a terminal of 100 columns."""
     times = {
         name: row[name] and f"{local(row[name]):%m-%d %H:%M}"
-        for name in ("first", "last")
-        if name in row  # a discard has neither
+        for name in ("first", "last", "at")
+        if name in row
     }
     # Without a hyphen at its beginning, so that it can be pasted as an argument.
     ids = {
@@ -265,7 +275,9 @@ def _print_result(result: "RetryResult", service: str, *, dry_run: bool, as_json
         print_notice(f"{letter_id} stays in the dead queue, the broker rejects it: {reason}")
 
 
-def _print_details(details: dict[str, Any]) -> None:
+def _print_details(details: dict[str, Any], *, with_stacks: bool) -> None:
+    from shared.operations.attempts import print_attempts
+
     attempts = details.pop("attempts")
     data = details.pop("data", None)
     show(details, as_json=False)
@@ -273,8 +285,4 @@ def _print_details(details: dict[str, Any]) -> None:
         echo("\ndata")
         print_json(data, indent=2)
     echo()
-    show(attempts, as_json=False, columns=_ATTEMPT_COLUMNS, empty="No attempt is recorded.")
-    for attempt in attempts:
-        if attempt.get("traceback"):
-            echo(f"\nreplay {attempt['replays']}, attempt {attempt['attempt']}: {attempt['error']}")
-            echo(attempt["traceback"])
+    print_attempts(attempts, with_stacks=with_stacks)

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from uuid import UUID
 
-from shared.command_line import command
 from shared.errors import (
     BrokerUnavailable,
     ConflictingEvent,
@@ -25,6 +24,7 @@ from shared.messaging.ports.consumer import Consumer, Delivery, Outcome
 from shared.messaging.topology import dead_queue
 from shared.operations.console import database_of
 from shared.operations.dead_letters.letter import DeadLetter
+from shared.runtime.hints import command
 from shared.runtime.service import AnyService
 from shared.runtime.settings import OPERATOR, settings_for
 from shared.storage import failures, inbox

@@ -4,11 +4,11 @@ import getpass
 import os
 import socket
 
-from shared.command_line import command
 from shared.errors import InvalidInput
 from shared.messaging import codec
 from shared.operations.dead_letters.dead_queue import DeadQueue
 from shared.operations.dead_letters.letter import DeadLetter
+from shared.runtime.hints import command
 from shared.storage import discards, inbox
 
 

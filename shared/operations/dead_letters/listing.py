@@ -1,8 +1,10 @@
 """Reads the data that `shop dead list` and `shop dead show` print."""
 
 from base64 import b64encode
-from dataclasses import dataclass
-from datetime import datetime
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from shared.errors import InvalidInput, MalformedEvent
@@ -17,6 +19,11 @@ _MAX_GROUPS = 1_000
 
 _OTHER_TYPES = "(other types)"
 
+_COUNTED_TOGETHER = 500
+"""Letters whose recorded attempts are counted by one statement."""
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
 _PREVIEW_LENGTH = 200
 """Characters shown of a body that is not an event."""
 
@@ -28,6 +35,7 @@ class LetterGroup:
     Attributes:
         first, last: when the first and the last of them died; None if unknown.
         example: the id of one.
+        ids: of all of them.
     """
 
     service: str
@@ -37,6 +45,7 @@ class LetterGroup:
     first: datetime | None = None
     last: datetime | None = None
     example: str
+    ids: list[str] = field(default_factory=list)
 
 
 def group_letters(queue: DeadQueue) -> list[LetterGroup]:
@@ -53,10 +62,43 @@ def group_letters(queue: DeadQueue) -> list[LetterGroup]:
             ),
         )
         group.count += 1
+        group.ids.append(letter.id)
         if letter.at is not None:
             group.first = min(group.first or letter.at, letter.at)
             group.last = max(group.last or letter.at, letter.at)
     return [groups[key] for key in sorted(groups)]
+
+
+def each_letter(queue: DeadQueue) -> list[dict[str, Any]]:
+    """Return every dead letter of a service, newest first; raises as `DeadQueue.letters`."""
+    rows: list[dict[str, Any]] = [
+        {
+            "service": queue.service.name,
+            "event_type": letter.event_type,
+            "id": letter.id,
+            "subject": letter.subject,
+            "error": letter.error,
+            "attempts": 0,
+            "replays": letter.replays,
+            "at": letter.at,
+        }
+        for letter, _ in queue.letters()
+    ]
+    counts = _recorded_attempts(queue, [row["id"] for row in rows])
+    for row in rows:
+        row["attempts"] = counts[row["id"]]
+    return sorted(rows, key=lambda row: row["at"] or _LONG_AGO, reverse=True)
+
+
+def _recorded_attempts(queue: DeadQueue, ids: Sequence[str]) -> Counter[str]:
+    """How many failed attempts at each letter are recorded, also those before redrives."""
+    counts: Counter[str] = Counter()
+    with queue.database.read() as connection:
+        for start in range(0, len(ids), _COUNTED_TOGETHER):
+            some = sorted(set(ids[start : start + _COUNTED_TOGETHER]) - counts.keys())
+            for (letter_id, _), count in failures.attempt_counts(connection, some).items():
+                counts[letter_id] += count
+    return counts
 
 
 def letter_details(queue: DeadQueue, letter_id: str) -> dict[str, Any]:

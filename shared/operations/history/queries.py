@@ -17,6 +17,7 @@ from shared.messaging.ports.broker import Broker
 from shared.messaging.ports.history import HistoryReader
 from shared.messaging.topology import dead_queue
 from shared.operations.console import counted, print_notice, require_order_id
+from shared.runtime.hints import command
 from shared.runtime.service import AnyService
 from shared.runtime.settings import OPERATOR, settings_for
 
@@ -112,8 +113,7 @@ def open_history(*, create: bool = True) -> Iterator[HistoryReader]:
         settings_for(OPERATOR)
     except OperationFailed as error:
         raise OperationFailed(
-            "the history can be read by the operator only (docker compose run --rm operator "
-            f"events …): {error}"
+            f"the history can be read by the operator only ({command('events')} …): {error}"
         ) from error
     with open_broker(OPERATOR, create=create) as broker:
         yield broker.history()

@@ -18,7 +18,7 @@ from sqlalchemy import JSON, Column, MetaData, Uuid, bindparam, text
 from shared.messaging.topology import Retry
 from shared.runtime.reactor import Reactor
 from shared.runtime.service import AnyService
-from shared.storage import migrating
+from shared.storage import migrating, service_state
 from shared.storage import tables as runtime
 from shared.storage.columns import UtcTime
 from shared.storage.database import Database
@@ -143,3 +143,28 @@ _INSERT_WITHOUT_DIGEST = text(
     "INSERT INTO inbox (event_id, event_type, outcome, occurred_at) "
     "VALUES (:id, 'thing.happened.v1', 'handled', :at)"
 ).bindparams(bindparam("id", type_=Uuid), bindparam("at", type_=UtcTime))
+
+
+def test_a_database_of_the_version_before_gets_the_table_for_pauses(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = counting()
+    with runtime_of("0005", tmp_path, monkeypatch):
+        migrate(database, service.migrations)
+
+    assert migrate(database, service.migrations)
+
+    with database.begin() as connection:
+        service_state.note_gateway(connection, database, "the mail server m:25")
+        service_state.note_pause(connection, database, "first")
+    with database.begin() as connection:
+        began = service_state.find(connection).pause
+        service_state.note_pause(connection, database, "second")
+        noted = service_state.find(connection)
+        service_state.end_pause(connection)
+        ended = service_state.find(connection)
+    assert began is not None
+    assert noted.pause is not None
+    assert (noted.pause.since, noted.pause.reason) == (began.since, "second")
+    assert noted.pause.is_fresh
+    assert ended == service_state.ServiceState("the mail server m:25")

@@ -9,8 +9,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
+from shared.messaging.embedded import EmbeddedBroker
+from shared.messaging.topology import Queue, Topology
 from shared.private_files import create_file, create_folder
+from shared.storage.database import Database
 
 
 @pytest.fixture(autouse=True)
@@ -48,14 +52,6 @@ def test_a_file_in_place_of_a_folder_is_an_error(tmp_path: Path) -> None:
 
     with pytest.raises(FileExistsError):
         create_folder(tmp_path / "file")
-
-
-def test_a_link_to_a_file_that_is_missing_creates_the_file(tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to(tmp_path / "file")
-
-    create_file(tmp_path / "link")
-
-    assert mode(tmp_path / "file") == 0o600
 
 
 def in_another_process(program: str, path: Path) -> str:
@@ -103,3 +99,46 @@ def test_a_database_stays_usable_when_another_process_closes_it(tmp_path: Path) 
 
         assert connection.execute("SELECT count(*) FROM things").fetchone() == (2,)
         assert path.with_name("a.db-wal").exists()
+
+
+def test_a_file_behind_a_link_is_created_for_its_owner_only(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "elsewhere")
+
+    create_file(link)
+    create_file(link)
+
+    assert mode(tmp_path / "elsewhere") == 0o600
+
+
+READ = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('{}'); c.close()"
+"""Opens a file and closes it, as a command does; the last one to close it deletes its log."""
+
+
+def test_a_second_connection_keeps_the_locks_of_the_first_on_a_database(tmp_path: Path) -> None:
+    path = tmp_path / "orders.db"
+    with closing(Database(f"sqlite:///{path}")) as database:
+        with database.begin() as connection:
+            connection.execute(text("CREATE TABLE orders (id TEXT)"))
+        with database.read(), database.read() as second:
+            assert second.execute(text("SELECT * FROM orders")).all() == []
+
+        in_another_process(READ.format("SELECT * FROM orders"), path)
+
+        assert Path(f"{path}-wal").exists()
+
+
+def test_a_second_connection_keeps_the_locks_of_the_first_on_the_brokers_file(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "broker.db"
+    with closing(EmbeddedBroker(path)) as broker:
+        queue = Queue(name="email", topics=frozenset({"order.placed"}))
+        broker.set_up(Topology(queues=(queue,)))
+        consumer = broker.consumer("email", prefetch=1)
+        assert consumer.take(1, wait=0) == []
+        assert broker.depth("email").consumers == 1  # by a connection of its own
+
+        in_another_process(READ.format("SELECT * FROM queues"), path)
+
+        assert Path(f"{path}-wal").exists()

@@ -1,3 +1,6 @@
+"""What tests of services are given: examples, and a stage that shows errors."""
+
+from collections.abc import Iterator
 from email.headerregistry import Address
 from pathlib import Path
 
@@ -10,7 +13,9 @@ from services.orders.service import orders
 from shared.errors import DependencyUnavailable
 from shared.events import DomainEvent, OrderPlaced
 from shared.storage.database import Database
+from shared.storage.unit_of_work import UnitOfWork
 from shared.testing import Stage, example, recording
+from tests.support.counting import CountStore, ThingHappened, counting
 from tests.unit.services.orders.samples import new_order, place
 
 
@@ -34,6 +39,8 @@ def test_a_class_that_is_no_contract_has_no_example() -> None:
 
 class ClosedPostOffice:
     """A mail server that is away."""
+
+    place = "the post office"
 
     def send(self, _mail: object) -> None:
         self.probe()
@@ -96,3 +103,46 @@ def test_recordings_within_one_another_record_alike(tmp_path: Path) -> None:
     assert [event.order_id for event in outer] == ["ORD-123"]
     assert inner == outer
     stage.close()
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Iterator[Stage]:
+    """A stage whose service has a handler that fails with the name of the thing."""
+
+    def fail(event: ThingHappened, _work: UnitOfWork[CountStore]) -> None:
+        raise KeyError(event.name)
+
+    stage = Stage(tmp_path, [counting(fail)])
+    yield stage
+    stage.close()
+
+
+def test_a_stage_raises_the_error_of_a_handler_with_its_stack(broken: Stage) -> None:
+    broken.publish(ThingHappened(name="a"), ThingHappened(name="b"))
+
+    with pytest.raises(KeyError, match="a") as raised:
+        broken.play()
+
+    frames = [(each.path, each.name) for each in raised.traceback]
+    assert (Path(__file__), "fail") in frames
+    [note] = raised.value.__notes__
+    assert note.startswith("counting failed to handle thing.happened.v1 at attempt 1; 1 more")
+
+
+def test_a_stage_that_raised_has_settled_the_delivery(broken: Stage) -> None:
+    broken.publish(ThingHappened(name="a"))
+    with pytest.raises(KeyError):
+        broken.react("counting")
+
+    assert broken.play() == []
+    broken.clock.now += 3600
+    [again] = broken.play(errors="collect")
+    assert again.delivery.attempt == 2
+
+
+def test_a_stage_can_collect_errors(broken: Stage) -> None:
+    broken.publish(ThingHappened(name="a"), ThingHappened(name="b"))
+
+    results = broken.play(errors="collect")
+
+    assert [type(each.error) for each in results] == [KeyError, KeyError]

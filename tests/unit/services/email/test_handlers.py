@@ -25,6 +25,10 @@ class RecordingTransport:
         self.mails: list[Mail] = []
         self.failures: list[Exception] = []
 
+    @property
+    def place(self) -> str:
+        return "a list"
+
     def send(self, mail: Mail) -> None:
         if self.failures:
             raise self.failures.pop(0)
@@ -79,14 +83,14 @@ def kinds(stage: Stage) -> list[str]:
 
 def play(stage: Stage, *events: DomainEvent) -> list[DeliveryResult]:
     stage.publish(*events)
-    return stage.play()
+    return stage.play(errors="collect")
 
 
 def play_until_settled(stage: Stage) -> list[DeliveryResult]:
     """Advance the clock past every retry delay until nothing is delivered any more."""
-    results = stage.play()
+    results = stage.play(errors="collect")
     stage.clock.now += email.retry.max_delay + 1
-    while more := stage.play():
+    while more := stage.play(errors="collect"):
         results += more
         stage.clock.now += email.retry.max_delay + 1
     return results

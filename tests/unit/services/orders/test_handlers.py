@@ -34,7 +34,7 @@ SHIPPED = OrderShipped(order_id="ORD-123", tracking_number="TRACK-1", carrier="P
 
 def publish(stage: Stage, *events: DomainEvent) -> list[DeliveryResult]:
     stage.publish(*events)
-    return stage.play()
+    return stage.play(errors="collect")
 
 
 def outcomes(results: Sequence[DeliveryResult]) -> list[Outcome]:

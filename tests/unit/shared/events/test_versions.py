@@ -167,7 +167,7 @@ def test_a_service_handles_every_version_that_can_be_converted_and_retries_the_r
     stage = Stage(tmp_path, [scales])
     stage.publish(V1, V2, V3)
 
-    reacted = stage.play()
+    reacted = stage.play(errors="collect")
     stage.close()
 
     by_id = {each.delivery.event_id: each for each in reacted}

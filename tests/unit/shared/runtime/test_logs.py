@@ -197,7 +197,7 @@ def test_own_errors_are_logged_with_their_message_and_others_with_their_origin()
 
     assert ours["reason"] == "the server is busy"
     assert nowhere["reason"] == "at an unknown place"
-    assert raised["reason"].startswith("at test_logs.py:")
+    assert raised["reason"].startswith("at tests/unit/shared/runtime/test_logs.py:")
 
 
 def test_a_message_that_is_not_an_event_is_logged_by_its_message_id() -> None:
@@ -290,3 +290,20 @@ def test_each_service_has_a_colour_of_its_own() -> None:
     assert ESCAPE + "36m" + "orders" in first
     assert ESCAPE + "35m" + "email" in second
     assert third[20:] == first[20:]
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_the_stack_of_a_failure_is_logged_at_the_level_debug_only(log_format: Any) -> None:
+    def lines(log_level: Any) -> str:
+        stream = io.StringIO()
+        settings = Settings(log_format=log_format, log_level=log_level)
+        try:
+            dict[str, int]()[CANARY]
+        except KeyError as error:
+            failure = result(outcome=Outcome.RETRY, error=error)
+        log_delivery(log_to(stream, settings), failure)
+        return stream.getvalue()
+
+    assert "dict[str, int]()[CANARY]" in lines("debug")
+    assert "dict[str, int]" not in lines("info")
+    assert CANARY not in lines("debug")

@@ -207,3 +207,24 @@ def test_the_administrators_url_may_name_a_server_for_each_service() -> None:
     url = settings.database_admin_url_of("loyalty")
 
     assert url.partition("?")[0] == "postgresql://admin:a@loyalty-db/postgres"
+
+
+@pytest.mark.parametrize("url", ["postgresql://shop:hush@server/shop", "sqlite:///shop.db"])
+def test_one_database_for_all_services_is_refused(url: str) -> None:
+    with (
+        settings_override(database_url=url),
+        pytest.raises(
+            InvalidInput, match=r"^SHOP_DATABASE_URL should contain \{service\}"
+        ) as refused,
+    ):
+        settings_for("orders")
+
+    assert "hush" not in str(refused.value)
+
+
+def test_a_secret_of_one_service_may_name_its_database(tmp_path: Path) -> None:
+    (tmp_path / "orders").mkdir()
+    (tmp_path / "orders" / "shop_database_url").write_text("postgresql://o:p@localhost/orders")
+
+    with settings_override(keys=tmp_path):
+        assert settings_for("orders").database_url_of("orders").endswith("/orders")

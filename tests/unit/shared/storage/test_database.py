@@ -123,9 +123,13 @@ def test_a_databases_name_holds_no_password() -> None:
 def test_the_probe_names_the_database_that_is_away(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path}/nowhere/shop.db")
 
-    with pytest.raises(DependencyUnavailable, match=r"nowhere/shop\.db does not answer"):
+    with pytest.raises(
+        DependencyUnavailable, match=r"nowhere/shop\.db cannot be used: unable to open"
+    ):
         database.probe()
-    with pytest.raises(DependencyUnavailable, match=r"nowhere/shop\.db does not answer"):
+    with pytest.raises(
+        DependencyUnavailable, match=r"nowhere/shop\.db cannot be used: unable to open"
+    ):
         database.ping()
 
 
@@ -177,3 +181,23 @@ def test_only_errors_that_may_mean_a_lost_database_are_environmental(
     error: Exception, *, expected: bool
 ) -> None:
     assert is_environmental(error) is expected
+
+
+def test_a_damaged_file_is_named_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "shop.db"
+    database = Database(f"sqlite:///{path}")
+    with database.begin() as connection:
+        connection.execute(text("CREATE TABLE probe (filler BLOB)"))
+    database.close()
+    content = bytearray(path.read_bytes())
+    content[100:200] = b"\xff" * 100
+    path.write_bytes(content)
+
+    with pytest.raises(DependencyUnavailable) as failed:
+        database.probe()
+
+    assert str(failed.value) == (
+        f"the database {path} cannot be used: database disk image is malformed; stop all "
+        "processes, and restore a backup of it"
+    )
+    database.close()

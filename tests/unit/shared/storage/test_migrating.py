@@ -173,7 +173,7 @@ def test_a_file_that_is_no_database_is_named_and_not_changed(tmp_path: Path) -> 
     diary = tmp_path / "diary.txt"
     diary.write_text("Dear diary" * 100)
 
-    with pytest.raises(OperationFailed, match=r"diary\.txt cannot be migrated: file is not a da"):
+    with pytest.raises(OperationFailed, match=r"diary\.txt cannot be used: file is not a da"):
         migrate(Database(f"sqlite:///{diary}"), MIGRATIONS)
 
     assert diary.read_text().startswith("Dear diary")

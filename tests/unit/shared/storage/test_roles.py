@@ -38,4 +38,6 @@ def test_a_server_that_is_away_is_reported_without_a_password() -> None:
     with pytest.raises(OperationFailed) as failed:
         grant(ADMIN, SERVICE)
 
-    assert str(failed.value) == "database orders cannot be set up: the server cannot be reached"
+    assert str(failed.value) == (
+        "database orders cannot be set up: the server cannot be reached, the connection is refused"
+    )

@@ -59,7 +59,7 @@ def send_malformed(stage: Stage, body: bytes = b"{", event_id: str = "") -> None
 
 def handle_all(stage: Stage) -> None:
     """Let email handle every ready message, one at a time."""
-    while stage.react("email"):
+    while stage.react("email", errors="collect"):
         pass
 
 
@@ -131,6 +131,41 @@ def test_the_table_fits_a_terminal_of_100_columns(
     assert str(event.event_id)[-8:] in table
     assert max(map(len, table.splitlines())) <= 100
     assert len([line for line in table.splitlines() if line.strip()]) == 3
+
+
+def test_each_letter_is_listed_with_its_id_order_attempts_and_time(
+    shop: Shop, stage: Stage
+) -> None:
+    events = [placed(f"ORD-{number}") for number in range(10)]
+    stage.publish(*events)
+    send_malformed(stage)
+    handle_all(stage)
+    shop("dead", "retry", "email", str(events[0].event_id))
+    handle_all(stage)
+
+    rows = shop("dead", "list", "--each", "--json").json
+
+    mails = [row for row in rows if row["error"] == "MailRefused"]
+    assert {(row["id"], row["subject"]) for row in mails} == {
+        (str(event.event_id), event.order_id) for event in events
+    }
+    assert (mails[0]["subject"], mails[0]["attempts"], mails[0]["replays"]) == ("ORD-0", 2, 1)
+    assert {row["attempts"] for row in rows[1:]} == {1}
+    assert [row["at"] for row in rows] == sorted((row["at"] for row in rows), reverse=True)
+    assert [row["id"].startswith("sha256:") for row in rows if row not in mails] == [True]
+    table = shop("dead", "list", "email", "--each").out
+    assert all(str(event.event_id) in table for event in events)
+    assert shop("dead", "list", "--each", "--discarded").code == 2
+
+
+def test_json_names_every_letter_of_a_group(shop: Shop, stage: Stage) -> None:
+    events = [placed(f"ORD-{number}") for number in range(10)]
+    stage.publish(*events)
+    handle_all(stage)
+
+    [row] = shop("dead", "list", "--json").json
+
+    assert sorted(row["ids"]) == sorted(str(event.event_id) for event in events)
 
 
 def test_a_letter_is_shown_with_its_attempts(shop: Shop, stage: Stage) -> None:

@@ -161,6 +161,7 @@ def container(shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Sh
     placing = shop("orders", "place", "--id", "ORD-1", *whom, "--item", "product-1=1")
     assert placing.code == 0, placing.err
     (tmp_path / "keys" / "orders").mkdir(parents=True)
+    monkeypatch.setenv("SHOP_COMPOSED", "true")
     monkeypatch.setenv("SHOP_KEYS", str(tmp_path / "keys"))
     return shop
 

@@ -145,7 +145,7 @@ def test_a_dead_event_stays_dead_and_is_not_sent_to_the_queue(
 ) -> None:
     injected.error = Impossible
     stage.publish(placed(BAD), placed("ORD-2"))
-    stage.play()
+    stage.play(errors="collect")
 
     result = rebuild(stage)
 
@@ -157,7 +157,7 @@ def test_a_dead_event_stays_dead_and_is_not_sent_to_the_queue(
 def test_a_redriven_event_is_handled_by_a_rebuild(stage: Stage, injected: InjectedError) -> None:
     injected.error = Impossible
     stage.publish(placed(BAD))
-    stage.play()
+    stage.play(errors="collect")
     retry(DeadQueue(stage.services["example"], stage.broker, stage.databases["example"]))
     injected.error = None
 

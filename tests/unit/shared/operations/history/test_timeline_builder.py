@@ -49,9 +49,9 @@ def stage(tmp_path: Path, handler: SwitchableHandler) -> Iterator[Stage]:
 
 def test_events_are_in_order_of_time_with_their_causes(stage: Stage) -> None:
     place(stage)
-    stage.play()
+    stage.play(errors="collect")
     pay(stage)
-    stage.play()
+    stage.play(errors="collect")
 
     timeline = timeline_of(stage)
 
@@ -73,7 +73,7 @@ def test_events_are_in_order_of_time_with_their_causes(stage: Stage) -> None:
 
 def test_each_subscriber_has_a_reaction_and_no_other_service(stage: Stage) -> None:
     place(stage)
-    stage.play()
+    stage.play(errors="collect")
 
     timeline = timeline_of(stage)
 
@@ -87,7 +87,7 @@ def test_each_subscriber_has_a_reaction_and_no_other_service(stage: Stage) -> No
 def test_events_of_another_order_are_left_out(stage: Stage) -> None:
     place(stage)
     place(stage, "ORD-2")
-    stage.play()
+    stage.play(errors="collect")
 
     assert len(timeline_of(stage, "ORD-2").entries) == 2
 
@@ -104,7 +104,7 @@ def test_an_event_in_the_outbox_is_marked_as_not_sent(stage: Stage) -> None:
 
 def test_an_event_in_a_services_queue_is_waiting(stage: Stage) -> None:
     stage.publish(placed("ORD-1", occurred_at=LONG_AGO))
-    stage.react("analytics")
+    stage.react("analytics", errors="collect")
 
     assert reaction(timeline_of(stage), "extra").outcome == "waiting"
 
@@ -113,7 +113,7 @@ def test_an_old_event_without_record_is_unknown_if_the_queues_are_empty(
     stage: Stage,
 ) -> None:
     stage.publish(placed("ORD-1", occurred_at=LONG_AGO))
-    stage.play()
+    stage.play(errors="collect")
     clear_inbox(stage, "extra")
 
     timeline = timeline_of(stage)
@@ -124,7 +124,7 @@ def test_an_old_event_without_record_is_unknown_if_the_queues_are_empty(
 
 def test_a_recent_event_without_record_is_waiting_if_the_queues_are_empty(stage: Stage) -> None:
     stage.publish(placed("ORD-1"))
-    stage.play()
+    stage.play(errors="collect")
     clear_inbox(stage, "extra")
 
     assert reaction(timeline_of(stage), "extra").outcome == "waiting"
@@ -132,7 +132,7 @@ def test_a_recent_event_without_record_is_waiting_if_the_queues_are_empty(stage:
 
 def test_queues_that_cannot_be_read_are_noted(stage: Stage) -> None:
     stage.publish(placed("ORD-1", occurred_at=LONG_AGO))
-    stage.play()
+    stage.play(errors="collect")
     clear_inbox(stage, "extra")
 
     timeline = timeline_of(stage, broker=False)
@@ -146,9 +146,9 @@ def test_an_event_that_is_retried_has_its_failed_attempts(
 ) -> None:
     handler.error = TransientFailure
     place(stage)
-    stage.play()
+    stage.play(errors="collect")
     stage.clock.now += 10
-    stage.play()
+    stage.play(errors="collect")
 
     result = reaction(timeline_of(stage), "extra")
 
@@ -161,10 +161,10 @@ def test_an_event_that_was_handled_after_a_failure_has_its_failed_attempt(
 ) -> None:
     handler.error = TransientFailure
     place(stage)
-    stage.play()
+    stage.play(errors="collect")
     handler.error = None
     stage.clock.now += 10
-    stage.play()
+    stage.play(errors="collect")
 
     result = reaction(timeline_of(stage), "extra")
 
@@ -175,7 +175,7 @@ def test_an_event_that_was_handled_after_a_failure_has_its_failed_attempt(
 def test_a_dead_event_has_its_error(stage: Stage, handler: SwitchableHandler) -> None:
     handler.error = Impossible
     place(stage)
-    stage.play()
+    stage.play(errors="collect")
 
     result = reaction(timeline_of(stage), "extra")
 
@@ -188,7 +188,7 @@ def test_a_redriven_event_that_is_not_handled_yet_is_sent_again(
 ) -> None:
     handler.error = Impossible
     place(stage)
-    stage.play()
+    stage.play(errors="collect")
 
     retry(DeadQueue(stage.services["extra"], stage.broker, stage.databases["extra"]))
 
@@ -207,11 +207,11 @@ def test_a_redriven_event_has_the_outcome_of_its_last_attempt(
 ) -> None:
     handler.error = Impossible
     place(stage)
-    stage.play()
+    stage.play(errors="collect")
     retry(DeadQueue(stage.services["extra"], stage.broker, stage.databases["extra"]))
     handler.error = error
 
-    stage.play()
+    stage.play(errors="collect")
 
     assert reaction(timeline_of(stage), "extra").outcome == outcome
 
@@ -221,14 +221,14 @@ def test_a_discarded_event_is_discarded(stage: Stage) -> None:
     with stage.databases["extra"].begin() as connection:
         inbox.enter(connection, [entry_of(event)], outcome=inbox.DISCARDED)
     stage.publish(event)
-    stage.play()
+    stage.play(errors="collect")
 
     assert reaction(timeline_of(stage), "extra").outcome == "discarded"
 
 
 def test_a_database_that_cannot_be_read_is_noted_and_its_service_unseen(stage: Stage) -> None:
     place(stage)
-    stage.play()
+    stage.play(errors="collect")
 
     timeline = timeline_of(stage, unreadable="loyalty")
 
@@ -239,7 +239,7 @@ def test_a_database_that_cannot_be_read_is_noted_and_its_service_unseen(stage: S
 
 def test_without_analytics_the_history_is_read_and_noted(stage: Stage) -> None:
     place(stage)
-    stage.play()
+    stage.play(errors="collect")
 
     timeline = timeline_of(stage, unreadable="analytics")
 
@@ -253,9 +253,9 @@ def test_without_analytics_the_history_is_read_and_noted(stage: Stage) -> None:
 def test_an_event_that_analytics_lacks_is_read_from_the_history(stage: Stage) -> None:
     first, second = placed("ORD-1"), cancelled("ORD-1")
     stage.publish(first)
-    stage.play()
+    stage.play(errors="collect")
     stage.publish(second)
-    stage.react("loyalty")
+    stage.react("loyalty", errors="collect")
 
     timeline = timeline_of(stage)
 
@@ -269,7 +269,7 @@ def test_without_analytics_and_broker_the_events_are_those_that_other_services_k
     stage: Stage,
 ) -> None:
     place(stage)
-    stage.play()
+    stage.play(errors="collect")
 
     timeline = timeline_of(stage, unreadable="analytics", broker=False)
 
@@ -292,7 +292,7 @@ def test_an_order_that_does_not_exist_has_no_entries(stage: Stage) -> None:
 def test_an_event_from_the_future_is_handled_and_marked(stage: Stage) -> None:
     ahead = placed("ORD-1", occurred_at=datetime.now(UTC) + timedelta(hours=2))
     stage.publish(ahead)
-    stage.play()
+    stage.play(errors="collect")  # orders did not place it
 
     timeline = timeline_of(stage)
 
