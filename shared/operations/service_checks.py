@@ -6,19 +6,19 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from shared.errors import ForgedEvent, OperationFailed
+from shared.errors import ForgedEvent
 from shared.messaging.connect import broker_at
 from shared.messaging.identity import Identity
 from shared.messaging.ports.broker import Broker, Depth
 from shared.messaging.topology import dead_queue
-from shared.operations.console import counted, database_of, local
+from shared.operations.console import counted, local
 from shared.operations.failing import failing_rows, until
 from shared.operations.findings import Finding, run_checks, unknown, well, wrong
 from shared.runtime.hints import another_process, command
 from shared.runtime.service import AnyService
 from shared.runtime.settings import Settings, settings_for
 from shared.storage import failures, outbox, service_state
-from shared.storage.database import Database
+from shared.storage.database import DATABASE_ERRORS, Database
 from shared.storage.migrating import is_current
 from shared.storage.service_state import Pause, ServiceState
 from shared.storage.table_differences import table_differences
@@ -136,13 +136,23 @@ def _paused(name: str, pause: Pause, waiting: str) -> str:
     )
 
 
+def _database_of(service: AnyService) -> Database:
+    return Database(settings_for(service.name).database_url_of(service.name))
+
+
 def _state_of(service: AnyService) -> ServiceState:
-    """What the service has left in its database; nothing if that cannot be read."""
-    try:
-        with database_of(service, make=False) as database, database.read() as connection:
-            return service_state.find(connection)
-    except OperationFailed:
-        return ServiceState()  # the check of the database says why
+    """What the service has left in its database; nothing if that cannot be read.
+
+    The check of the database says why. Nothing is migrated here.
+    """
+    with closing(_database_of(service)) as database:
+        try:
+            if not is_current(database, service.migrations):
+                return ServiceState()
+            with database.read() as connection:
+                return service_state.find(connection)
+        except DATABASE_ERRORS:
+            return ServiceState()
 
 
 def _dead_letters(service: AnyService, subject: str) -> Iterator[Finding]:
@@ -162,11 +172,14 @@ def _dead_letters(service: AnyService, subject: str) -> Iterator[Finding]:
         f"{depth.ready} dead: see why with {command('dead', 'list', name)}, "
         "then retry or discard them",
     )
-    with database_of(service) as database, database.read() as connection:
-        recent = failures.count_dead(
-            connection, since=datetime.now(UTC) - timedelta(minutes=RECENT_MINUTES)
-        )
-        forged, examples = failures.dead_of(connection, ForgedEvent.__name__, _MAX_NAMED)
+    with closing(_database_of(service)) as database:
+        if not is_current(database, service.migrations):
+            return  # the check of the database says so; nothing is migrated here
+        with database.read() as connection:
+            recent = failures.count_dead(
+                connection, since=datetime.now(UTC) - timedelta(minutes=RECENT_MINUTES)
+            )
+            forged, examples = failures.dead_of(connection, ForgedEvent.__name__, _MAX_NAMED)
     if forged:
         yield wrong(
             subject,
@@ -182,8 +195,7 @@ def _dead_letters(service: AnyService, subject: str) -> Iterator[Finding]:
 
 
 def _database(service: AnyService, subject: str) -> Iterator[Finding]:
-    database = Database(settings_for(service.name).database_url_of(service.name))
-    with closing(database):
+    with closing(_database_of(service)) as database:
         if database.is_sqlite and not database.path.exists():
             yield wrong(subject, "does not exist: run shop setup")
             return

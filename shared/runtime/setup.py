@@ -38,12 +38,7 @@ def set_up(
         UnsubscribedBacklog: all else is done, but some subscriptions had to stay.
         ShopError: a server refuses this or cannot be reached.
     """
-    admin = settings_for(*ADMIN_SECRETS)
-    if admin.composed and not admin.broker_url:
-        raise OperationFailed(
-            "set-up needs the administrators' secrets, which its own container alone can read: "
-            "shop setup"
-        )
+    admin = _administrator()
     for service in services:
         yield _set_up_database(service, admin)
     if admin.database_admin_url:
@@ -70,6 +65,23 @@ def set_up(
     if waiting:
         yield from waiting
         raise unsubscribed.refusal(waiting)
+
+
+def _administrator() -> Settings:
+    """The settings with the administrators' secrets."""
+    wrong_container = OperationFailed(
+        "set-up needs the administrators' secrets, which its own container alone can read: "
+        "shop setup"
+    )
+    try:
+        admin = settings_for(*ADMIN_SECRETS)
+    except OperationFailed as error:
+        if settings_for().composed:
+            raise wrong_container from error
+        raise
+    if admin.composed and not admin.broker_url:
+        raise wrong_container
+    return admin
 
 
 def _unsubscribed(

@@ -36,9 +36,14 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 
 
 def wrong(shop: Shop) -> dict[str, str]:
-    """The findings that are not well; checks that the exit code says whether there are any."""
+    """The findings that are not well; checks that the exit code says whether there are any.
+
+    Without the seconds that a new event has waited, which depend on the machine.
+    """
     result = shop("doctor", "--json")
-    findings = {each["what"]: each["says"] for each in result.json if not each["ok"]}
+    said = {each["what"]: each["says"] for each in result.json if not each["ok"]}
+    age = re.compile(r"(ready|failing), the oldest for \d+ s")
+    findings = {what: age.sub(r"\1", says) for what, says in said.items()}
     assert result.code == (1 if findings else 0)
     return findings
 
@@ -162,6 +167,23 @@ def test_a_database_without_the_newest_migration_is_reported(shop: Shop, stage: 
     assert wrong(shop)["database of email"] == "not migrated to this version: run shop setup"
 
 
+def test_an_older_database_is_reported_and_not_migrated(shop: Shop, stage: Stage) -> None:
+    dead_letter_in_loyalty(stage)
+    stage.publish(placed())
+    with stage.databases["loyalty"].begin() as connection:
+        connection.exec_driver_sql("DROP TABLE service_state")
+        connection.exec_driver_sql("UPDATE runtime_version SET version_num = '0005'")
+
+    findings = wrong(shop)
+
+    assert findings["database of loyalty"] == "not migrated to this version: run shop setup"
+    assert "1 ready and no consumer" in findings["queue of loyalty"]
+    assert findings["dead letters of loyalty"].startswith("1 dead")
+    with stage.databases["loyalty"].read() as connection:
+        version = connection.exec_driver_sql("SELECT version_num FROM runtime_version").scalar()
+    assert version == "0005"
+
+
 @pytest.mark.usefixtures("stage")
 def test_a_disk_that_is_nearly_full_is_reported(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -270,7 +292,7 @@ def test_events_that_fail_and_come_again_are_reported(
     says = wrong(shop)["failures of loyalty"]
 
     assert re.fullmatch(
-        r"2 failing, the oldest for \d+ s, next attempt in 4\d\d s: "
+        r"2 failing, next attempt in 4\d\d s: "
         "see why with shop failures loyalty",
         says,
     )

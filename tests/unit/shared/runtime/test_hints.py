@@ -199,11 +199,12 @@ def test_every_command_that_the_doctor_names_exists_in_the_composition(
             assert shop(*each[3:], "--help").code == 0
 
 
+@pytest.mark.parametrize("folders", [["rabbitmq", "postgres"], []], ids=["empty", "missing"])
 def test_set_up_outside_its_container_names_the_command_that_runs_it(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folders: list[str]
 ) -> None:
-    (tmp_path / "keys" / "rabbitmq").mkdir(parents=True)
-    (tmp_path / "keys" / "postgres").mkdir()
+    for each in folders:
+        (tmp_path / "keys" / each).mkdir(parents=True)
     monkeypatch.setenv("SHOP_KEYS", str(tmp_path / "keys"))
     monkeypatch.setenv("SHOP_COMPOSED", "true")
 

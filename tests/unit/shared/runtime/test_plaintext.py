@@ -36,7 +36,11 @@ REFUSED = [
             "localhost/{service}?service=far&sslmode=require",
         )
     ),
-    ("database_url", "postgresql+psycopg://u:hush@db/{service}?sslmode=allow", "sslmode=verify-full"),
+    (
+        "database_url",
+        "postgresql+psycopg://u:hush@db/{service}?sslmode=allow",
+        "sslmode=verify-full",
+    ),
 ]
 
 USED_AS_IT_IS = [
