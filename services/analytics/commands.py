@@ -45,7 +45,7 @@ def _print_tables(figures: dict[str, Any]) -> None:
         "revenue": "Revenue",
         "events": "Events",
     }
-    show(figures["days"], as_json=False, title="By day", columns=columns)
+    show(figures["days"][::-1], as_json=False, title="By day", columns=columns)
     _print_counts("Units ordered", "Product", figures["units"])
     _print_counts("Events", "Type", figures["events"])
 

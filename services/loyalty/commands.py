@@ -26,7 +26,7 @@ def balance(customer_email: Email, *, as_json: AsJson = False) -> None:
 
 @app.command()
 def ledger(customer_email: Email, *, as_json: AsJson = False) -> None:
-    """List the points that a customer gained and lost, oldest first."""
+    """List the points that a customer gained and lost, newest first."""
     from services.loyalty.service import loyalty
 
     _require_email_address(customer_email)

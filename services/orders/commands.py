@@ -146,6 +146,7 @@ def list_orders(
         [order.record for order in orders],
         as_json=as_json,
         columns=columns,
+        expendable=("customer_email", "currency"),
         empty=f"No order is {status}." if status else "No orders yet: shop orders place --help",
     )
 

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
@@ -14,12 +14,16 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from shared.operations.tables import Column
     from shared.runtime.service import AnyService
     from shared.storage.database import Database
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 Record = Mapping[str, Any]
+
+_UNLIMITED = 100_000
+"""The width of tables that are piped: nothing is folded or left out."""
 
 
 def command_group(help_text: str) -> typer.Typer:
@@ -146,11 +150,12 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def show(
+def show(  # noqa: PLR0913 - its options
     records: Sequence[Record] | Record,
     *,
     as_json: bool,
     columns: Mapping[str, str] | None = None,
+    expendable: Sequence[str] = (),
     title: str | None = None,
     empty: str = "Nothing yet.",
 ) -> None:
@@ -158,6 +163,7 @@ def show(
 
     Args:
         columns: the heading of each field, for a list; by default all fields with their names.
+        expendable: the columns that a narrow terminal lacks first, in this order; then the last.
         empty: the sentence for an empty list.
     """
     if as_json:
@@ -167,7 +173,8 @@ def show(
     elif isinstance(records, Mapping):
         _print_record(records, title)
     else:
-        _print_table(records, columns or {name: name for name in records[0]}, title)
+        columns = columns or {name: name for name in records[0]}
+        _print_table(records, columns, expendable, title)
 
 
 def confirm(question: str) -> None:
@@ -186,12 +193,11 @@ def confirm(question: str) -> None:
     raise OperationFailed("nothing was changed; --yes answers the question beforehand")
 
 
-def local(moment: datetime) -> datetime:
-    """Convert to the local time zone; a time at the end of the calendar stays in UTC."""
-    try:
-        return moment.astimezone()
-    except OverflowError:
-        return moment
+def time_text(moment: datetime, *, has_milliseconds: bool = False) -> str:
+    """A time as people read it, always in UTC, such as `2026-11-20 14:30:05Z`."""
+    moment = moment.astimezone(UTC)
+    milliseconds = f".{moment.microsecond // 1000:03d}" if has_milliseconds else ""
+    return f"{moment:%Y-%m-%d %H:%M:%S}{milliseconds}Z"
 
 
 def print_json(value: object, *, indent: int | None = None) -> None:
@@ -245,24 +251,46 @@ def _json_value(value: object) -> object:
 
 def _cell(value: object) -> str:
     if isinstance(value, datetime):
-        return local(value).strftime("%Y-%m-%d %H:%M:%S")
+        return time_text(value)
     if isinstance(value, Mapping):
         return ", ".join(f"{count} × {name}" for name, count in value.items())
     return "" if value is None else escape_control_characters(str(value))
 
 
-def _print_table(rows: Sequence[Record], columns: Mapping[str, str], title: str | None) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+def _print_table(
+    rows: Sequence[Record],
+    headings: Mapping[str, str],
+    expendable: Sequence[str],
+    title: str | None,
+) -> None:
+    from shared.operations.tables import fitted, table_of
+
+    columns = {name: _column(name, heading, rows) for name, heading in headings.items()}
+    console = terminal(width=_UNLIMITED)
+    shown = fitted(columns, expendable=expendable, width=console.width)
+    table = table_of([columns[name] for name in shown], title=title, width=console.width)
+    console.print(table)
+    if hidden := [headings[name] or name.capitalize() for name in columns if name not in shown]:
+        console.print(
+            f"Not shown at {console.width} columns: {', '.join(hidden)}; --json has everything.",
+            style="dim",
+        )
+
+
+def _column(name: str, heading: str, rows: Sequence[Record]) -> "Column":
     from rich.text import Text
 
-    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
-    for name, heading in columns.items():
-        is_number = all(isinstance(row[name], int | float | Decimal) for row in rows)
-        table.add_column(heading, justify="right" if is_number else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_cell(row[name])) for name in columns))
-    terminal(width=200).print(table)
+    from shared.operations.tables import Column
+    from shared.runtime.colours import style_of
+
+    values = [row[name] for row in rows]
+    styles = [style_of(str(value)) if name == "service" else "" for value in values]
+    return Column(
+        heading=heading,
+        cells=[Text(_cell(value), style) for value, style in zip(values, styles, strict=True)],
+        is_number=all(isinstance(value, int | float | Decimal) for value in values),
+        is_whole=any(isinstance(value, datetime) for value in values),
+    )
 
 
 def _print_record(record: Record, title: str | None) -> None:

@@ -16,18 +16,10 @@ from services.inventory.store import InventoryStore
 from services.loyalty.store import LoyaltyStore
 from services.orders.store import OrdersStore
 from services.shipping.store import ShippingStore
+from shared.runtime.colours import style_of
 
 CUSTOMER = "customer@example.com"
 ANOTHER_CUSTOMER = "another@example.com"
-
-STYLES = {
-    "orders": "cyan",
-    "inventory": "green",
-    "email": "magenta",
-    "shipping": "blue",
-    "analytics": "bright_black",
-    "loyalty": "yellow",
-}
 
 ORDER_STATUS = {
     "ORD-123": "shipped",
@@ -91,7 +83,7 @@ def print_checks(console: Console, checks: Sequence[Check], *, seconds: float) -
         name = "" if check.service == previous else check.service
         previous = check.service
         mark = "[green]✓[/]" if check.passed else f"[red]✗ expected {_text(check.expected)}[/]"
-        style = STYLES.get(check.service, "white")
+        style = style_of(check.service)
         table.add_row(f"[{style}]{name}[/]", check.name, _text(check.value), mark)
     console.print(table)
     failed = sum(not check.passed for check in checks)

@@ -9,7 +9,6 @@ import typer
 
 from shared.operations.console import (
     AsJson,
-    local,
     print_json,
     print_notice,
     progress,
@@ -90,6 +89,7 @@ def list_(
         rows if as_json else [_for_terminal(row) for row in rows],
         as_json=as_json,
         columns=_DISCARD_COLUMNS if was_discarded else _COLUMNS,
+        expendable=("discarded_by",) if was_discarded else ("first", "last"),
         empty="Nothing was discarded." if was_discarded else "No dead letters.",
     )
     raise typer.Exit(1 if failed else 0)
@@ -212,14 +212,9 @@ def _opened(context: typer.Context, service: "AnyService") -> "Iterator[DeadQueu
 
 
 def _for_terminal(row: dict[str, Any]) -> dict[str, Any]:
-    """Shorten times and ids so that the table fits a terminal of 100 columns."""
-    times = {
-        name: row[name] and f"{local(row[name]):%m-%d %H:%M}"
-        for name in ("first", "last")
-        if name in row  # a discard has neither
-    }
+    """Shorten ids; the commands take the end of one."""
     ids = {name: row[name][-8:] for name in ("example", "id") if name in row and is_terminal()}
-    return row | times | ids
+    return row | ids
 
 
 def is_terminal() -> bool:

@@ -57,7 +57,7 @@ def parse_type(text: str) -> frozenset[str]:
 def parse_since(text: str, *, now: datetime | None = None) -> datetime:
     """Parse `2d`, `3h`, `30m`, `45s` (before now), `2026-11-20` or `2026-11-20T14:30`.
 
-    A time without an offset is in the time zone of this machine.
+    A time without an offset is in UTC, as every time that is shown.
 
     Raises:
         InvalidInput: the text is not in one of these forms, or the calendar has no such time.
@@ -72,8 +72,8 @@ def parse_since(text: str, *, now: datetime | None = None) -> datetime:
     try:
         if ago:
             return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-        return date.astimezone(UTC)
-    except (OverflowError, ValueError):  # ValueError: a local time on the calendar's first day
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError:
         raise InvalidInput(f"--since: {text!r} is outside the range of the calendar") from None
 
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from shared.history.reading import HistoryEvent
 
+_UNLIMITED = 100_000
+"""The width of lines that are piped."""
+
 
 def tail(*, of_type: Type = None, order: Order = None, as_json: AsJson = False) -> None:
     """Show new events, until Ctrl-C; with --json one CloudEvent a line, as it was sent."""
@@ -112,9 +115,13 @@ def timeline(
 
 def _print(events: "Iterable[HistoryEvent]", *, as_json: bool) -> int:
     """Print events as they arrive; return their number."""
+    from functools import partial
+
+    from shared.operations.console import terminal
     from shared.operations.history.rendering import as_cloud_event, as_line
 
-    render = as_cloud_event if as_json else as_line
+    width = terminal(width=_UNLIMITED).width
+    render = as_cloud_event if as_json else partial(as_line, width=width)
     count = 0
     try:
         for count, item in enumerate(events, 1):  # noqa: B007 - returned

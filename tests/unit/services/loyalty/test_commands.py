@@ -36,16 +36,16 @@ def test_a_customer_who_never_ordered_has_no_points(shop: Shop) -> None:
 def test_the_ledger_lists_awards_and_takebacks(shop: Shop) -> None:
     entries = shop("loyalty", "ledger", CUSTOMER, "--json").json
 
-    assert entries[0] == {
+    assert entries[-1] == {
         "order_id": "ORD-1",
         "kind": "award",
         "points": 99,
         "customer_email": CUSTOMER,
         "occurred_at": "2026-01-02T03:04:05Z",
     }
-    assert [(each["kind"], each["points"]) for each in entries[1:]] == [
-        ("award", 99),
+    assert [(each["kind"], each["points"]) for each in entries[:-1]] == [
         ("takeback", -99),
+        ("award", 99),
     ]
 
 
