@@ -36,11 +36,12 @@ test-fast: $(READY) ## Run the unit tests, and the contract tests on the embedde
 chaos: $(READY) ## Inject faults for ten minutes, and check the invariants. SEED="1 2 3" SECONDS=60 ARGS=--renew
 	@$(IN)/python -m tests.chaos $(addprefix --seed ,$(SEED)) --seconds $(SECONDS) $(ARGS)
 
-lint: $(READY) ## Check formatting, lint, types and contracts
+lint: $(READY) ## Check formatting, lint, types, contracts and docs/events.md
 	@$(IN)/ruff format --check
 	@$(IN)/ruff check
 	@$(IN)/mypy
 	@$(IN)/python -m shared.operations.catalog.check_contracts
+	@$(IN)/python docs/make.py --check
 
 contracts: $(READY) ## Check that contracts are compatible. ARGS=--accept publishes a safe change
 	@$(IN)/python -m shared.operations.catalog.check_contracts $(ARGS)

@@ -1,20 +1,19 @@
 """The program `shop`: its commands, in the order in which the help lists them."""
 
 import gc
-import os
 import sys
 from typing import Annotated
 
 import typer
 
 from shared import __version__
-from shared.errors import InvalidInput, ShopError
+from shared.errors import ShopError
 from shared.operations import commands as operations
 from shared.operations.catalog.commands import show_catalog
 from shared.operations.console import command_group, print_notice
 from shared.operations.dead_letters import commands as dead_letters
 from shared.operations.history import read_commands, replay_commands
-from shop import commands, registry
+from shop import commands, failing, registry
 
 app = typer.Typer(
     name="shop",
@@ -22,7 +21,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     # For the commands in `shared`, which must not import the services.
-    context_settings={"obj": registry},
+    context_settings={"obj": registry, "help_option_names": ["-h", "--help"]},
 )
 
 
@@ -34,6 +33,7 @@ def _show_version(*, wanted: bool) -> None:
 
 @app.callback(no_args_is_help=True)
 def _options(
+    context: typer.Context,
     *,
     _version: Annotated[
         bool,
@@ -42,7 +42,13 @@ def _options(
         ),
     ] = False,
 ) -> None:
-    pass
+    from shared.runtime.settings import variable_names
+    from shared.runtime.unknown_settings import check_names
+
+    unknown = check_names(variable_names(), registry.names())
+    is_long = context.invoked_subcommand in ("up", "run", "setup")
+    for sentence in unknown.misspelt + (unknown.others if is_long else []):
+        print_notice(sentence)
 
 
 app.command()(commands.demo)
@@ -79,30 +85,22 @@ for _name in registry.names():
 
 
 def main() -> None:
-    """Run the command line; print an error as one sentence on standard error.
+    """Run the command line; print an error as one sentence, or as JSON, on standard error.
 
     Exit codes: 0 success, 1 failure, 2 invalid input, 130 interrupted.
     """
     # Imports create many objects and no garbage; collecting it took a tenth of a command's time.
     gc.set_threshold(50_000)
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="shop", standalone_mode=False)
     except typer.Abort:
         sys.exit(130)
     except ShopError as error:
-        print_notice(str(error))
-        sys.exit(2 if isinstance(error, InvalidInput) else 1)
+        sys.exit(failing.fail(error))
     except typer.exceptions.TyperException as error:
-        if error.format_message():  # empty when the help of a group was shown
-            print_notice(error.format_message().replace("Value error, ", ""))
-        sys.exit(error.exit_code)
+        sys.exit(failing.fail_usage(error))
     except OSError as error:
-        if error.filename is not None:
-            print_notice(f"{error.filename}: {error.strerror}")
-            sys.exit(1)
-        # Standard output was closed, as by a pager, or its disk is full.
-        print_notice(f"the output could not be written: {error.strerror}")
-        os._exit(1)  # sys.exit would flush standard output and fail again
+        failing.fail_output(error)
     sys.exit(code if isinstance(code, int) else 0)
 
 

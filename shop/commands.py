@@ -1,27 +1,35 @@
 """The commands that run and set up the services and add new ones."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer.core import TyperGroup
 
-from shared.operations.console import service_named, services_of
+from shared.operations.console import AsJson, print_json, service_named, services_of
+
+if TYPE_CHECKING:
+    from shared.runtime.settings import Settings
 
 
-def demo() -> None:
+AsJsonLog = Annotated[
+    bool, typer.Option("--json", help="Log in JSON, as SHOP_LOG_FORMAT=json does.")
+]
+
+
+def demo(*, as_json: AsJson = False) -> None:
     """Show all services at work in one process; takes a few seconds."""
-    from shop.demo.play import play
+    from shop.demo.play import play, play_quietly
 
-    raise typer.Exit(play())
+    raise typer.Exit(play_quietly() if as_json else play())
 
 
-def up(context: typer.Context) -> None:
+def up(context: typer.Context, *, as_json: AsJsonLog = False) -> None:
     """Run all services in one process until Ctrl-C."""
     from shared.runtime.process import run as run_services
     from shared.runtime.settings import settings_for
 
-    services = services_of(context)
-    raise typer.Exit(run_services(services, settings_for(), everyone=context.obj.all_services))
+    services, settings = services_of(context), _logging(settings_for(), as_json=as_json)
+    raise typer.Exit(run_services(services, settings, everyone=context.obj.all_services))
 
 
 def run(
@@ -34,6 +42,7 @@ def run(
     yes: Annotated[
         bool, typer.Option("--yes", help="Confirm that --from-history may repeat side effects.")
     ] = False,
+    as_json: AsJsonLog = False,
 ) -> None:
     """Run one service until Ctrl-C, as its container does."""
     from shared.runtime.process import run as run_services
@@ -43,7 +52,7 @@ def run(
     service = service_named(context, name)
     if from_history and not yes:
         require_consent(service)
-    settings = settings_for(name)
+    settings = _logging(settings_for(name), as_json=as_json)
     raise typer.Exit(
         run_services(
             [service], settings, everyone=context.obj.all_services, from_history=from_history
@@ -51,11 +60,15 @@ def run(
     )
 
 
-def setup(context: typer.Context) -> None:
+def setup(context: typer.Context, *, as_json: AsJson = False) -> None:
     """Set up the broker and the databases for all services; safe to repeat."""
     from shared.runtime.setup import set_up
 
-    for sentence in set_up(services_of(context)):
+    sentences = set_up(services_of(context))
+    if as_json:
+        print_json({"done": list(sentences)})
+        return
+    for sentence in sentences:
         typer.echo(sentence)
 
 
@@ -71,11 +84,20 @@ def new(
             help="Subscribe to this event, such as order.placed; to every event by default.",
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Create a new consumer: its package, migration, test and Compose service."""
     from shop.new_consumer import add_consumer
 
     program = context.find_root().command
     commands = program.commands if isinstance(program, TyperGroup) else ()
-    for sentence in add_consumer(name, on or [], commands=commands):
+    added = add_consumer(name, on or [], commands=commands)
+    if as_json:
+        print_json(added.record)
+        return
+    for sentence in added.sentences:
         typer.echo(sentence)
+
+
+def _logging(settings: "Settings", *, as_json: bool) -> "Settings":
+    return settings.model_copy(update={"log_format": "json"}) if as_json else settings

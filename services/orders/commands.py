@@ -19,6 +19,7 @@ from shared.operations.console import (
 if TYPE_CHECKING:
     from services.orders.order import Order
     from services.orders.store import OrdersStore
+    from shared.storage.database import Database
     from shared.storage.unit_of_work import UnitOfWork
 
 app = command_group("Place, pay, cancel and show orders.")
@@ -32,12 +33,12 @@ def place(
     email: Annotated[str, typer.Option(help="The customer's email address.")],
     address: Annotated[str, typer.Option(help="The shipping address, on one line.")],
     item: Annotated[
-        list[str] | None,
+        list[str],
         typer.Option(
             metavar="SKU=N",
             help="A product and its quantity, 1 to 10000. Give at least one; each product once.",
         ),
-    ] = None,
+    ],
     order_id: Annotated[
         str | None, typer.Option("--id", help="The order's id; a random one by default.")
     ] = None,
@@ -53,7 +54,7 @@ def place(
         order_id=order_id,
         customer_email=email,
         shipping_address=address,
-        items=parse_items(item or []),
+        items=parse_items(item),
     )
     advice = f"placing it again with --id {request.order_id} is safe"
     with _unit_of_work(request.order_id, "placed", advice) as work:
@@ -108,15 +109,27 @@ def cancel(
 
 
 @app.command("show")
-def show_order(order: OrderId, *, as_json: AsJson = False) -> None:
+def show_order(
+    order: OrderId,
+    *,
+    wait: Annotated[
+        Literal["reserved", "paid", "shipped", "cancelled"] | None,
+        typer.Option(help="Wait until the order has reached this status."),
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(min=0, max=86_400, help="Seconds that --wait waits at most.")
+    ] = 10.0,
+    as_json: AsJson = False,
+) -> None:
     """Show one order, its status and the time of each step."""
-    from services.orders.paying import unknown_order
+    from services.orders.service import orders
+    from services.orders.waiting import wait_for
 
     require_order_id(order)
-    with _store() as store:
-        stored = store.find(order)
-    if stored is None:
-        raise unknown_order(order)
+    with database_of(orders) as database:
+        stored = _find(database, order)
+        if wait is not None:
+            stored = wait_for(wait, lambda: _find(database, order), timeout=timeout)
     show(stored.record, as_json=as_json)
 
 
@@ -217,6 +230,17 @@ def _unit_of_work(order_id: str, done: str, advice: str) -> "Iterator[UnitOfWork
                 "the connection to the database was lost during the commit, so it is not known "
                 f"whether {order_id} was {done}: see shop orders show {order_id}; {advice}"
             ) from error
+
+
+def _find(database: "Database", order_id: str) -> "Order":
+    from services.orders.paying import unknown_order
+    from services.orders.service import orders
+
+    with database.read() as connection:
+        order = orders.store(connection, database).find(order_id)
+    if order is None:
+        raise unknown_order(order_id)
+    return order
 
 
 @contextmanager

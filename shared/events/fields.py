@@ -19,6 +19,8 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from shared.events.sentences import sentence
+
 
 def in_utc(moment: datetime) -> datetime:
     """Convert a time to UTC.
@@ -71,14 +73,14 @@ def _line(max_length: int) -> Any:  # noqa: ANN401 - a FieldInfo
 
 def first_error(error: ValidationError, model: type[BaseModel]) -> str:
     """Describe the first validation error in one sentence, which names the field but no value."""
-    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    first = error.errors(include_input=False, include_url=False)[0]
     name = str(first["loc"][0]) if first["loc"] else model.__name__
     field = model.model_fields.get(name)
     if field is None:
-        return f"{model.__name__}: {first['msg']}"
+        return f"{model.__name__}: {sentence(first)}"
     if first["type"] in {"string_pattern_mismatch", "string_too_long"} and field.description:
         return f"{name} should be {field.description}"
-    return f"{name}: {first['msg'].removeprefix('Value error, ')}"
+    return f"{name}: {sentence(first)}"
 
 
 OrderId = Annotated[str, _text(r"^[A-Za-z0-9-]{1,64}$", "1 to 64 letters, digits and hyphens")]

@@ -8,6 +8,7 @@ from shared.operations.console import (
     AsJson,
     counted,
     database_of,
+    print_json,
     service_named,
     services_of,
     show,
@@ -45,6 +46,8 @@ def doctor(context: typer.Context, *, as_json: AsJson = False) -> None:
 def resend(
     context: typer.Context,
     service: Annotated[str, typer.Argument(metavar="SERVICE", help="The service.")],
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Send rejected events again, after you removed the cause that `shop doctor` names."""
     from shared.storage import outbox
@@ -52,4 +55,7 @@ def resend(
     declared = service_named(context, service)
     with database_of(declared) as database, database.begin() as connection:
         count = outbox.resend(connection, database)
-    typer.echo(f"{service} will send {counted(count, 'event')} again")
+    if as_json:
+        print_json({"service": service, "events": count})
+    else:
+        typer.echo(f"{service} will send {counted(count, 'event')} again")

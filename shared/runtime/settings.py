@@ -239,6 +239,11 @@ def _reason(error: BaseException) -> str:
     return str(error)
 
 
+def variable_names() -> list[str]:
+    """The names of all environment variables."""
+    return list(os.environ)
+
+
 @contextmanager
 def settings_override(**values: object) -> Iterator[None]:
     """Within the block, set these `SHOP_` variables and unset all others; for demo and tests.

@@ -1,3 +1,4 @@
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -56,6 +57,6 @@ def test_an_invalid_email_address_is_refused(shop: Shop, command: str, email: st
 
     assert result.code == 2
     assert result.out == ""
-    assert result.err == (
-        "shop: EMAIL should be one plain email address, such as jane@example.com\n"
+    assert json.loads(result.err)["error"]["message"] == (
+        "EMAIL should be one plain email address, such as jane@example.com"
     )

@@ -113,7 +113,6 @@ def test_placing_other_content_with_the_same_id_is_a_conflict() -> None:
         )
     ]
     + [
-        pytest.param([], id="none"),
         pytest.param(["product-1=1", "product-1=1"], id="twice"),
         pytest.param([f"p-{number}=1" for number in range(101)], id="101 lines"),
         pytest.param(["product-1=1", "product-9=1"], id="not sold"),
