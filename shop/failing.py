@@ -6,10 +6,8 @@ import sys
 from typing import Any
 
 import typer
-from pydantic import ValidationError
 
 from shared.errors import InvalidInput, OperationFailed, ShopError
-from shared.events.sentences import sentence
 from shared.operations.console import print_notice
 
 
@@ -52,6 +50,10 @@ def _report(code: str, message: str) -> None:
 
 
 def _usage_message(error: Any) -> str:  # noqa: ANN401 - Typer's classes are private
+    from pydantic import ValidationError
+
+    from shared.events.sentences import sentence
+
     if isinstance(error.__cause__, ValidationError):
         error.message = sentence(error.__cause__.errors(include_url=False)[0])
     context = getattr(error, "ctx", None)
