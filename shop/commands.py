@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.core import TyperGroup
 
-from shared.operations.console import AsJson, print_json, service_named, services_of
+from shared.operations.console import AsJson, announce_home, print_json, service_named, services_of
 
 if TYPE_CHECKING:
     from shared.runtime.settings import Settings
@@ -29,6 +29,7 @@ def up(context: typer.Context, *, as_json: AsJsonLog = False) -> None:
     from shared.runtime.settings import settings_for
 
     services, settings = services_of(context), _logging(settings_for(), as_json=as_json)
+    announce_home(settings, settings.broker_url)
     raise typer.Exit(run_services(services, settings, everyone=context.obj.all_services))
 
 
@@ -53,6 +54,7 @@ def run(
     if from_history and not yes:
         require_consent(service)
     settings = _logging(settings_for(name), as_json=as_json)
+    announce_home(settings, settings.broker_url)
     raise typer.Exit(
         run_services(
             [service], settings, everyone=context.obj.all_services, from_history=from_history
@@ -62,8 +64,11 @@ def run(
 
 def setup(context: typer.Context, *, as_json: AsJson = False) -> None:
     """Set up the broker and the databases for all services; safe to repeat."""
+    from shared.runtime.settings import settings_for
     from shared.runtime.setup import set_up
 
+    settings = settings_for()
+    announce_home(settings, settings.broker_url)
     sentences = set_up(services_of(context))
     if as_json:
         print_json({"done": list(sentences)})

@@ -15,7 +15,7 @@ def show_report(*, as_json: AsJson = False) -> None:
     from services.analytics.report import report
     from services.analytics.service import analytics
 
-    with database_of(analytics) as database, database.read() as connection:
+    with database_of(analytics, looks=True) as database, database.read() as connection:
         figures = report(connection)
     if as_json:
         print_json(figures)

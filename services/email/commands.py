@@ -21,7 +21,7 @@ def sent(*, order: Order = None, limit: Limit = 50, as_json: AsJson = False) -> 
     from services.email.service import email
     from services.email.store import EmailStore
 
-    with database_of(email) as database, database.read() as connection:
+    with database_of(email, looks=True) as database, database.read() as connection:
         mails = EmailStore(connection, database).sent(order_id=order, limit=limit)
     columns = {
         "sent_at": "Sent at",

@@ -19,7 +19,7 @@ def balance(customer_email: Email, *, as_json: AsJson = False) -> None:
     from services.loyalty.service import loyalty
 
     _require_email_address(customer_email)
-    with database_of(loyalty) as database, database.read() as connection:
+    with database_of(loyalty, looks=True) as database, database.read() as connection:
         points = loyalty.store(connection, database).balance(customer_email)
     show({"customer_email": customer_email, "points": points}, as_json=as_json)
 
@@ -30,7 +30,7 @@ def ledger(customer_email: Email, *, as_json: AsJson = False) -> None:
     from services.loyalty.service import loyalty
 
     _require_email_address(customer_email)
-    with database_of(loyalty) as database, database.read() as connection:
+    with database_of(loyalty, looks=True) as database, database.read() as connection:
         entries = loyalty.store(connection, database).ledger(customer_email)
     show(entries, as_json=as_json, columns=COLUMNS, empty="No points yet.")
 

@@ -126,7 +126,7 @@ def show_order(
     from services.orders.waiting import wait_for
 
     require_order_id(order)
-    with database_of(orders) as database:
+    with database_of(orders, looks=True) as database:
         stored = _find(database, order)
         if wait is not None:
             stored = wait_for(wait, lambda: _find(database, order), timeout=timeout)
@@ -247,7 +247,7 @@ def _find(database: "Database", order_id: str) -> "Order":
 def _store() -> "Iterator[OrdersStore]":
     from services.orders.service import orders
 
-    with database_of(orders) as database, database.read() as connection:
+    with database_of(orders, looks=True) as database, database.read() as connection:
         yield orders.store(connection, database)
 
 

@@ -38,6 +38,6 @@ def list_shipments(
     """List shipments, newest first, without addresses."""
     from services.shipping.service import shipping
 
-    with database_of(shipping) as database, database.read() as connection:
+    with database_of(shipping, looks=True) as database, database.read() as connection:
         shipments = shipping.store(connection, database).listed(status=status, limit=limit)
     show(shipments, as_json=as_json, columns=COLUMNS, expendable=STEPS, empty="No shipments.")

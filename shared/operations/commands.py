@@ -53,7 +53,7 @@ def resend(
     from shared.storage import outbox
 
     declared = service_named(context, service)
-    with database_of(declared) as database, database.begin() as connection:
+    with database_of(declared, looks=True) as database, database.begin() as connection:
         count = outbox.resend(connection, database)
     if as_json:
         print_json({"service": service, "events": count})

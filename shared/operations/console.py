@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from shared.operations.tables import Column
     from shared.runtime.service import AnyService
+    from shared.runtime.settings import Settings
     from shared.storage.database import Database
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -33,12 +34,36 @@ def command_group(help_text: str) -> typer.Typer:
     return group
 
 
+def require_home(settings: "Settings", url: str) -> None:
+    """Raise OperationFailed if there is no embedded shop; for commands that only read.
+
+    Args:
+        url: of the server that is used instead of a file in the home; empty for the file.
+    """
+    from shared.errors import OperationFailed
+
+    if not url and settings.home_is_empty:
+        raise OperationFailed(
+            f"there is no shop in {settings.home.absolute()} (SHOP_HOME): change to the folder "
+            "that has yours, or make one with shop up"
+        )
+
+
+def announce_home(settings: "Settings", url: str) -> None:
+    """Print in which folder an embedded shop is made, if there is none yet; `url` as above."""
+    if not url and settings.home_is_empty:
+        print_notice(f"this makes a new shop in {settings.home.absolute()} (SHOP_HOME)")
+
+
 @contextmanager
-def database_of(service: "AnyService", *, make: bool = True) -> Iterator["Database"]:
+def database_of(
+    service: "AnyService", *, make: bool = True, looks: bool = False
+) -> Iterator["Database"]:
     """Open a service's database; an embedded one is migrated first.
 
     Args:
         make: False to leave a missing embedded database missing.
+        looks: whether the command only reads, and so makes no shop where there is none.
 
     Raises:
         OperationFailed: the database cannot be used, is missing, or is not set up for this
@@ -49,7 +74,12 @@ def database_of(service: "AnyService", *, make: bool = True) -> Iterator["Databa
     from shared.storage.database import DATABASE_ERRORS, Database
     from shared.storage.migrating import is_current, migrate
 
-    database = Database(settings_for(service.name).database_url_of(service.name))
+    settings = settings_for(service.name)
+    if looks:
+        require_home(settings, settings.database_url)
+    elif make:
+        announce_home(settings, settings.database_url)
+    database = Database(settings.database_url_of(service.name))
     try:
         if database.is_sqlite and not make and not database.path.exists():
             raise OperationFailed(f"its database {database.place} is not there")

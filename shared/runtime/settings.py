@@ -170,6 +170,11 @@ class Settings(EnvironmentSettings):
         kind = (self.database_url or "sqlite:").partition(":")[0]
         return self.is_embedded or kind == "sqlite"
 
+    @property
+    def home_is_empty(self) -> bool:
+        """Whether the folder of the embedded shop holds no database and no broker."""
+        return not any(self.home.glob("*.db"))
+
     def broker_url_of(self, service: str) -> str:
         """The URL by which that service reaches the broker."""
         url = self.broker_url or f"embedded:{self.home / 'broker.db'}"

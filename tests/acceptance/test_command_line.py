@@ -131,7 +131,10 @@ class ServiceProcess(NamedTuple):
 
 @pytest.fixture
 def shop(tmp_path: Path) -> InstalledShop:
-    return InstalledShop(tmp_path / "var")
+    home = tmp_path / "var"
+    home.mkdir()
+    (home / "any.db").touch()  # so the shop is not a new one
+    return InstalledShop(home)
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +253,10 @@ def test_the_home_can_have_any_name(tmp_path: Path) -> None:
 
     result = shop("orders", "place", *CUSTOMER, *ONE_ITEM)
 
-    assert (result.code, result.err) == (0, "")
+    assert (result.code, result.err) == (
+        0,
+        f"shop: this makes a new shop in {shop.home} (SHOP_HOME)\n",
+    )
     assert shop.row_counts() == (1, 1, 1)
 
 

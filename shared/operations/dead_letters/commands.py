@@ -12,6 +12,7 @@ from shared.operations.console import (
     print_json,
     print_notice,
     progress,
+    require_home,
     service_named,
     services_of,
     show,
@@ -204,6 +205,7 @@ def _opened(context: typer.Context, service: "AnyService") -> "Iterator[DeadQueu
     from shared.runtime.setup import set_up_embedded
 
     settings = settings_for(service.name)
+    require_home(settings, settings.broker_url)
     path = settings.broker_file_of(service.name)
     if path and not path.exists():
         set_up_embedded(services_of(context), settings)

@@ -16,7 +16,7 @@ from shared.messaging.connect import broker_at
 from shared.messaging.ports.broker import Broker
 from shared.messaging.ports.history import HistoryReader
 from shared.messaging.topology import dead_queue
-from shared.operations.console import counted, print_notice, require_order_id
+from shared.operations.console import counted, print_notice, require_home, require_order_id
 from shared.runtime.service import AnyService
 from shared.runtime.settings import OPERATOR, settings_for
 
@@ -106,15 +106,18 @@ def open_history(*, create: bool = True) -> Iterator[HistoryReader]:
         create: as in `open_broker`.
 
     Raises:
-        OperationFailed: this process cannot act as the operator, as in a service's container.
+        OperationFailed: this process cannot act as the operator, as in a service's container; or
+            there is no embedded shop.
     """
     try:
-        settings_for(OPERATOR)
+        settings = settings_for(OPERATOR)
     except OperationFailed as error:
         raise OperationFailed(
             "the history can be read by the operator only (docker compose run --rm operator "
             f"events …): {error}"
         ) from error
+    if create:
+        require_home(settings, settings.broker_url)
     with open_broker(OPERATOR, create=create) as broker:
         yield broker.history()
 

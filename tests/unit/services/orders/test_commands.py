@@ -26,6 +26,8 @@ EXAMPLE = (*PLACE, "--id", "ORD-123", "--item", "product-1=2", "--item", "produc
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SHOP_HOME", str(tmp_path / "var"))
     monkeypatch.delenv("SHOP_DATABASE_URL", raising=False)
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var" / "any.db").touch()  # so the shop is not a new one
     return tmp_path / "var"
 
 

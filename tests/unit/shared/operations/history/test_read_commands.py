@@ -230,7 +230,8 @@ def test_a_timeline_names_a_missing_database_file_and_does_not_create_it(
 def test_a_timeline_before_set_up_creates_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with settings_override(home=tmp_path / "new"):
+    (tmp_path / "any.db").touch()  # so the shop is not a new one
+    with settings_override(home=tmp_path):
         result = Shop(monkeypatch, capsys)("events", "timeline", "ORD-1")
 
     assert (result.code, result.out) == (1, "")
