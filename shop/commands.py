@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.core import TyperGroup
 
-from shared.operations.console import AsJson, announce_home, print_json, service_named, services_of
+from shared.operations.console import AsJson, print_json, print_notice, service_named, services_of
 
 if TYPE_CHECKING:
     from shared.runtime.settings import Settings
@@ -29,7 +29,7 @@ def up(context: typer.Context, *, as_json: AsJsonLog = False) -> None:
     from shared.runtime.settings import settings_for
 
     services, settings = services_of(context), _logging(settings_for(), as_json=as_json)
-    announce_home(settings, settings.broker_url)
+    _announce_home(settings)
     raise typer.Exit(run_services(services, settings, everyone=context.obj.all_services))
 
 
@@ -54,7 +54,7 @@ def run(
     if from_history and not yes:
         require_consent(service)
     settings = _logging(settings_for(name), as_json=as_json)
-    announce_home(settings, settings.broker_url)
+    _announce_home(settings)
     raise typer.Exit(
         run_services(
             [service], settings, everyone=context.obj.all_services, from_history=from_history
@@ -68,7 +68,7 @@ def setup(context: typer.Context, *, as_json: AsJson = False) -> None:
     from shared.runtime.setup import set_up
 
     settings = settings_for()
-    announce_home(settings, settings.broker_url)
+    _announce_home(settings)
     sentences = set_up(services_of(context))
     if as_json:
         print_json({"done": list(sentences)})
@@ -106,3 +106,10 @@ def new(
 
 def _logging(settings: "Settings", *, as_json: bool) -> "Settings":
     return settings.model_copy(update={"log_format": "json"}) if as_json else settings
+
+
+def _announce_home(settings: "Settings") -> None:
+    from shared.operations.home import new_home
+
+    if notice := new_home(settings, settings.broker_url):
+        print_notice(notice)

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from shared.operations.console import AsJson, command_group, database_of, require_valid, show
+from shared.operations.console import AsJson, command_group, database_of, show
+from shared.operations.validating import require_valid
 
 app = command_group("Show a customer's loyalty points.")
 

@@ -12,9 +12,9 @@ from shared.operations.console import (
     database_of,
     print_json,
     progress,
-    require_order_id,
     show,
 )
+from shared.operations.validating import require_order_id
 
 if TYPE_CHECKING:
     from services.orders.order import Order

@@ -16,15 +16,14 @@ if TYPE_CHECKING:
 
     from shared.operations.tables import Column
     from shared.runtime.service import AnyService
-    from shared.runtime.settings import Settings
     from shared.storage.database import Database
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 Record = Mapping[str, Any]
 
-_UNLIMITED = 100_000
-"""The width of tables that are piped: nothing is folded or left out."""
+UNLIMITED = 100_000
+"""The width of output that is piped: nothing is folded or left out."""
 
 
 def command_group(help_text: str) -> typer.Typer:
@@ -32,27 +31,6 @@ def command_group(help_text: str) -> typer.Typer:
     group = typer.Typer(help=help_text, no_args_is_help=True)
     group.callback()(lambda: None)
     return group
-
-
-def require_home(settings: "Settings", url: str) -> None:
-    """Raise OperationFailed if there is no embedded shop; for commands that only read.
-
-    Args:
-        url: of the server that is used instead of a file in the home; empty for the file.
-    """
-    from shared.errors import OperationFailed
-
-    if not url and settings.home_is_empty:
-        raise OperationFailed(
-            f"there is no shop in {settings.home.absolute()} (SHOP_HOME): change to the folder "
-            "that has yours, or make one with shop up"
-        )
-
-
-def announce_home(settings: "Settings", url: str) -> None:
-    """Print in which folder an embedded shop is made, if there is none yet; `url` as above."""
-    if not url and settings.home_is_empty:
-        print_notice(f"this makes a new shop in {settings.home.absolute()} (SHOP_HOME)")
 
 
 @contextmanager
@@ -70,6 +48,7 @@ def database_of(
             version; or its credentials cannot be read here.
     """
     from shared.errors import CommitOutcomeUnknown, OperationFailed
+    from shared.operations.home import new_home, require_home
     from shared.runtime.settings import settings_for
     from shared.storage.database import DATABASE_ERRORS, Database
     from shared.storage.migrating import is_current, migrate
@@ -77,8 +56,8 @@ def database_of(
     settings = settings_for(service.name)
     if looks:
         require_home(settings, settings.database_url)
-    elif make:
-        announce_home(settings, settings.database_url)
+    elif make and (notice := new_home(settings, settings.database_url)):
+        print_notice(notice)
     database = Database(settings.database_url_of(service.name))
     try:
         if database.is_sqlite and not make and not database.path.exists():
@@ -149,25 +128,6 @@ def visible(services: "Sequence[AnyService]") -> "list[AnyService]":
     if hidden:
         print_notice(f"not visible from here: {', '.join(hidden)}")
     return readable
-
-
-def require_valid(text: str, kind: Any, expected: str) -> None:  # noqa: ANN401 - any annotation
-    """Raise InvalidInput with a sentence, `expected`, if the text is not valid as this type."""
-    from pydantic import TypeAdapter, ValidationError
-
-    from shared.errors import InvalidInput
-
-    try:
-        TypeAdapter(kind).validate_python(text)
-    except ValidationError:
-        raise InvalidInput(expected) from None
-
-
-def require_order_id(text: str) -> None:
-    """Raise InvalidInput if the text cannot be an order id."""
-    from shared.events.fields import OrderId
-
-    require_valid(text, OrderId, "an order's id should be 1 to 64 letters, digits or dashes")
 
 
 def print_notice(sentence: str) -> None:
@@ -296,7 +256,7 @@ def _print_table(
     from shared.operations.tables import fitted, table_of
 
     columns = {name: _column(name, heading, rows) for name, heading in headings.items()}
-    console = terminal(width=_UNLIMITED)
+    console = terminal(width=UNLIMITED)
     shown = fitted(columns, expendable=expendable, width=console.width)
     table = table_of([columns[name] for name in shown], title=title, width=console.width)
     console.print(table)

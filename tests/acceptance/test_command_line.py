@@ -67,6 +67,8 @@ class InstalledShop:
 
     def json_of(self, *arguments: str) -> Any:
         """The JSON output of a command that must succeed."""
+        self.home.mkdir(exist_ok=True)
+        (self.home / "any.db").touch()  # so the shop is not a new one
         result = self(*arguments, "--json")
         assert (result.code, result.err) == (0, "")
         return result.json
@@ -131,10 +133,7 @@ class ServiceProcess(NamedTuple):
 
 @pytest.fixture
 def shop(tmp_path: Path) -> InstalledShop:
-    home = tmp_path / "var"
-    home.mkdir()
-    (home / "any.db").touch()  # so the shop is not a new one
-    return InstalledShop(home)
+    return InstalledShop(tmp_path / "var")
 
 
 @pytest.fixture(scope="module")
@@ -304,7 +303,8 @@ def test_the_doctor_finds_what_is_missing_until_setup_has_run(shop: InstalledSho
     assert databases <= missing
     assert all(each["ok"] for each in after.json)
     assert {each["what"] for each in after.json} >= databases | {"broker", "topology"}
-    assert before.err + first.err + second.err + after.err == ""
+    assert before.err + second.err + after.err == ""
+    assert first.err == f"shop: this makes a new shop in {shop.home} (SHOP_HOME)\n"
 
 
 def test_the_doctor_shows_no_password_of_what_cannot_be_reached(

@@ -12,7 +12,6 @@ from shared.operations.console import (
     print_json,
     print_notice,
     progress,
-    require_home,
     service_named,
     services_of,
     show,
@@ -201,6 +200,7 @@ def discard(
 @contextmanager
 def _opened(context: typer.Context, service: "AnyService") -> "Iterator[DeadQueue]":
     from shared.operations.dead_letters.dead_queue import DeadQueue
+    from shared.operations.home import require_home
     from shared.runtime.settings import settings_for
     from shared.runtime.setup import set_up_embedded
 

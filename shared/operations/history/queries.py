@@ -16,7 +16,9 @@ from shared.messaging.connect import broker_at
 from shared.messaging.ports.broker import Broker
 from shared.messaging.ports.history import HistoryReader
 from shared.messaging.topology import dead_queue
-from shared.operations.console import counted, print_notice, require_home, require_order_id
+from shared.operations.console import counted, print_notice
+from shared.operations.home import require_home
+from shared.operations.validating import require_order_id
 from shared.runtime.service import AnyService
 from shared.runtime.settings import OPERATOR, settings_for
 

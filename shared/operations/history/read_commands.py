@@ -10,18 +10,15 @@ from shared.operations.console import (
     database_of,
     print_json,
     print_notice,
-    require_order_id,
     services_of,
 )
 from shared.operations.history.options import Order, Since, Type
+from shared.operations.validating import require_order_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from shared.history.reading import HistoryEvent
-
-_UNLIMITED = 100_000
-"""The width of lines that are piped."""
 
 
 def tail(*, of_type: Type = None, order: Order = None, as_json: AsJson = False) -> None:
@@ -117,10 +114,10 @@ def _print(events: "Iterable[HistoryEvent]", *, as_json: bool) -> int:
     """Print events as they arrive; return their number."""
     from functools import partial
 
-    from shared.operations.console import terminal
+    from shared.operations.console import UNLIMITED, terminal
     from shared.operations.history.rendering import as_cloud_event, as_line
 
-    width = terminal(width=_UNLIMITED).width
+    width = terminal(width=UNLIMITED).width
     render = as_cloud_event if as_json else partial(as_line, width=width)
     count = 0
     try:

@@ -230,8 +230,7 @@ def test_a_timeline_names_a_missing_database_file_and_does_not_create_it(
 def test_a_timeline_before_set_up_creates_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "any.db").touch()  # so the shop is not a new one
-    with settings_override(home=tmp_path):
+    with settings_override(home=tmp_path / "new"):
         result = Shop(monkeypatch, capsys)("events", "timeline", "ORD-1")
 
     assert (result.code, result.out) == (1, "")
@@ -285,7 +284,8 @@ def test_a_cloud_event_is_printed_without_control_characters() -> None:
 def test_an_embedded_shop_before_set_up_has_an_empty_history(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with settings_override(home=tmp_path / "new"):
+    (tmp_path / "any.db").touch()  # so the shop is not a new one
+    with settings_override(home=tmp_path):
         result = Shop(monkeypatch, capsys)("events", "history")
 
     assert (result.code, result.out) == (0, "")
