@@ -29,7 +29,6 @@ def up(context: typer.Context, *, as_json: AsJsonLog = False) -> None:
     from shared.runtime.settings import settings_for
 
     services, settings = services_of(context), _logging(settings_for(), as_json=as_json)
-    _announce_home(settings)
     raise typer.Exit(run_services(services, settings, everyone=context.obj.all_services))
 
 
@@ -54,7 +53,6 @@ def run(
     if from_history and not yes:
         require_consent(service)
     settings = _logging(settings_for(name), as_json=as_json)
-    _announce_home(settings)
     raise typer.Exit(
         run_services(
             [service], settings, everyone=context.obj.all_services, from_history=from_history
@@ -64,17 +62,20 @@ def run(
 
 def setup(context: typer.Context, *, as_json: AsJson = False) -> None:
     """Set up the broker and the databases for all services; safe to repeat."""
+    from shared.operations.home import new_home
     from shared.runtime.settings import settings_for
     from shared.runtime.setup import set_up
 
     settings = settings_for()
-    _announce_home(settings)
-    sentences = set_up(services_of(context))
+    made, sentences = new_home(settings, settings.broker_url), []
+    for sentence in set_up(services_of(context)):
+        sentences.append(sentence)
+        if not as_json:
+            typer.echo(sentence)
+    if made:
+        print_notice(made)
     if as_json:
-        print_json({"done": list(sentences)})
-        return
-    for sentence in sentences:
-        typer.echo(sentence)
+        print_json({"done": sentences})
 
 
 def new(
@@ -106,10 +107,3 @@ def new(
 
 def _logging(settings: "Settings", *, as_json: bool) -> "Settings":
     return settings.model_copy(update={"log_format": "json"}) if as_json else settings
-
-
-def _announce_home(settings: "Settings") -> None:
-    from shared.operations.home import new_home
-
-    if notice := new_home(settings, settings.broker_url):
-        print_notice(notice)

@@ -56,14 +56,15 @@ def database_of(
     settings = settings_for(service.name)
     if looks:
         require_home(settings, settings.database_url)
-    elif make and (notice := new_home(settings, settings.database_url)):
-        print_notice(notice)
+    made = new_home(settings, settings.database_url) if make else None
     database = Database(settings.database_url_of(service.name))
     try:
         if database.is_sqlite and not make and not database.path.exists():
             raise OperationFailed(f"its database {database.place} is not there")
         if database.is_sqlite:
             migrate(database, service.migrations)
+            if made:
+                print_notice(made)
         elif not is_current(database, service.migrations):
             raise OperationFailed(
                 f"{database.place} is not set up for this version: run shop setup"

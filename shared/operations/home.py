@@ -18,7 +18,7 @@ def require_home(settings: Settings, url: str) -> None:
 
 
 def new_home(settings: Settings, url: str) -> str | None:
-    """A sentence about the folder in which an embedded shop is made; None if there is one."""
+    """A sentence about the folder in which an embedded shop is now made; None if there is one."""
     if url or not settings.home_is_empty:
         return None
-    return f"this makes a new shop in {settings.home.absolute()} (SHOP_HOME)"
+    return f"made a new shop in {settings.home.absolute()} (SHOP_HOME)"

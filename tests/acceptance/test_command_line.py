@@ -254,7 +254,7 @@ def test_the_home_can_have_any_name(tmp_path: Path) -> None:
 
     assert (result.code, result.err) == (
         0,
-        f"shop: this makes a new shop in {shop.home} (SHOP_HOME)\n",
+        f"shop: made a new shop in {shop.home} (SHOP_HOME)\n",
     )
     assert shop.row_counts() == (1, 1, 1)
 
@@ -304,7 +304,7 @@ def test_the_doctor_finds_what_is_missing_until_setup_has_run(shop: InstalledSho
     assert all(each["ok"] for each in after.json)
     assert {each["what"] for each in after.json} >= databases | {"broker", "topology"}
     assert before.err + second.err + after.err == ""
-    assert first.err == f"shop: this makes a new shop in {shop.home} (SHOP_HOME)\n"
+    assert first.err == f"shop: made a new shop in {shop.home} (SHOP_HOME)\n"
 
 
 def test_the_doctor_shows_no_password_of_what_cannot_be_reached(

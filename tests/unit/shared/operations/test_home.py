@@ -1,5 +1,6 @@
 """A command in a folder without a shop says which one it makes, or that there is none."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -62,14 +63,14 @@ def test_the_first_command_that_writes_says_where_it_makes_the_shop(
     first = shop(*PLACE, "--item", "product-1=1", "--json")
     second = shop(*PLACE, "--item", "product-1=1", "--json")
 
-    assert first.err == f"shop: this makes a new shop in {folder / 'var'} (SHOP_HOME)\n"
+    assert first.err == f"shop: made a new shop in {folder / 'var'} (SHOP_HOME)\n"
     assert first.json["status"] == "placed"
     assert second.err == ""
     assert shop("inventory", "stock").code == 0
 
 
 def test_setup_says_it_too(shop: Shop, folder: Path) -> None:
-    assert shop("setup").err == f"shop: this makes a new shop in {folder / 'var'} (SHOP_HOME)\n"
+    assert shop("setup").err == f"shop: made a new shop in {folder / 'var'} (SHOP_HOME)\n"
 
 
 def test_with_a_database_server_no_home_is_needed(
@@ -78,3 +79,15 @@ def test_with_a_database_server_no_home_is_needed(
     monkeypatch.setenv("SHOP_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/{service}")
 
     assert "there is no shop" not in shop("orders", "list").err
+
+
+def test_a_process_logs_where_it_made_the_shop(
+    shop: Shop, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.runtime.process._supervise", lambda _group, _stopping: 0)
+
+    first, second = shop("run", "loyalty", "--json"), shop("run", "loyalty", "--json")
+
+    made = [json.loads(line) for line in first.out.splitlines() if "made a new shop" in line]
+    assert [line["folder"] for line in made] == [str(folder / "var")]
+    assert "made a new shop" not in second.out
