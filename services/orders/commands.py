@@ -187,7 +187,13 @@ def simulate(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Place random orders: about 80 % are paid, 10 % cancelled; Ctrl-C stops it."""
+    """Place random orders: about 80 % are paid, 10 % cancelled; Ctrl-C stops it.
+
+    The orders take from the stock. About 2 % contain product-3, of which a new
+    shop has five pieces: most of these run short, are cancelled and refunded.
+    A new shop has enough of the other products for 3,000 orders; shop inventory
+    stock shows what is left, and shop inventory restock adds pieces.
+    """
     import secrets
 
     from services.orders.service import orders

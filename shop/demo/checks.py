@@ -27,7 +27,7 @@ ORDER_STATUS = {
     "ORD-125": "cancelled",
     "ORD-126": "reserved",
 }
-STOCK = {"product-1": (96, 4), "product-2": (49, 1), "product-3": (5, 0)}
+STOCK = {"product-1": (9_996, 4), "product-2": (4_999, 1), "product-3": (5, 0)}
 EMAILS = {"confirmation": 4, "shipping": 1, "cancellation": 1}
 SHIPMENT_STATUS = {"ORD-123": "shipped", "ORD-124": "open", "ORD-125": "void", "ORD-126": "open"}
 FIGURES = {"orders_placed": 4, "orders_cancelled": 1, "revenue": Decimal("99.99")}

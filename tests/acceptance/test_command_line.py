@@ -379,8 +379,8 @@ def _check_orders(shop: InstalledShop, **orders: dict[str, Any]) -> None:
 
 def _check_other_services(shop: InstalledShop) -> None:
     assert shop.json_of("inventory", "stock") == [
-        {"sku": "product-1", "available": 98, "reserved": 2},
-        {"sku": "product-2", "available": 50, "reserved": 0},
+        {"sku": "product-1", "available": 9_998, "reserved": 2},
+        {"sku": "product-2", "available": 5_000, "reserved": 0},
         {"sku": "product-3", "available": 5, "reserved": 0},
     ]
     restocked = shop.json_of("inventory", "restock", "product-3", "7")
