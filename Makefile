@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 IN := $(VENV)/bin
+RUNNING := $(VENV)/.running
 READY := $(VENV)/.ready
 
 ORDER ?= ORD-$(shell date +%s)
@@ -24,7 +25,7 @@ COMPOSE := docker compose $(if $(LOCK),--file docker-compose.yml --file $(LOCK))
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(READY) ## Show all services at work in one process, in seconds
+demo: $(RUNNING) ## Show all services at work in one process, in seconds
 	@$(IN)/shop demo
 
 test: $(READY) ## Run all tests; those with containers need Docker. ARGS="-k email" WORKERS=2
@@ -78,9 +79,17 @@ audit: $(READY) ## Look for known vulnerabilities of the locked packages
 sbom: $(READY) ## List the packages of the image and their licences: sbom.json and docs/supply-chain.md
 	@$(IN)/python -m deploy.sbom
 
-$(READY): requirements-dev.txt pyproject.toml
+# What running needs: the packages of the image, and a program that imports this folder.
+$(RUNNING): requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.13")'
 	@test -x $(IN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing requirements.txt into $(VENV)"
+	@$(IN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@test -x $(IN)/shop || $(IN)/python deploy/local.py
+	@touch $@
+
+# What development needs besides.
+$(READY): requirements-dev.txt pyproject.toml | $(RUNNING)
 	@echo "installing requirements-dev.txt into $(VENV)"
 	@$(IN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@$(IN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .

@@ -1,13 +1,18 @@
 """Checks the state of each service at the end of the demo."""
 
+import shlex
+import shutil
+import sysconfig
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from services.analytics.report import report
@@ -73,6 +78,15 @@ def checks(query: Query) -> Iterator[Check]:
         yield Check("analytics", name.replace("_", " "), figures[name], figure)
 
 
+def program() -> str:
+    """What to type for `shop`: its path where the shell does not find it."""
+    if shutil.which("shop"):
+        return "shop"
+    script = Path(sysconfig.get_path("scripts")) / "shop"
+    here = Path.cwd()
+    return shlex.quote(str(script.relative_to(here) if script.is_relative_to(here) else script))
+
+
 def print_checks(console: Console, checks: Sequence[Check], *, seconds: float) -> None:
     """Print the checks and the duration of the demo."""
     table = Table(box=SIMPLE_HEAD, title="\nFinal state of each service", title_justify="left")
@@ -89,8 +103,9 @@ def print_checks(console: Console, checks: Sequence[Check], *, seconds: float) -
     failed = sum(not check.passed for check in checks)
     summary = f"[red]{failed} of {len(checks)} checks failed[/]" if failed else "All checks passed"
     console.print(f"{summary}, after {seconds:.1f} s.")
+    shop = escape(program())
     console.print(
-        "Next: [bold]shop up[/], and in another terminal [bold]shop orders place --help[/]"
+        f"Next: [bold]{shop} up[/], and in another terminal [bold]{shop} orders place --help[/]"
     )
 
 

@@ -195,9 +195,12 @@ def test_a_sender_needs_no_name() -> None:
 
 
 def test_the_names_of_products_are_those_of_the_price_list(tmp_path: Path) -> None:
-    with settings_override(home=tmp_path), database_of(orders) as database:
-        with database.read() as connection:
-            price_list = orders.store(connection, database).products()
+    with (
+        settings_override(home=tmp_path),
+        database_of(orders) as database,
+        database.read() as connection,
+    ):
+        price_list = orders.store(connection, database).products()
 
     assert {product.sku: product.name for product in price_list} == NAMES
 

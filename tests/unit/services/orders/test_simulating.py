@@ -134,7 +134,7 @@ def count_orders(home: Path) -> int:
 
 
 def test_the_stock_of_a_new_shop_is_enough_for_a_thousand_orders() -> None:
-    rng = random.Random(7)
+    rng = random.Random(7)  # noqa: S311 - not used for security
     simulated = [random_order(rng, ["product-1", "product-2", "product-3"]) for _ in range(1000)]
     pieces: Counter[str] = Counter()
     for order in simulated:
