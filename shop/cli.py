@@ -57,6 +57,7 @@ app.command()(commands.run)
 app.command()(commands.setup)
 app.command()(operations.doctor)
 app.command()(commands.new)
+app.command()(commands.remove)
 
 events = command_group("Describe, show and replay events.")
 events.command("catalog")(show_catalog)

@@ -105,5 +105,40 @@ def new(
         typer.echo(sentence)
 
 
+def remove(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The service.")],
+    *,
+    drop_data: Annotated[
+        bool, typer.Option("--drop-data", help="Remove its database too.")
+    ] = False,
+    discard_messages: Annotated[
+        bool,
+        typer.Option("--discard-messages", help="Even if messages wait for it, or are dead."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove a consumer: its queues, bindings, policy and users.
+
+    Stop it first. Its code stays: remove services/NAME, its tests and its parts
+    of docker-compose.yml, or the next shop setup makes its queues again.
+    """
+    from shared.errors import InvalidInput
+    from shared.operations.removal import Removal
+    from shop import registry
+
+    if name in registry.names() and (published := registry.service(name).publishes):
+        types = ", ".join(sorted(event.topic for event in published))
+        raise InvalidInput(f"{name} publishes {types}, on which other services depend")
+    removal = Removal(name=name, drop_data=drop_data, discard_messages=discard_messages)
+    sentences = list(removal.run())
+    if (registry.ROOT / "services" / name).is_dir():
+        sentences.append(f"services/{name} is still there: shop setup or shop up makes it again")
+    if as_json:
+        print_json({"name": name, "done": sentences})
+        return
+    for sentence in sentences:
+        typer.echo(sentence)
+
+
 def _logging(settings: "Settings", *, as_json: bool) -> "Settings":
     return settings.model_copy(update={"log_format": "json"}) if as_json else settings
