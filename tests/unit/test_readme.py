@@ -28,7 +28,7 @@ def test_the_first_screen_says_for_whom_it_is_and_what_it_needs() -> None:
 
     for word in ("For whom", "State", "Needs", "Licence", "```mermaid"):
         assert word in first
-    assert "demo.svg" not in README.read_text()
+    assert "](docs/demo.svg)" not in README.read_text()
 
 
 def test_every_page_of_the_documentation_is_linked() -> None:
