@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 IN := $(VENV)/bin
+RUNNING := $(VENV)/.running
 READY := $(VENV)/.ready
 
 ORDER ?= ORD-$(shell date +%s)
@@ -24,7 +25,7 @@ COMPOSE := docker compose $(if $(LOCK),--file docker-compose.yml --file $(LOCK))
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(READY) ## Show all services at work in one process, in seconds
+demo: $(RUNNING) ## Show all services at work in one process, in seconds
 	@$(IN)/shop demo
 
 test: $(READY) ## Run all tests; those with containers need Docker. ARGS="-k email" WORKERS=2
@@ -44,11 +45,12 @@ test-versions: $(READY) ## Run the tests without Docker on each Python that is i
 chaos: $(READY) ## Inject faults for ten minutes, and check the invariants. SEED="1 2 3" SECONDS=60 ARGS=--renew
 	@$(IN)/python -m tests.chaos $(addprefix --seed ,$(SEED)) --seconds $(SECONDS) $(ARGS)
 
-lint: $(READY) ## Check formatting, lint, types and contracts
+lint: $(READY) ## Check formatting, lint, types, contracts and docs/events.md
 	@$(IN)/ruff format --check
 	@$(IN)/ruff check
 	@$(IN)/mypy
 	@$(IN)/python -m shared.operations.catalog.check_contracts
+	@$(IN)/python docs/make.py --check
 
 contracts: $(READY) ## Check that contracts are compatible. ARGS=--accept publishes a safe change
 	@$(IN)/python -m shared.operations.catalog.check_contracts $(ARGS)
@@ -85,9 +87,17 @@ audit: $(READY) ## Look for known vulnerabilities of the locked packages
 sbom: $(READY) ## List the packages of the image and their licences: sbom.json and docs/supply-chain.md
 	@$(IN)/python -m deploy.sbom
 
-$(READY): requirements-dev.txt pyproject.toml
+# What running needs: the packages of the image, and a program that imports this folder.
+$(RUNNING): requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.13")'
 	@test -x $(IN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing requirements.txt into $(VENV)"
+	@$(IN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@test -x $(IN)/shop || $(IN)/python deploy/local.py
+	@touch $@
+
+# What development needs besides.
+$(READY): requirements-dev.txt pyproject.toml | $(RUNNING)
 	@echo "installing requirements-dev.txt into $(VENV)"
 	@$(IN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@$(IN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .

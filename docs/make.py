@@ -1,6 +1,10 @@
-"""Generates `events.md` and `demo.svg` from the program: `make docs`."""
+"""Generates `events.md` and `demo.svg` from the program: `make docs`.
+
+With `--check` it only checks that `events.md` is up to date, as `make lint` does.
+"""
 
 import io
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -13,9 +17,22 @@ from shop.demo.play import play
 DOCS = Path(__file__).parent
 
 
-def events_page() -> None:
-    """Write the catalog of all events to `events.md`."""
-    (DOCS / "events.md").write_text(page(catalog(registry.all_services())), encoding="utf-8")
+EVENTS = DOCS / "events.md"
+
+
+def events_page() -> str:
+    """The catalog of all events."""
+    return page(catalog(registry.all_services()))
+
+
+def check() -> None:
+    """Check that `events.md` is up to date.
+
+    Raises:
+        SystemExit: it is not; exit code 1.
+    """
+    if EVENTS.read_text(encoding="utf-8") != events_page():
+        raise SystemExit("docs/events.md is out of date: run make docs")
 
 
 def demo_picture() -> None:
@@ -33,5 +50,8 @@ def demo_picture() -> None:
 
 
 if __name__ == "__main__":
-    events_page()
-    demo_picture()
+    if sys.argv[1:] == ["--check"]:
+        check()
+    else:
+        EVENTS.write_text(events_page(), encoding="utf-8")
+        demo_picture()

@@ -1,23 +1,21 @@
 """The program `shop`: its commands, in the order in which the help lists them."""
 
 import gc
-import os
 import sys
 from typing import Annotated
 
 import typer
 
 from shared import __version__
-from shared.errors import InvalidInput, ShopError
-from shared.exhaustion import reason_of
+from shared.errors import ShopError
 from shared.operations import commands as operations
 from shared.operations.catalog.commands import show_catalog
 from shared.operations.console import command_group, print_notice
 from shared.operations.dead_letters import commands as dead_letters
 from shared.operations.failure_commands import failures
 from shared.operations.history import read_commands, replay_commands
-from shared.operations.output import OUTPUT, arguments, echo, prepare_output
-from shop import commands, registry
+from shared.operations.output import arguments, echo, prepare_output
+from shop import commands, failing, registry
 
 app = typer.Typer(
     name="shop",
@@ -25,7 +23,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     # For the commands in `shared`, which must not import the services.
-    context_settings={"obj": registry},
+    context_settings={"obj": registry, "help_option_names": ["-h", "--help"]},
 )
 
 
@@ -37,6 +35,7 @@ def _show_version(*, wanted: bool) -> None:
 
 @app.callback(no_args_is_help=True)
 def _options(
+    context: typer.Context,
     *,
     _version: Annotated[
         bool,
@@ -45,7 +44,13 @@ def _options(
         ),
     ] = False,
 ) -> None:
-    pass
+    from shared.runtime.settings import variable_names
+    from shared.runtime.unknown_settings import check_names
+
+    unknown = check_names(variable_names(), registry.names())
+    is_long = context.invoked_subcommand in ("up", "run", "setup")
+    for sentence in unknown.misspelt + (unknown.others if is_long else []):
+        print_notice(sentence)
 
 
 app.command()(commands.demo)
@@ -55,6 +60,7 @@ app.command()(commands.setup)
 app.command()(operations.doctor)
 app.command()(failures)
 app.command()(commands.new)
+app.command()(commands.remove)
 
 events = command_group("Describe, show and replay events.")
 events.command("catalog")(show_catalog)
@@ -83,7 +89,7 @@ for _name in registry.names():
 
 
 def main() -> None:
-    """Run the command line; print an error as one sentence on standard error.
+    """Run the command line; print an error as one sentence, or as JSON, on standard error.
 
     Exit codes: 0 success, 1 failure, 2 invalid input, 130 interrupted.
     """
@@ -91,26 +97,17 @@ def main() -> None:
     gc.set_threshold(50_000)
     try:
         prepare_output()
-        code = app(arguments(), standalone_mode=False)
+        code = app(arguments(), prog_name="shop", standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()  # not at exit, where an error would be a traceback
     except typer.Abort:
         sys.exit(130)
     except ShopError as error:
-        print_notice(str(error))
-        sys.exit(2 if isinstance(error, InvalidInput) else 1)
+        sys.exit(failing.fail(error))
     except typer.exceptions.TyperException as error:
-        if error.format_message():  # empty when the help of a group was shown
-            print_notice(error.format_message().replace("Value error, ", ""))
-        sys.exit(error.exit_code)
+        sys.exit(failing.fail_usage(error))
     except OSError as error:
-        if error.filename == OUTPUT:
-            # It was closed, as by a pager, or its disk is full.
-            print_notice(f"the output could not be written: {reason_of(error)}")
-            os._exit(1)  # sys.exit would flush standard output and fail again
-        place = error.filename or "the operating system reports"
-        print_notice(f"{place}: {reason_of(error)}")
-        sys.exit(1)
+        failing.fail_output(error)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import services
@@ -22,15 +23,62 @@ from shop import registry
 ROOT = Path(services.__path__[0]).parent
 
 
-def add_consumer(name: str, topics: Sequence[str], *, commands: Iterable[str]) -> Iterator[str]:
+_AFTERWARDS = """
+The last command recreates RabbitMQ and PostgreSQL, which join the network of {name}: their data
+stays, and events wait meanwhile. All other services continue, each with its scale."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddedConsumer:
+    """A consumer that was added to the project.
+
+    Attributes:
+        created, changed: paths, relative to the checkout.
+    """
+
+    name: str
+    created: Sequence[str]
+    changed: Sequence[str]
+
+    @property
+    def next_steps(self) -> dict[str, str]:
+        """The purpose of each command that is next."""
+        return {
+            f"make test ARGS=tests/unit/services/{self.name}": "run its test",
+            command("run", self.name, from_history=""): (
+                "run it embedded, from the first event in the history"
+            ),
+            f"docker compose up --build --detach --wait {self.name}": "run it in a container",
+        }
+
+    @property
+    def record(self) -> dict[str, object]:
+        """The fields for JSON output."""
+        return {
+            "name": self.name,
+            "created": self.created,
+            "changed": self.changed,
+            "next": list(self.next_steps),
+        }
+
+    @property
+    def sentences(self) -> Iterator[str]:
+        """What was created and changed, and then the next steps; a line each."""
+        yield from (f"created {path}" for path in self.created)
+        yield from (f"changed {path}" for path in self.changed)
+        yield ""
+        width = max(map(len, self.next_steps))
+        for step, purpose in self.next_steps.items():
+            yield f"{step:<{width}}   # {purpose}"
+        yield _AFTERWARDS.format(name=self.name)
+
+
+def add_consumer(name: str, topics: Sequence[str], *, commands: Iterable[str]) -> AddedConsumer:
     """Create a new consumer in the project's checkout.
 
     Args:
         topics: its subscriptions, such as `order.placed`; every event if empty.
         commands: the names of `shop`'s commands.
-
-    Yields:
-        What was created and changed, and then the next steps; a line each.
 
     Raises:
         InvalidInput: the name or a topic cannot be used.
@@ -40,22 +88,16 @@ def add_consumer(name: str, topics: Sequence[str], *, commands: Iterable[str]) -
     same_user = [each for each in registry.names() if registry.user_id(each) == user_id]
     require_free_name(name, ROOT, commands=commands, same_user=same_user)
     consumer = NewConsumer(name=name, contracts=contracts_of(topics), user_id=user_id)
-    for path in create(consumer, ROOT):
-        yield f"created {path}" if name in path.parts else f"changed {path}"
+    paths = create(consumer, ROOT)
     importlib.invalidate_caches()
     try:
         (ROOT / PAGE).write_text(page(catalog(registry.all_services())), "utf-8")
     except OSError as error:
-        raise OperationFailed(f"{PAGE} is unchanged ({reason_of(error)}): run make docs") from error
-    yield f"changed {PAGE}"
-    yield ""
-    next_steps = {
-        f"make test ARGS=tests/unit/services/{name}": "run its test",
-        command(
-            "run", name, from_history=""
-        ): "run it embedded, from the first event in the history",
-        "docker compose up --build --detach --wait": "run it in a container",
-    }
-    width = max(map(len, next_steps))
-    for step, purpose in next_steps.items():
-        yield f"{step:<{width}}   # {purpose}"
+        raise OperationFailed(
+            f"{name} was created, but {PAGE} is unchanged ({reason_of(error)}): run make docs"
+        ) from error
+    return AddedConsumer(
+        name=name,
+        created=[str(path) for path in paths if name in path.parts],
+        changed=[*(str(path) for path in paths if name not in path.parts), str(PAGE)],
+    )

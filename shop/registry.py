@@ -7,6 +7,7 @@
 import importlib
 import pkgutil
 import zlib
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,9 @@ from shared.errors import InvalidInput
 
 if TYPE_CHECKING:  # importing it doubles the time of `shop --help`
     from shared.runtime.service import AnyService
+
+ROOT = Path(services.__path__[0]).parent
+"""The folder that has the packages."""
 
 
 def names() -> list[str]:

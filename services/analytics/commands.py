@@ -14,7 +14,7 @@ def show_report(*, as_json: AsJson = False) -> None:
     from services.analytics.report import report
     from services.analytics.service import analytics
 
-    with database_of(analytics) as database, database.read() as connection:
+    with database_of(analytics, looks=True) as database, database.read() as connection:
         figures = report(connection)
     if as_json:
         print_json(figures)
@@ -44,7 +44,7 @@ def _print_tables(figures: dict[str, Any]) -> None:
         "revenue": "Revenue",
         "events": "Events",
     }
-    show(figures["days"], as_json=False, title="By day", columns=columns)
+    show(figures["days"][::-1], as_json=False, title="By day", columns=columns)
     _print_counts("Units ordered", "Product", figures["units"])
     _print_counts("Events", "Type", figures["events"])
 

@@ -17,11 +17,11 @@ Limit = Annotated[int, typer.Option("--limit", min=1, help="At most this many em
 
 @app.command()
 def sent(*, order: Order = None, limit: Limit = 50, as_json: AsJson = False) -> None:
-    """List the latest emails, oldest first."""
+    """List the latest emails, newest first."""
     from services.email.service import email
     from services.email.store import EmailStore
 
-    with database_of(email) as database, database.read() as connection:
+    with database_of(email, looks=True) as database, database.read() as connection:
         mails = EmailStore(connection, database).sent(order_id=order, limit=limit)
     columns = {
         "sent_at": "Sent at",
@@ -30,4 +30,10 @@ def sent(*, order: Order = None, limit: Limit = 50, as_json: AsJson = False) -> 
         "to": "To",
         "subject": "Subject",
     }
-    show(mails, as_json=as_json, columns=columns, empty="No email has been sent yet.")
+    show(
+        mails,
+        as_json=as_json,
+        columns=columns,
+        expendable=("subject",),  # it repeats the kind and the order
+        empty="No email has been sent yet.",
+    )

@@ -15,6 +15,7 @@ from typing import Literal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from services.email.errors import MailRefused
+from services.email.products import name_of, with_names
 from shared.events import OrderCancelled, OrderPlaced, OrderShipped
 
 Kind = Literal["confirmation", "shipping", "cancellation"]
@@ -37,7 +38,7 @@ class Mail:
 
 
 def confirmation(event: OrderPlaced, *, sender: Address) -> Mail:
-    """An email with the order's products, total and shipping address."""
+    """An email with the order's products, total, how to pay it, and shipping address."""
     subject = f"Your order {event.order_id} is confirmed"
     return _compose(event, "confirmation", to=event.customer_email, sender=sender, subject=subject)
 
@@ -97,7 +98,7 @@ def _render(template: str, event: object, **values: str) -> str:
 
 @cache
 def _templates() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
@@ -106,3 +107,5 @@ def _templates() -> Environment:
         keep_trailing_newline=True,
         auto_reload=False,
     )
+    environment.filters |= {"name": name_of, "with_names": with_names}
+    return environment

@@ -45,7 +45,7 @@ class EmailStore(Store):
         self._upsert(sent_mails, row)
 
     def sent(self, *, order_id: str | None = None, limit: int = 50) -> list[dict[str, Any]]:
-        """The newest mails, oldest of them first."""
+        """The latest mails, newest first."""
         columns = sent_mails.c
         newest_first = (
             select(columns.order_id, columns.kind, columns.to, columns.subject, columns.sent_at)
@@ -54,8 +54,7 @@ class EmailStore(Store):
         )
         if order_id is not None:
             newest_first = newest_first.where(columns.order_id == order_id)
-        rows = self.connection.execute(newest_first).mappings().all()
-        return [dict(row) for row in reversed(rows)]
+        return [dict(row) for row in self.connection.execute(newest_first).mappings()]
 
     def _upsert(self, table: Table, row: dict[str, Any]) -> None:
         insert = self.insert(table)

@@ -19,7 +19,7 @@ def stock(*, as_json: AsJson = False) -> None:
     """
     from services.inventory.service import inventory
 
-    with database_of(inventory) as database, database.read() as connection:
+    with database_of(inventory, looks=True) as database, database.read() as connection:
         products = inventory.store(connection, database).stock()
     show(products, as_json=as_json, columns=COLUMNS)
 

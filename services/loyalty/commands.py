@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from shared.operations.console import AsJson, command_group, database_of, require_valid, show
+from shared.operations.console import AsJson, command_group, database_of, show
+from shared.operations.validating import require_valid
 
 app = command_group("Show a customer's loyalty points.")
 
@@ -19,18 +20,18 @@ def balance(customer_email: Email, *, as_json: AsJson = False) -> None:
     from services.loyalty.service import loyalty
 
     customer_email = _parse_email_address(customer_email)
-    with database_of(loyalty) as database, database.read() as connection:
+    with database_of(loyalty, looks=True) as database, database.read() as connection:
         points = loyalty.store(connection, database).balance(customer_email)
     show({"customer_email": customer_email, "points": points}, as_json=as_json)
 
 
 @app.command()
 def ledger(customer_email: Email, *, as_json: AsJson = False) -> None:
-    """List the points that a customer gained and lost, oldest first."""
+    """List the points that a customer gained and lost, newest first."""
     from services.loyalty.service import loyalty
 
     customer_email = _parse_email_address(customer_email)
-    with database_of(loyalty) as database, database.read() as connection:
+    with database_of(loyalty, looks=True) as database, database.read() as connection:
         entries = loyalty.store(connection, database).ledger(customer_email)
     show(entries, as_json=as_json, columns=COLUMNS, empty="No points yet.")
 

@@ -53,7 +53,7 @@ class LoyaltyStore(Store):
         return int(self.connection.execute(statement).scalar_one())
 
     def ledger(self, customer_email: str) -> list[dict[str, Any]]:
-        """The entries of a customer, oldest first; the points of a takeback are negative."""
+        """The entries of a customer, newest first; the points of a takeback are negative."""
         entries = union_all(
             _entries("award", awards.c.points, awards.c.awarded_at),
             _entries("takeback", -awards.c.points, awards.c.taken_back_at),
@@ -61,7 +61,7 @@ class LoyaltyStore(Store):
         statement = (
             select(entries)
             .where(entries.c.customer_email == customer_email)
-            .order_by(entries.c.occurred_at, entries.c.order_id, entries.c.kind)
+            .order_by(entries.c.occurred_at.desc(), entries.c.order_id, entries.c.kind.desc())
         )
         return [dict(row) for row in self.connection.execute(statement).mappings()]
 

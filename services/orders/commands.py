@@ -12,15 +12,16 @@ from shared.operations.console import (
     database_of,
     print_json,
     progress,
-    require_order_id,
     show,
 )
 from shared.operations.output import echo
+from shared.operations.validating import require_order_id
 from shared.runtime.hints import command
 
 if TYPE_CHECKING:
     from services.orders.order import Order
     from services.orders.store import OrdersStore
+    from shared.storage.database import Database
     from shared.storage.unit_of_work import UnitOfWork
 
 app = command_group("Place, pay, cancel and show orders.")
@@ -34,12 +35,12 @@ def place(
     email: Annotated[str, typer.Option(help="The customer's email address.")],
     address: Annotated[str, typer.Option(help="The shipping address, on one line.")],
     item: Annotated[
-        list[str] | None,
+        list[str],
         typer.Option(
             metavar="SKU=N",
             help="A product and its quantity, 1 to 10000. Give at least one; each product once.",
         ),
-    ] = None,
+    ],
     order_id: Annotated[
         str | None, typer.Option("--id", help="The order's id; a random one by default.")
     ] = None,
@@ -55,7 +56,7 @@ def place(
         order_id=order_id,
         customer_email=email,
         shipping_address=address,
-        items=parse_items(item or []),
+        items=parse_items(item),
     )
     advice = f"placing it again with --id {request.order_id} is safe"
     with _unit_of_work(request.order_id, "placed", advice) as work:
@@ -111,15 +112,27 @@ def cancel(
 
 
 @app.command("show")
-def show_order(order: OrderId, *, as_json: AsJson = False) -> None:
+def show_order(
+    order: OrderId,
+    *,
+    wait: Annotated[
+        Literal["reserved", "paid", "shipped", "cancelled"] | None,
+        typer.Option(help="Wait until the order has reached this status."),
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(min=0, max=86_400, help="Seconds that --wait waits at most.")
+    ] = 10.0,
+    as_json: AsJson = False,
+) -> None:
     """Show one order, its status and the time of each step."""
-    from services.orders.paying import unknown_order
+    from services.orders.service import orders
+    from services.orders.waiting import wait_for
 
     require_order_id(order)
-    with _store() as store:
-        stored = store.find(order)
-    if stored is None:
-        raise unknown_order(order)
+    with database_of(orders, looks=True) as database:
+        stored = _find(database, order)
+        if wait is not None:
+            stored = wait_for(wait, lambda: _find(database, order), timeout=timeout)
     show(stored.record, as_json=as_json)
 
 
@@ -154,6 +167,7 @@ def list_orders(
         [order.record for order in orders],
         as_json=as_json,
         columns=columns,
+        expendable=("customer_email", "currency"),
         empty=none,
     )
 
@@ -181,7 +195,13 @@ def simulate(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Place random orders: about 80 % are paid, 10 % cancelled; Ctrl-C stops it."""
+    """Place random orders: about 80 % are paid, 10 % cancelled; Ctrl-C stops it.
+
+    The orders take from the stock. About 2 % contain product-3, of which a new
+    shop has five pieces: most of these run short, are cancelled and refunded.
+    A new shop has enough of the other products for 3,000 orders; shop inventory
+    stock shows what is left, and shop inventory restock adds pieces.
+    """
     import secrets
 
     from services.orders.service import orders
@@ -227,11 +247,22 @@ def _unit_of_work(order_id: str, done: str, advice: str) -> "Iterator[UnitOfWork
             ) from error
 
 
+def _find(database: "Database", order_id: str) -> "Order":
+    from services.orders.paying import unknown_order
+    from services.orders.service import orders
+
+    with database.read() as connection:
+        order = orders.store(connection, database).find(order_id)
+    if order is None:
+        raise unknown_order(order_id)
+    return order
+
+
 @contextmanager
 def _store() -> "Iterator[OrdersStore]":
     from services.orders.service import orders
 
-    with database_of(orders) as database, database.read() as connection:
+    with database_of(orders, looks=True) as database, database.read() as connection:
         yield orders.store(connection, database)
 
 

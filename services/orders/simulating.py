@@ -19,6 +19,11 @@ PAID = 0.8
 CANCELLED = 0.1
 """The share of orders that is cancelled; the others are left unpaid."""
 
+RARE = {"product-3": 0.02}
+"""The share of orders that contain a product; every other product is in half of them or more.
+
+A new inventory has five pieces of product-3, so most of these orders run short."""
+
 _STOP_INTERVAL = 0.1
 """Seconds between two calls of `is_stopped` while the simulation waits."""
 
@@ -115,7 +120,9 @@ class Simulation:
 
 def random_order(rng: random.Random, skus: Sequence[str]) -> NewOrder:
     """One to three pieces of up to three products, for one of a hundred customers."""
-    ordered = rng.sample(skus, rng.randint(1, min(3, len(skus))))
+    usual = [sku for sku in skus if sku not in RARE]
+    ordered = rng.sample(usual, rng.randint(1, min(2, len(usual))))
+    ordered += [sku for sku in skus if rng.random() < RARE.get(sku, 0)]
     return NewOrder(
         customer_email=f"customer-{rng.randint(1, 100)}@example.com",
         shipping_address=f"{rng.randint(1, 999)} Main St, Springfield",

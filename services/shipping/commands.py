@@ -19,6 +19,9 @@ COLUMNS = {
     "tracking_number": "Tracking number",
 }
 
+STEPS = ("voided_at", "reserved_at", "paid_at", "opened_at")
+"""What a narrow terminal lacks first: the status says which steps are done."""
+
 
 @app.command("list")
 def list_shipments(
@@ -35,6 +38,6 @@ def list_shipments(
     """List shipments, newest first, without addresses."""
     from services.shipping.service import shipping
 
-    with database_of(shipping) as database, database.read() as connection:
+    with database_of(shipping, looks=True) as database, database.read() as connection:
         shipments = shipping.store(connection, database).listed(status=status, limit=limit)
-    show(shipments, as_json=as_json, columns=COLUMNS, empty="No shipments.")
+    show(shipments, as_json=as_json, columns=COLUMNS, expendable=STEPS, empty="No shipments.")

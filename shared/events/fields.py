@@ -22,6 +22,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from shared.events.sentences import sentence
 from shared.events.text import ALWAYS_ENFORCED, line_field, one_line
 
 RECEIVED = "received"
@@ -137,17 +138,17 @@ _DESCRIBED = frozenset(
 
 def first_error(error: ValidationError, model: type[BaseModel]) -> str:
     """Describe the first validation error in one sentence, which names the field but no value."""
-    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    first = error.errors(include_input=False, include_url=False)[0]
     name = str(first["loc"][0]) if first["loc"] else model.__name__
     field = model.model_fields.get(name)
     if first["type"] == "missing":
         expected = f": it should be {field.description}" if field and field.description else ""
         return f"{name} is missing{expected}"
     if field is None:
-        return f"{model.__name__}: {first['msg']}"
+        return f"{model.__name__}: {sentence(first)}"
     if first["type"] in _DESCRIBED and len(first["loc"]) == 1 and field.description:
         return f"{name} should be {field.description}"
-    return f"{name}: {first['msg'].removeprefix('Value error, ')}"
+    return f"{name}: {sentence(first)}"
 
 
 OrderId = Annotated[str, _text(r"^[A-Za-z0-9-]{1,64}$", "1 to 64 letters, digits and hyphens")]

@@ -76,11 +76,16 @@ def _print_findings(findings: "list[Finding]") -> None:
 def resend(
     context: typer.Context,
     service: Annotated[str, typer.Argument(metavar="SERVICE", help="The service.")],
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Send rejected events again, after you removed the cause that `shop doctor` names."""
     from shared.storage import outbox
 
     declared = service_named(context, service)
-    with database_of(declared) as database, database.begin() as connection:
+    with database_of(declared, looks=True) as database, database.begin() as connection:
         count = outbox.resend(connection, database)
-    echo(f"{service} will send {counted(count, 'event')} again")
+    if as_json:
+        print_json({"service": service, "events": count})
+    else:
+        echo(f"{service} will send {counted(count, 'event')} again")

@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
@@ -18,6 +18,7 @@ from shared.operations.output import echo, expressible
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from shared.operations.tables import Column
     from shared.runtime.service import AnyService
     from shared.storage.database import Database
 
@@ -26,6 +27,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Record = Mapping[str, Any]
 
 _STEERING = re.compile(f"(?!\n)[{REFUSED}\ud800-\udfff]")
+
+UNLIMITED = 100_000
+"""The width of output that is piped: nothing is folded or left out."""
 
 
 def command_group(help_text: str) -> typer.Typer:
@@ -36,27 +40,37 @@ def command_group(help_text: str) -> typer.Typer:
 
 
 @contextmanager
-def database_of(service: "AnyService", *, make: bool = True) -> Iterator["Database"]:
+def database_of(
+    service: "AnyService", *, make: bool = True, looks: bool = False
+) -> Iterator["Database"]:
     """Open a service's database; an embedded one is migrated first.
 
     Args:
         make: False to leave a missing embedded database missing.
+        looks: whether the command only reads, and so makes no shop where there is none.
 
     Raises:
         OperationFailed: the database cannot be used, is missing, or is not set up for this
             version; or its credentials cannot be read here.
     """
     from shared.errors import CommitOutcomeUnknown, OperationFailed
+    from shared.operations.home import new_home, require_home
     from shared.runtime.settings import settings_for
     from shared.storage.database import DATABASE_ERRORS, Database, failure_reason
     from shared.storage.migrating import is_current, migrate
 
-    database = Database(settings_for(service.name).database_url_of(service.name))
+    settings = settings_for(service.name)
+    if looks:
+        require_home(settings, settings.database_url)
+    made = new_home(settings, settings.database_url) if make else None
+    database = Database(settings.database_url_of(service.name))
     try:
         if database.is_sqlite and not make and not database.path.exists():
             raise OperationFailed(f"its database {database.place} is not there")
         if database.is_sqlite:
             migrate(database, service.migrations)
+            if made:
+                print_notice(made)
         elif not is_current(database, service.migrations):
             raise OperationFailed(
                 f"{database.place} is not set up for this version: run shop setup"
@@ -111,26 +125,6 @@ def visible(services: "Sequence[AnyService]") -> "list[AnyService]":
     return readable
 
 
-def require_valid(text: str, kind: Any, expected: str) -> str:  # noqa: ANN401 - any annotation
-    """The text as this type writes it; raises InvalidInput with `expected` if it is not valid."""
-    from pydantic import TypeAdapter, ValidationError
-
-    from shared.errors import InvalidInput
-
-    try:
-        adapter: TypeAdapter[str] = TypeAdapter(kind)
-        return adapter.validate_python(text)
-    except ValidationError:
-        raise InvalidInput(expected) from None
-
-
-def require_order_id(text: str) -> None:
-    """Raise InvalidInput if the text cannot be an order id."""
-    from shared.events.fields import OrderId
-
-    require_valid(text, OrderId, "an order's id should be 1 to 64 letters, digits or dashes")
-
-
 def print_notice(sentence: str) -> None:
     """Print a sentence on standard error, after `shop: `; its commands fit this place."""
     from shared.runtime.hints import fitting
@@ -148,6 +142,7 @@ def show(  # noqa: PLR0913 - its options
     *,
     as_json: bool,
     columns: Mapping[str, str] | None = None,
+    expendable: Sequence[str] = (),
     title: str | None = None,
     empty: str = "Nothing yet.",
     styles: Sequence[str | None] | None = None,
@@ -156,6 +151,7 @@ def show(  # noqa: PLR0913 - its options
 
     Args:
         columns: the heading of each field, for a list; by default all fields with their names.
+        expendable: the columns that a narrow terminal lacks first, in this order; then the last.
         empty: the sentence for an empty list.
         styles: Rich's style of each row of a list, such as "red".
     """
@@ -166,7 +162,8 @@ def show(  # noqa: PLR0913 - its options
     elif isinstance(records, Mapping):
         _print_record(records, title)
     else:
-        _print_table(records, columns or {name: name for name in records[0]}, title, styles)
+        columns = columns or {name: name for name in records[0]}
+        _print_table(records, columns, expendable=expendable, title=title, styles=styles)
 
 
 def confirm(question: str) -> None:
@@ -185,12 +182,11 @@ def confirm(question: str) -> None:
     raise OperationFailed("nothing was changed; --yes answers the question beforehand")
 
 
-def local(moment: datetime) -> datetime:
-    """Convert to the local time zone; a time at the end of the calendar stays in UTC."""
-    try:
-        return moment.astimezone()
-    except OverflowError:
-        return moment
+def time_text(moment: datetime, *, has_milliseconds: bool = False) -> str:
+    """A time as people read it, always in UTC, such as `2026-11-20 14:30:05Z`."""
+    moment = moment.astimezone(UTC)
+    milliseconds = f".{moment.microsecond // 1000:03d}" if has_milliseconds else ""
+    return f"{moment:%Y-%m-%d %H:%M:%S}{milliseconds}Z"
 
 
 def print_json(value: object, *, indent: int | None = None) -> None:
@@ -243,7 +239,7 @@ def _json_value(value: object) -> object:
 
 def _cell(value: object) -> str:
     if isinstance(value, datetime):
-        return local(value).strftime("%Y-%m-%d %H:%M:%S")
+        return time_text(value)
     if isinstance(value, Mapping):
         return ", ".join(f"{count} × {name}" for name, count in value.items())
     return "" if value is None else escape_control_characters(str(value))
@@ -251,21 +247,42 @@ def _cell(value: object) -> str:
 
 def _print_table(
     rows: Sequence[Record],
-    columns: Mapping[str, str],
+    headings: Mapping[str, str],
+    *,
+    expendable: Sequence[str],
     title: str | None,
     styles: Sequence[str | None] | None,
 ) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from shared.operations.tables import fitted, table_of
+
+    columns = {name: _column(name, heading, rows) for name, heading in headings.items()}
+    console = terminal(width=UNLIMITED)
+    shown = fitted(columns, expendable=expendable, width=console.width)
+    table = table_of(
+        [columns[name] for name in shown], title=title, width=console.width, styles=styles
+    )
+    console.print(table)
+    if hidden := [headings[name] or name.capitalize() for name in columns if name not in shown]:
+        console.print(
+            f"Not shown at {console.width} columns: {', '.join(hidden)}; --json has everything.",
+            style="dim",
+        )
+
+
+def _column(name: str, heading: str, rows: Sequence[Record]) -> "Column":
     from rich.text import Text
 
-    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
-    for name, heading in columns.items():
-        is_number = all(isinstance(row[name], int | float | Decimal) for row in rows)
-        table.add_column(heading, justify="right" if is_number else "left", overflow="fold")
-    for row, style in zip(rows, styles or [None] * len(rows), strict=True):
-        table.add_row(*(Text(_cell(row[name])) for name in columns), style=style)
-    terminal(width=200).print(table)
+    from shared.operations.tables import Column
+    from shared.runtime.colours import style_of
+
+    values = [row[name] for row in rows]
+    styles = [style_of(str(value)) if name == "service" else "" for value in values]
+    return Column(
+        heading=heading,
+        cells=[Text(_cell(value), style) for value, style in zip(values, styles, strict=True)],
+        is_number=all(isinstance(value, int | float | Decimal) for value in values),
+        is_whole=any(isinstance(value, datetime) for value in values),
+    )
 
 
 def _print_record(record: Record, title: str | None) -> None:

@@ -11,7 +11,7 @@ from shared.messaging.connect import broker_at
 from shared.messaging.identity import Identity
 from shared.messaging.ports.broker import Broker, Depth
 from shared.messaging.topology import dead_queue
-from shared.operations.console import counted, local
+from shared.operations.console import counted, time_text
 from shared.operations.failing import failing_rows, until
 from shared.operations.findings import Finding, run_checks, unknown, well, wrong
 from shared.runtime.hints import another_process, command
@@ -124,7 +124,7 @@ def duration(seconds: float) -> str:
 
 
 def _paused(name: str, pause: Pause, waiting: str) -> str:
-    since = f"{local(pause.since):%Y-%m-%d %H:%M:%S} ({duration(pause.seconds)})"
+    since = f"{time_text(pause.since)} ({duration(pause.seconds)})"
     if pause.is_fresh:
         return (
             f"paused since {since}: {pause.reason}. {waiting}. {name} runs, and continues by "

@@ -21,6 +21,7 @@ from shared.exhaustion import exhausted_resource
 from shared.messaging.identity import Identity, safe_id, safe_type
 from shared.messaging.ports.consumer import Outcome
 from shared.runtime import hints
+from shared.runtime.colours import ansi_colour
 from shared.runtime.reactor import DeliveryResult
 from shared.runtime.settings import Settings
 from shared.stack_frames import origin_of
@@ -28,7 +29,6 @@ from shared.storage import failures
 
 Log = FilteringBoundLogger
 
-_SERVICE_COLOURS = tuple(f"\x1b[{code}m" for code in (36, 35, 34, 32, 33, 96, 95, 94))
 _DIM, _RED, _GREEN, _YELLOW, _RESET = "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"
 _LEVEL_COLOURS = {"warning": _YELLOW, "error": _RED}
 _JSON_ONLY = ("level", "event_id", "correlation_id")
@@ -138,7 +138,6 @@ def _renderers(stream: TextIO, settings: Settings) -> list[Processor]:
 
 def _console_renderers(*, is_coloured: bool) -> list[Processor]:
     """Columns for the time, service, event, type, order, notes, and the other fields."""
-    colours: dict[str, str] = {}
 
     def paint(text: str, colour: str) -> str:
         return f"{colour}{text}{_RESET}" if is_coloured and colour else text
@@ -151,13 +150,9 @@ def _console_renderers(*, is_coloured: bool) -> list[Processor]:
             del fields["attempt"]
         return {name: value for name, value in fields.items() if name not in _JSON_ONLY}
 
-    def colour_of(service: object) -> str:
-        next_colour = _SERVICE_COLOURS[len(colours) % len(_SERVICE_COLOURS)]
-        return colours.setdefault(str(service), next_colour)
-
     columns = [
-        Column("timestamp", lambda _, value: paint(str(value)[11:23], _DIM)),
-        Column("service", lambda _, value: f" {paint(f'{value:<10}', colour_of(value))} "),
+        Column("timestamp", lambda _, value: paint(f"{str(value)[11:23]}Z", _DIM)),
+        Column("service", lambda _, value: f" {paint(f'{value:<10}', ansi_colour(str(value)))} "),
         Column("event", lambda _, value: f"{value} "),
         Column("event_type", lambda _, value: f"{value:<20}"),
         Column("order_id", lambda _, value: f"{value or '':<12} "),

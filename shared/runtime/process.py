@@ -164,7 +164,10 @@ def run(
     if settings.has_files:
         from shared.runtime.setup import set_up_embedded  # noqa: PLC0415 - not needed with servers
 
+        is_new = not settings.broker_url and settings.home_is_empty
         set_up_embedded(everyone(), settings, starting=[each.name for each in services])
+        if is_new:
+            log.info("made a new shop", folder=str(settings.home.absolute()))
     group = ServiceGroup(services, log, from_history=from_history)
     stopping: Signals = queue.SimpleQueue()
     with _on_signals(stopping), fewer_collections():

@@ -173,6 +173,11 @@ class Settings(EnvironmentSettings):
         kind = (self.database_url or "sqlite:").partition(":")[0]
         return self.is_embedded or kind == "sqlite"
 
+    @property
+    def home_is_empty(self) -> bool:
+        """Whether the folder of the embedded shop holds no database and no broker."""
+        return not any(self.home.glob("*.db"))
+
     def broker_url_of(self, service: str) -> str:
         """The URL by which that service reaches the broker."""
         url = self.broker_url or f"embedded:{self.home / 'broker.db'}"
@@ -253,6 +258,11 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "a file is not UTF-8 text"  # its message repeats bytes of the secret
     return str(error)
+
+
+def variable_names() -> list[str]:
+    """The names of all environment variables."""
+    return list(os.environ)
 
 
 @contextmanager

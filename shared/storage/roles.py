@@ -66,6 +66,28 @@ def grant(admin_url: str, service_url: str, *, connections: int = CONNECTIONS) -
         _leave_room(connection, role, connections)
 
 
+def remove(admin_url: str, service_url: str, *, drop_data: bool) -> None:
+    """Take a former service's right to log in, or drop its database and its role.
+
+    Raises:
+        InvalidInput: a URL is not PostgreSQL's, or lacks the role or the database.
+        OperationFailed: the server cannot be reached, or refuses, as while others are connected.
+    """
+    admin = _postgresql_url(admin_url, "SHOP_DATABASE_ADMIN_URL")
+    service = _postgresql_url(service_url, "SHOP_DATABASE_URL")
+    role, database = service.username, service.database
+    if not role or not database:
+        raise InvalidInput("SHOP_DATABASE_URL should name a role and a database")
+    with _administering(admin, f"database {database} cannot be removed") as connection:
+        if drop_data:
+            connection.execute(
+                sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(database))
+            )
+            connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))
+        elif connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone():
+            connection.execute(sql.SQL("ALTER ROLE {} NOLOGIN").format(sql.Identifier(role)))
+
+
 def room_for(admin_url: str, roles: int, *, connections: int = CONNECTIONS) -> str:
     """Whether a server has connections for all roles at the same time, in a sentence.
 

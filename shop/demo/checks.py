@@ -1,13 +1,18 @@
 """Checks the state of each service at the end of the demo."""
 
+import shlex
+import shutil
+import sysconfig
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from services.analytics.report import report
@@ -16,18 +21,10 @@ from services.inventory.store import InventoryStore
 from services.loyalty.store import LoyaltyStore
 from services.orders.store import OrdersStore
 from services.shipping.store import ShippingStore
+from shared.runtime.colours import style_of
 
 CUSTOMER = "customer@example.com"
 ANOTHER_CUSTOMER = "another@example.com"
-
-STYLES = {
-    "orders": "cyan",
-    "inventory": "green",
-    "email": "magenta",
-    "shipping": "blue",
-    "analytics": "bright_black",
-    "loyalty": "yellow",
-}
 
 ORDER_STATUS = {
     "ORD-123": "shipped",
@@ -35,7 +32,7 @@ ORDER_STATUS = {
     "ORD-125": "cancelled",
     "ORD-126": "reserved",
 }
-STOCK = {"product-1": (96, 4), "product-2": (49, 1), "product-3": (5, 0)}
+STOCK = {"product-1": (9_996, 4), "product-2": (4_999, 1), "product-3": (5, 0)}
 EMAILS = {"confirmation": 4, "shipping": 1, "cancellation": 1}
 SHIPMENT_STATUS = {"ORD-123": "shipped", "ORD-124": "open", "ORD-125": "void", "ORD-126": "open"}
 FIGURES = {"orders_placed": 4, "orders_cancelled": 1, "revenue": Decimal("99.99")}
@@ -81,6 +78,15 @@ def checks(query: Query) -> Iterator[Check]:
         yield Check("analytics", name.replace("_", " "), figures[name], figure)
 
 
+def program() -> str:
+    """What to type for `shop`: its path where the shell does not find it."""
+    if shutil.which("shop"):
+        return "shop"
+    script = Path(sysconfig.get_path("scripts")) / "shop"
+    here = Path.cwd()
+    return shlex.quote(str(script.relative_to(here) if script.is_relative_to(here) else script))
+
+
 def print_checks(console: Console, checks: Sequence[Check], *, seconds: float) -> None:
     """Print the checks and the duration of the demo."""
     table = Table(box=SIMPLE_HEAD, title="\nFinal state of each service", title_justify="left")
@@ -91,14 +97,15 @@ def print_checks(console: Console, checks: Sequence[Check], *, seconds: float) -
         name = "" if check.service == previous else check.service
         previous = check.service
         mark = "[green]✓[/]" if check.passed else f"[red]✗ expected {_text(check.expected)}[/]"
-        style = STYLES.get(check.service, "white")
+        style = style_of(check.service)
         table.add_row(f"[{style}]{name}[/]", check.name, _text(check.value), mark)
     console.print(table)
     failed = sum(not check.passed for check in checks)
     summary = f"[red]{failed} of {len(checks)} checks failed[/]" if failed else "All checks passed"
     console.print(f"{summary}, after {seconds:.1f} s.")
+    shop = escape(program())
     console.print(
-        "Next: [bold]shop up[/], and in another terminal [bold]shop orders place --help[/]"
+        f"Next: [bold]{shop} up[/], and in another terminal [bold]{shop} orders place --help[/]"
     )
 
 

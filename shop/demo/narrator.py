@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.text import Text
 
 from shared.events import topic_of
+from shared.runtime.colours import style_of
 from shared.runtime.reactor import DeliveryResult
-from shop.demo.checks import STYLES
 
 
 class Narrator:
@@ -30,7 +30,7 @@ class Narrator:
         if service == "analytics" or result.event is None or result.duplicate:
             return
         line = Text("  ")
-        line.append(f"{service:<10}", STYLES.get(service, "white"))
+        line.append(f"{service:<10}", style_of(service))
         line.append(f"{result.event.topic:<17}", "dim")
         attempt = result.delivery.attempt
         if result.error is not None:

@@ -67,6 +67,8 @@ class InstalledShop:
 
     def json_of(self, *arguments: str) -> Any:
         """The JSON output of a command that must succeed."""
+        self.home.mkdir(exist_ok=True)
+        (self.home / "any.db").touch()  # so the shop is not a new one
         result = self(*arguments, "--json")
         assert (result.code, result.err) == (0, "")
         return result.json
@@ -255,7 +257,10 @@ def test_the_home_can_have_any_name(tmp_path: Path) -> None:
 
     result = shop("orders", "place", *CUSTOMER, *ONE_ITEM)
 
-    assert (result.code, result.err) == (0, "")
+    assert (result.code, result.err) == (
+        0,
+        f"shop: made a new shop in {shop.home} (SHOP_HOME)\n",
+    )
     assert shop.row_counts() == (1, 1, 1)
 
 
@@ -304,7 +309,8 @@ def test_the_doctor_finds_what_is_missing_until_setup_has_run(shop: InstalledSho
     assert databases <= missing
     assert all(each["ok"] for each in after.json)
     assert {each["what"] for each in after.json} >= databases | {"broker", "topology"}
-    assert before.err + first.err + second.err + after.err == ""
+    assert before.err + second.err + after.err == ""
+    assert first.err == f"shop: made a new shop in {shop.home} (SHOP_HOME)\n"
 
 
 def test_the_doctor_shows_no_password_of_what_cannot_be_reached(
@@ -379,8 +385,8 @@ def _check_orders(shop: InstalledShop, **orders: dict[str, Any]) -> None:
 
 def _check_other_services(shop: InstalledShop) -> None:
     assert shop.json_of("inventory", "stock") == [
-        {"sku": "product-1", "available": 98, "reserved": 2},
-        {"sku": "product-2", "available": 50, "reserved": 0},
+        {"sku": "product-1", "available": 9_998, "reserved": 2},
+        {"sku": "product-2", "available": 5_000, "reserved": 0},
         {"sku": "product-3", "available": 5, "reserved": 0},
     ]
     restocked = shop.json_of("inventory", "restock", "product-3", "7")

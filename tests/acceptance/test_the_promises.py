@@ -86,8 +86,8 @@ def test_the_inventory_reserves_stock(open_shop: Opening) -> None:
             rows = shop.query("inventory", InventoryStore.stock)
             return {row["sku"]: (row["available"], row["reserved"]) for row in rows}
 
-        eventually(lambda: stock()["product-1"] == (98, 2))
-        assert stock()["product-2"] == (49, 1)
+        eventually(lambda: stock()["product-1"] == (9_998, 2))
+        assert stock()["product-2"] == (4_999, 1)
 
 
 def test_loyalty_awards_the_points_of_all_orders(open_shop: Opening) -> None:

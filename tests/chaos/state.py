@@ -20,7 +20,7 @@ from shop import registry
 
 Row = Mapping[str, Any]
 
-INITIAL_STOCK = {"product-1": 100, "product-2": 50, "product-3": 5}
+INITIAL_STOCK = {"product-1": 10_000, "product-2": 5_000, "product-3": 5}
 """Stock by product after set-up."""
 
 

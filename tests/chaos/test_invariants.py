@@ -198,14 +198,14 @@ ANOTHER_MAIL = """
             ),
             (
                 invariants.totals_agree,
-                _sql("inventory", "UPDATE products SET available = 97 WHERE sku = 'product-1'"),
-                "the stock of product-1 is 99 instead of 100",
+                _sql("inventory", "UPDATE products SET available = 9997 WHERE sku = 'product-1'"),
+                "the stock of product-1 is 9999 instead of 10000",
             ),
             (
                 invariants.totals_agree,
                 _sql(
                     "inventory",
-                    "UPDATE products SET available = 96, reserved = 4 WHERE sku = 'product-1'",
+                    "UPDATE products SET available = 9996, reserved = 4 WHERE sku = 'product-1'",
                 ),
                 "product-1 has 4 reserved for orders of 2",
             ),

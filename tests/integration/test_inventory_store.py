@@ -78,4 +78,8 @@ def test_orders_placed_and_cancelled_concurrently_leave_nothing_reserved(
     )
 
     assert {each.outcome for each in reacted} == {Outcome.DONE}
-    assert stock(database) == {"product-1": (100, 0), "product-2": (50, 0), "product-3": (5, 0)}
+    assert stock(database) == {
+        "product-1": (10_000, 0),
+        "product-2": (5_000, 0),
+        "product-3": (5, 0),
+    }

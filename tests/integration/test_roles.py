@@ -10,7 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import make_url
 
 from shared.errors import InvalidInput, OperationFailed
-from shared.storage.roles import ROLE_SETTINGS, grant
+from shared.storage.roles import ROLE_SETTINGS, grant, remove
 
 
 class Services:
@@ -155,3 +155,33 @@ def test_a_server_that_is_away_is_reported(services: Services) -> None:
 
     with pytest.raises(OperationFailed, match="cannot be reached"):
         grant(away, services.orders)
+
+
+def test_a_removed_service_keeps_its_data_and_cannot_log_in_until_it_is_set_up_again(
+    services: Services,
+) -> None:
+    grant(services.admin_url, services.orders)
+    with psycopg.connect(services.orders) as connection:
+        connection.execute("CREATE TABLE things (name text)")
+
+    for _ in range(2):  # again changes nothing
+        remove(services.admin_url, services.orders, drop_data=False)
+
+    with pytest.raises(psycopg.OperationalError, match="not permitted to log in"):
+        psycopg.connect(services.orders)
+    grant(services.admin_url, services.orders)
+    with psycopg.connect(services.orders) as connection:
+        assert connection.execute("SELECT count(*) FROM things").fetchone() == (0,)
+
+
+def test_nothing_is_left_of_a_service_whose_data_is_dropped(services: Services) -> None:
+    grant(services.admin_url, services.orders)
+
+    for _ in range(2):  # again changes nothing
+        remove(services.admin_url, services.orders, drop_data=True)
+
+    with psycopg.connect(services.admin_url) as connection:
+        name = services.names[0]
+        count = "SELECT (SELECT count(*) FROM pg_roles WHERE rolname = %s)"
+        count += " + (SELECT count(*) FROM pg_database WHERE datname = %s)"
+        assert connection.execute(count, [name, name]).fetchone() == (0,)

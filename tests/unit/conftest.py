@@ -13,6 +13,7 @@ def shop(
 ) -> Shop:
     """The program, with its data in the test's own folder."""
     monkeypatch.setenv("SHOP_HOME", str(tmp_path))
+    (tmp_path / "any.db").touch()  # so the shop is not a new one
     return Shop(monkeypatch, capsys)
 
 

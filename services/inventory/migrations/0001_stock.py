@@ -6,7 +6,8 @@ from alembic import op
 revision = "0001"
 down_revision = None
 
-INITIAL_STOCK = {"product-1": 100, "product-2": 50, "product-3": 5}
+INITIAL_STOCK = {"product-1": 10_000, "product-2": 5_000, "product-3": 5}
+"""Of a new database; an existing one keeps its stock."""
 
 
 def upgrade() -> None:

@@ -125,6 +125,24 @@ class EmbeddedBroker:
             ready = count_ready(connection, queue, living=living, now=self._clock())
         return Depth(ready, len(living))
 
+    def size(self, queue: str) -> int:
+        with self._file.opened() as connection:
+            count = "SELECT count(*) FROM messages WHERE queue = ?"
+            return int(connection.execute(count, (queue,)).fetchone()[0])
+
+    def consumers(self, queue: str) -> int:
+        with self._file.opened() as connection:
+            return sum(map(self._file.is_alive, consumers_of(connection, queue)))
+
+    def remove(self, service: str, *, has_user: bool) -> None:
+        del has_user  # there are no users
+        with self._file.opened() as connection, self._file.writing(connection):
+            for name in (service, dead_queue(service)):
+                connection.execute("DELETE FROM bindings WHERE queue = ?", (name,))
+                connection.execute("DELETE FROM messages WHERE queue = ?", (name,))
+                connection.execute("DELETE FROM consumers WHERE queue = ?", (name,))
+                connection.execute("DELETE FROM queues WHERE name = ?", (name,))
+
     def bind(self, queue: Queue) -> None:
         with self._file.opened() as connection, self._file.writing(connection):
             self._file.probe(connection)

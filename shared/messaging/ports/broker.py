@@ -84,6 +84,29 @@ class Broker(Protocol):
     def depth(self, queue: str) -> Depth:
         """Return the size of a queue."""
 
+    def size(self, queue: str) -> int:
+        """Return how many messages a queue has, also delayed and held ones; 0 without the queue.
+
+        Raises:
+            BrokerUnavailable: the broker's management API is needed and not known.
+        """
+
+    def consumers(self, queue: str) -> int:
+        """Return how many consumers a queue has; 0 without the queue."""
+
+    def remove(self, service: str, *, has_user: bool) -> None:
+        """Remove a service's queue, dead queue, their messages, bindings and settings.
+
+        Repeating it is safe. The history stays.
+
+        Args:
+            has_user: whether each service has a broker user of its name, which is removed too.
+
+        Raises:
+            InvalidInput: the queue of this name is not a service's.
+            BrokerUnavailable: the broker's management API is needed and not known.
+        """
+
     def bind(self, queue: Queue) -> None:
         """Bind a service's own queue to its topics; other bindings of the queue stay."""
 

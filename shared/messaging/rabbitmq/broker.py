@@ -7,7 +7,7 @@ from weakref import WeakSet
 
 from shared.errors import BrokerUnavailable
 from shared.messaging.ports.broker import Depth
-from shared.messaging.rabbitmq import installation, pika_internals
+from shared.messaging.rabbitmq import installation, pika_internals, removal
 from shared.messaging.rabbitmq.address import parse
 from shared.messaging.rabbitmq.bindings import existing_bindings
 from shared.messaging.rabbitmq.connection import BrokerConnection
@@ -84,6 +84,25 @@ class RabbitBroker:
 
     def depth(self, queue: str) -> Depth:
         return depth_of(queue, self._session_address)
+
+    def size(self, queue: str) -> int:
+        known = removal.size(self._admin(), self._address.vhost, queue)
+        # The management API counts delayed messages too, but some seconds late.
+        return known or (0 if known is None else self.depth(queue).ready)
+
+    def consumers(self, queue: str) -> int:
+        found = self._admin().get("queues", self._address.vhost, queue) or {}
+        return int(found.get("consumers", 0))
+
+    def remove(self, service: str, *, has_user: bool) -> None:
+        removal.remove(self._admin(), self._address.vhost, service, has_user=has_user)
+
+    def _admin(self) -> Management:
+        if self._management is None:
+            raise BrokerUnavailable(
+                "this needs the broker's management API: set SHOP_BROKER_ADMIN_URL"
+            )
+        return self._management
 
     def bind(self, queue: Queue) -> None:
         installation.bind(queue, self._session_address)

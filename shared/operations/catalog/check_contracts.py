@@ -31,8 +31,10 @@ def main() -> None:
     contracts = published_contracts()
     try:
         if arguments.accept:
-            for type_ in accept(contracts):
-                sys.stdout.write(f"{type_}: accepted\n")
+            accepted = [*accept(contracts)]
+            sys.stdout.writelines(f"{type_}: accepted\n" for type_ in accepted)
+            if accepted:
+                sys.stdout.write("docs/events.md is now out of date: run make docs\n")
         found = list(problems(contracts))
     except UnreadableContractFile as error:
         found = [str(error)]

@@ -9,7 +9,6 @@ import typer
 
 from shared.operations.console import (
     AsJson,
-    local,
     print_json,
     print_notice,
     progress,
@@ -61,6 +60,12 @@ _DISCARD_COLUMNS = {
 }
 
 _LIST_COLUMNS = {"grouped": _COLUMNS, "each": _EACH_COLUMNS, "discarded": _DISCARD_COLUMNS}
+_EXPENDABLE = {
+    "grouped": ("first", "last"),
+    "each": ("subject", "attempts"),
+    "discarded": ("discarded_by",),
+}
+"""The columns that a narrow terminal lacks first."""
 
 
 def list_(
@@ -104,6 +109,7 @@ def list_(
         rows if as_json else [_for_terminal(row) for row in rows],
         as_json=as_json,
         columns=_LIST_COLUMNS[kind],
+        expendable=_EXPENDABLE[kind],
         empty="Nothing was discarded." if was_discarded else "No dead letters.",
     )
     raise typer.Exit(1 if failed else 0)
@@ -219,10 +225,12 @@ def discard(
 @contextmanager
 def _opened(context: typer.Context, service: "AnyService") -> "Iterator[DeadQueue]":
     from shared.operations.dead_letters.dead_queue import DeadQueue
+    from shared.operations.home import require_home
     from shared.runtime.settings import settings_for
     from shared.runtime.setup import set_up_embedded
 
     settings = settings_for(service.name)
+    require_home(settings, settings.broker_url)
     path = settings.broker_file_of(service.name)
     if path and not path.exists():
         set_up_embedded(services_of(context), settings)
@@ -231,19 +239,14 @@ def _opened(context: typer.Context, service: "AnyService") -> "Iterator[DeadQueu
 
 
 def _for_terminal(row: dict[str, Any]) -> dict[str, Any]:
-    """Shorten times and ids so that the table fits a terminal of 100 columns."""
-    times = {
-        name: row[name] and f"{local(row[name]):%m-%d %H:%M}"
-        for name in ("first", "last", "at")
-        if name in row
-    }
+    """Shorten ids; the commands take the end of one."""
     # Without a hyphen at its beginning, so that it can be pasted as an argument.
     ids = {
         name: row[name][-8:].removeprefix("-")
         for name in ("example", "id")
         if name in row and is_terminal()
     }
-    return row | times | ids
+    return row | ids
 
 
 def is_terminal() -> bool:

@@ -16,7 +16,9 @@ from shared.messaging.connect import broker_at
 from shared.messaging.ports.broker import Broker
 from shared.messaging.ports.history import HistoryReader
 from shared.messaging.topology import dead_queue
-from shared.operations.console import counted, print_notice, require_order_id
+from shared.operations.console import counted, print_notice
+from shared.operations.home import require_home
+from shared.operations.validating import require_order_id
 from shared.runtime.hints import command
 from shared.runtime.service import AnyService
 from shared.runtime.settings import OPERATOR, settings_for
@@ -58,7 +60,7 @@ def parse_type(text: str) -> frozenset[str]:
 def parse_since(text: str, *, now: datetime | None = None) -> datetime:
     """Parse `2d`, `3h`, `30m`, `45s` (before now), `2026-11-20` or `2026-11-20T14:30`.
 
-    A time without an offset is in the time zone of this machine.
+    A time without an offset is in UTC, as every time that is shown.
 
     Raises:
         InvalidInput: the text is not in one of these forms, or the calendar has no such time.
@@ -73,8 +75,8 @@ def parse_since(text: str, *, now: datetime | None = None) -> datetime:
     try:
         if ago:
             return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-        return date.astimezone(UTC)
-    except (OverflowError, ValueError):  # ValueError: a local time on the calendar's first day
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError:
         raise InvalidInput(f"--since: {text!r} is outside the range of the calendar") from None
 
 
@@ -107,14 +109,17 @@ def open_history(*, create: bool = True) -> Iterator[HistoryReader]:
         create: as in `open_broker`.
 
     Raises:
-        OperationFailed: this process cannot act as the operator, as in a service's container.
+        OperationFailed: this process cannot act as the operator, as in a service's container; or
+            there is no embedded shop.
     """
     try:
-        settings_for(OPERATOR)
+        settings = settings_for(OPERATOR)
     except OperationFailed as error:
         raise OperationFailed(
             f"the history can be read by the operator only ({command('events')} …): {error}"
         ) from error
+    if create:
+        require_home(settings, settings.broker_url)
     with open_broker(OPERATOR, create=create) as broker:
         yield broker.history()
 

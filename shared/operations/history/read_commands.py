@@ -10,11 +10,11 @@ from shared.operations.console import (
     database_of,
     print_json,
     print_notice,
-    require_order_id,
     services_of,
 )
 from shared.operations.history.options import Order, Since, Type
 from shared.operations.output import OUTPUT, expressible
+from shared.operations.validating import require_order_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -113,9 +113,14 @@ def timeline(
 
 def _print(events: "Iterable[HistoryEvent]", *, as_json: bool) -> int:
     """Print events as they arrive; return their number."""
+    from shared.operations.console import UNLIMITED, terminal
     from shared.operations.history.rendering import as_cloud_event, as_line
 
-    render = (lambda item: expressible(as_cloud_event(item))) if as_json else as_line
+    width = terminal(width=UNLIMITED).width
+
+    def render(item: "HistoryEvent") -> str:
+        return expressible(as_cloud_event(item)) if as_json else as_line(item, width=width)
+
     count = 0
     try:
         for count, item in enumerate(events, 1):  # noqa: B007 - returned

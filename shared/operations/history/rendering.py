@@ -9,9 +9,10 @@ from rich.markup import escape
 from shared.events import topic_of
 from shared.history.reading import HistoryEvent
 from shared.messaging.identity import safe_id, safe_type
-from shared.operations.console import escape_control_characters, local, terminal
+from shared.operations.console import escape_control_characters, terminal, time_text
 from shared.operations.history import timeline
 from shared.operations.history.timeline import Reaction, Timeline, TimelineEntry
+from shared.runtime.colours import style_of
 
 _MARKS = {
     timeline.HANDLED: ("✓", "green"),
@@ -41,14 +42,27 @@ def as_cloud_event(item: HistoryEvent) -> str:
     )
 
 
-def as_line(item: HistoryEvent) -> str:
-    """Time, type, order id, event id and causation id, on one line."""
+def as_line(item: HistoryEvent, *, width: int | None = None) -> str:
+    """Time, type, order id, event id and causation id, on one line.
+
+    Args:
+        width: columns of the terminal, if any; where the line is longer, it has only the ends of
+            the ids, which the commands take, and then not the causation id.
+    """
+    line = _line(item, id_length=36)
+    if width is None or len(line) <= width:
+        return line
+    line = _line(item, id_length=8)
+    return line if len(line) <= width else line.partition("  ← ")[0]
+
+
+def _line(item: HistoryEvent, *, id_length: int) -> str:
     event = item.event
-    cause = f"  ← {event.causation_id}" if event.causation_id else ""
-    time = local(event.occurred_at)
+    cause = f"  ← {str(event.causation_id)[-id_length:]}" if event.causation_id else ""
+    time = time_text(event.occurred_at, has_milliseconds=True)
     subject = safe_id(event.subject) if event.subject else "-"
-    columns = f"{time:%Y-%m-%d} {_clock(time)}", f"{safe_type(event.type):<20}", f"{subject:<15}"
-    return "  ".join((*columns, f"{event.event_id}{cause}"))
+    columns = time, f"{safe_type(event.type):<20}", f"{subject:<15}"
+    return "  ".join((*columns, f"{str(event.event_id)[-id_length:]}{cause}"))
 
 
 def print_timeline(order: Timeline) -> None:
@@ -59,12 +73,12 @@ def print_timeline(order: Timeline) -> None:
     duration = _duration((max(times) - min(times)).total_seconds())
     number = len(order.entries)
     length = "1 event, at" if number == 1 else f"{number} events in {duration}, from"
-    begin = local(first.occurred_at)
-    console.print(f"[bold]{order.order_id}[/]: {length} {begin:%Y-%m-%d %H:%M:%S %Z}")
-    day = begin.date()
+    begin = time_text(first.occurred_at)
+    console.print(f"[bold]{order.order_id}[/]: {length} {begin}")
+    day = _date_and_clock(first.occurred_at)[0]
     for entry in order.entries:
         console.print()
-        previous_day, day = day, local(entry.envelope.occurred_at).date()
+        previous_day, day = day, _date_and_clock(entry.envelope.occurred_at)[0]
         if day != previous_day:
             console.print(f"[bold]{day}[/]")
         for line in _lines(entry):
@@ -73,7 +87,7 @@ def print_timeline(order: Timeline) -> None:
 
 def _lines(entry: TimelineEntry) -> Iterator[str]:
     envelope, indent = entry.envelope, "   " * entry.depth
-    time = _clock(local(envelope.occurred_at))
+    _, time = _date_and_clock(envelope.occurred_at)
     branch = f"{'   ' * (entry.depth - 1)}└─ " if entry.depth else ""
     cause = f"  [dim]← {escape(topic_of(entry.cause.type))}[/]" if entry.cause else ""
     unsent = "" if entry.is_sent else "  [yellow]not sent yet[/]"
@@ -81,8 +95,9 @@ def _lines(entry: TimelineEntry) -> Iterator[str]:
     yield f"[dim]{time}[/]  {branch}[bold]{escape(envelope.type)}[/]{cause}{unsent}{clocks}"
     for reaction in entry.reactions:
         mark, colour = _MARKS[reaction.outcome]
-        text = f"{reaction.service:<10} {escape(_describe(reaction))}"
-        yield f"{' ' * 14}{indent}[{colour}]{mark}[/] {text}"
+        name = f"[{style_of(reaction.service)}]{reaction.service:<10}[/]"
+        text = f"{name} {escape(_describe(reaction))}"
+        yield f"{' ' * 15}{indent}[{colour}]{mark}[/] {text}"
 
 
 def _clock_problems(entry: TimelineEntry) -> list[str]:
@@ -116,8 +131,9 @@ def _describe(reaction: Reaction) -> str:
             return _WITHOUT_RECORD[reaction.outcome]
 
 
-def _clock(moment: datetime) -> str:
-    return moment.strftime("%H:%M:%S.") + f"{moment.microsecond // 1000:03d}"
+def _date_and_clock(moment: datetime) -> tuple[str, str]:
+    date, _, clock = time_text(moment, has_milliseconds=True).partition(" ")
+    return date, clock
 
 
 def _duration(seconds: float) -> str:

@@ -15,6 +15,7 @@ from shared.testing import Stage
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SHOP_HOME", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "160")
+    (tmp_path / "any.db").touch()  # so the shop is not a new one
     return tmp_path
 
 

@@ -17,6 +17,7 @@ from shared.testing import Stage
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SHOP_HOME", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "160")
+    (tmp_path / "any.db").touch()  # so the shop is not a new one
     return tmp_path
 
 
@@ -48,7 +49,7 @@ def test_sent_emails_are_listed_as_json(home: Path) -> None:
 
     listed = json.loads(run("sent", "--json").stdout)
 
-    assert [each["order_id"] for each in listed] == ["ORD-1", "ORD-2"]
+    assert [each["order_id"] for each in listed] == ["ORD-2", "ORD-1"]
     assert list(listed[0]) == ["order_id", "kind", "to", "subject", "sent_at"]
     assert listed[0]["sent_at"].endswith("Z")
     assert listed[0]["to"] == "jane@example.com"
@@ -61,7 +62,7 @@ def test_a_listing_can_be_limited_to_one_order_or_to_the_latest(home: Path) -> N
     last = json.loads(run("sent", "--limit", "2", "--json").stdout)
 
     assert [each["order_id"] for each in one] == ["ORD-2"]
-    assert [each["order_id"] for each in last] == ["ORD-2", "ORD-3"]
+    assert [each["order_id"] for each in last] == ["ORD-3", "ORD-2"]
 
 
 def test_without_json_the_listing_is_a_table(home: Path) -> None:

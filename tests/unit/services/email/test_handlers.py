@@ -112,7 +112,7 @@ def test_shipping_and_cancellation_emails_go_to_the_order_s_customer(
     play(stage, shipped(), cancelled("ORD-124"))
 
     assert [mail.message["To"] for mail in transport.mails[2:]] == [CUSTOMER, "other@example.com"]
-    assert kinds(stage) == ["confirmation", "confirmation", "shipping", "cancellation"]
+    assert kinds(stage) == ["cancellation", "shipping", "confirmation", "confirmation"]
 
 
 def test_a_sent_email_is_recorded(stage: Stage) -> None:
@@ -238,12 +238,12 @@ def test_neither_notes_nor_failures_hold_an_address(
     assert "canary" not in repr([each.notes for each in results])
 
 
-def test_the_latest_emails_are_listed_oldest_first(stage: Stage) -> None:
+def test_the_latest_emails_are_listed_newest_first(stage: Stage) -> None:
     play(stage, placed("ORD-1"), placed("ORD-2"), placed("ORD-3"), shipped("ORD-1"))
 
     with stage.store("email") as store:
         last = [(each["order_id"], each["kind"]) for each in store.sent(limit=2)]
         about_one = [each["kind"] for each in store.sent(order_id="ORD-1")]
 
-    assert last == [("ORD-3", "confirmation"), ("ORD-1", "shipping")]
-    assert about_one == ["confirmation", "shipping"]
+    assert last == [("ORD-1", "shipping"), ("ORD-3", "confirmation")]
+    assert about_one == ["shipping", "confirmation"]

@@ -4,12 +4,17 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import default
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
 from services.email.errors import MailRefused
 from services.email.mails import Mail, cancellation, confirmation, shipping_notice
+from services.email.products import NAMES
+from services.orders.service import orders
 from shared.events import OrderCancelled, OrderPlaced, OrderShipped
+from shared.operations.console import database_of
+from shared.runtime.settings import settings_override
 
 SENDER = Address("Past Tense", "orders", "shop.example")
 VOID = {"meta", "br"}
@@ -64,10 +69,12 @@ def test_a_confirmation_shows_products_total_and_shipping_address() -> None:
 
     for body in (text, html):
         assert "ORD-123" in body
-        assert "product-1" in body
+        assert "Desk lamp" in body
+        assert "product-1" not in body
         assert "99.99 EUR" in body
+        assert "shop orders pay ORD-123 --amount 99.99" in body
         assert "123 Main St, Springfield" in body
-    assert "2 × product-1" in text
+    assert "2 × Desk lamp" in text
 
 
 def test_a_shipping_notice_shows_carrier_and_tracking_number() -> None:
@@ -89,7 +96,7 @@ def test_a_cancellation_shows_reason_and_refund(refunded: str, sentence: str) ->
     _, text, html = parts(cancelled(refunded))
 
     for body in (text, html):
-        assert "3 product-3 are missing" in body
+        assert "3 Fountain pen are missing" in body
         assert sentence in " ".join(body.replace("<strong>", "").replace("</strong>", "").split())
 
 
@@ -185,3 +192,21 @@ def test_a_sender_needs_no_name() -> None:
 
     assert received["From"] == "orders@shop.example"
     assert ">You get this email" in html
+
+
+def test_the_names_of_products_are_those_of_the_price_list(tmp_path: Path) -> None:
+    with (
+        settings_override(home=tmp_path),
+        database_of(orders) as database,
+        database.read() as connection,
+    ):
+        price_list = orders.store(connection, database).products()
+
+    assert {product.sku: product.name for product in price_list} == NAMES
+
+
+def test_a_cancellation_names_the_missing_products_and_keeps_other_words() -> None:
+    _, text, html = parts(cancelled("0.00", "out of stock: 3 × product-3, 1 × product-30"))
+
+    for body in (text, html):
+        assert "out of stock: 3 × Fountain pen, 1 × product-30" in body

@@ -3,8 +3,8 @@ import pytest
 from tests.support.commanding import Shop
 
 INITIAL_STOCK = [
-    {"sku": "product-1", "available": 100, "reserved": 0},
-    {"sku": "product-2", "available": 50, "reserved": 0},
+    {"sku": "product-1", "available": 10_000, "reserved": 0},
+    {"sku": "product-2", "available": 5_000, "reserved": 0},
     {"sku": "product-3", "available": 5, "reserved": 0},
 ]
 

@@ -11,7 +11,7 @@ from shared.testing import Stage
 from tests.support.arrivals import Arrival, arrivals, play
 from tests.support.order_events import a_new_order, cancelled, placed
 
-INITIAL_STOCK = {"product-1": (100, 0), "product-2": (50, 0), "product-3": (5, 0)}
+INITIAL_STOCK = {"product-1": (10_000, 0), "product-2": (5_000, 0), "product-3": (5, 0)}
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_every_line_of_an_order_is_reserved_and_published(stage: Stage) -> None:
     assert isinstance(event, StockReserved)
     assert (event.order_id, dict(event.items)) == ("ORD-1", {"product-1": 2, "product-2": 1})
     assert event.causation_id == order.event_id
-    assert stock(stage) == INITIAL_STOCK | {"product-1": (98, 2), "product-2": (49, 1)}
+    assert stock(stage) == INITIAL_STOCK | {"product-1": (9_998, 2), "product-2": (4_999, 1)}
 
 
 def test_the_last_piece_can_be_reserved(stage: Stage) -> None:

@@ -1,3 +1,4 @@
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -36,16 +37,16 @@ def test_a_customer_who_never_ordered_has_no_points(shop: Shop) -> None:
 def test_the_ledger_lists_awards_and_takebacks(shop: Shop) -> None:
     entries = shop("loyalty", "ledger", CUSTOMER, "--json").json
 
-    assert entries[0] == {
+    assert entries[-1] == {
         "order_id": "ORD-1",
         "kind": "award",
         "points": 99,
         "customer_email": CUSTOMER,
         "occurred_at": "2026-01-02T03:04:05Z",
     }
-    assert [(each["kind"], each["points"]) for each in entries[1:]] == [
-        ("award", 99),
+    assert [(each["kind"], each["points"]) for each in entries[:-1]] == [
         ("takeback", -99),
+        ("award", 99),
     ]
 
 
@@ -56,6 +57,6 @@ def test_an_invalid_email_address_is_refused(shop: Shop, command: str, email: st
 
     assert result.code == 2
     assert result.out == ""
-    assert result.err == (
-        "shop: EMAIL should be one plain email address, such as jane@example.com\n"
+    assert json.loads(result.err)["error"]["message"] == (
+        "EMAIL should be one plain email address, such as jane@example.com"
     )

@@ -71,9 +71,9 @@ def test_cancelling_an_order_takes_back_exactly_its_points(stage: Stage) -> None
 
     assert balance(stage) == 99
     assert [(each["order_id"], each["kind"], each["points"]) for each in ledger(stage)] == [
-        ("ORD-1", "award", 99),
-        ("ORD-2", "award", 99),
         ("ORD-2", "takeback", -99),
+        ("ORD-2", "award", 99),
+        ("ORD-1", "award", 99),
     ]
 
 

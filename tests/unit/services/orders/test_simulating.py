@@ -4,6 +4,8 @@ import random
 import signal
 import subprocess
 import sys
+from collections import Counter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -129,3 +131,20 @@ def count_orders(home: Path) -> int:
             return len(orders.store(connection, database).latest(limit=10_000))
     finally:
         database.close()
+
+
+def test_the_stock_of_a_new_shop_is_enough_for_a_thousand_orders() -> None:
+    rng = random.Random(7)  # noqa: S311 - not used for security
+    simulated = [random_order(rng, ["product-1", "product-2", "product-3"]) for _ in range(1000)]
+    pieces: Counter[str] = Counter()
+    for order in simulated:
+        pieces.update(order.items)
+
+    stock = import_module("services.inventory.migrations.0001_stock").INITIAL_STOCK
+    scarce = [order for order in simulated if "product-3" in order.items]
+    assert {sku: pieces[sku] <= stock[sku] / 3 for sku in ("product-1", "product-2")} == {
+        "product-1": True,
+        "product-2": True,
+    }
+    assert pieces["product-3"] > stock["product-3"], "some orders run short"
+    assert 5 <= len(scarce) <= 50

@@ -10,6 +10,7 @@ import pytest
 
 from shared.errors import TransientFailure
 from shared.messaging.ports.consumer import Delivery, Outcome
+from shared.runtime.colours import ansi_colour
 from shared.runtime.logs import log_delivery, log_to, process_log
 from shared.runtime.reactor import DeliveryResult
 from shared.runtime.settings import Settings
@@ -274,7 +275,7 @@ def test_columns_have_a_fixed_order_and_two_spaces_between() -> None:
     )
 
     assert line[12:] == (
-        "  counting    handled     thing.happened.v1    ORD-1         counted it"
+        "Z  counting    handled     thing.happened.v1    ORD-1         counted it"
         "  → thing.counted.v1  attempt 2\n"
     )
 
@@ -287,8 +288,8 @@ def test_each_service_has_a_colour_of_its_own() -> None:
         log.info("started", service=service)
 
     first, second, third = stream.getvalue().splitlines()
-    assert ESCAPE + "36m" + "orders" in first
-    assert ESCAPE + "35m" + "email" in second
+    assert ansi_colour("orders") + "orders" in first
+    assert ansi_colour("email") + "email" in second
     assert third[20:] == first[20:]
 
 

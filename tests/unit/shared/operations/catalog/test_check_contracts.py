@@ -11,6 +11,7 @@ from shared.events import DomainEvent, published
 from shared.events.domain_event import Kind
 from shared.events.fields import Word
 from shared.events.schemas import published_contracts
+from shared.operations.catalog import check_contracts
 from shared.operations.catalog.check_contracts import accept, problems
 from shop import registry
 
@@ -227,3 +228,37 @@ check_contracts.main()
         "order.placed.v1: data.currency is removed, and consumers of this version could not read "
         "new events: publish order.placed.v2 instead\n"
     )
+
+
+def test_accepting_a_contract_says_that_the_page_of_events_is_out_of_date(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["contracts", "--accept"])
+    monkeypatch.setattr(check_contracts, "accept", lambda _: iter(["bell.rang.v1"]))
+
+    with pytest.raises(SystemExit):
+        check_contracts.main()
+
+    assert capsys.readouterr().out.splitlines() == [
+        "bell.rang.v1: accepted",
+        "docs/events.md is now out of date: run make docs",
+    ]
+
+
+def test_lint_notices_a_page_of_events_that_is_out_of_date(tmp_path: Path) -> None:
+    root = Path(__file__).parents[5]
+    (tmp_path / "make.py").write_text((root / "docs" / "make.py").read_text())
+    page = tmp_path / "events.md"
+    check = [sys.executable, str(tmp_path / "make.py"), "--check"]
+
+    page.write_text((root / "docs" / "events.md").read_text())
+    good = subprocess.run(check, capture_output=True, text=True, check=False, cwd=root)
+    page.write_text("# Events\n")
+    stale = subprocess.run(check, capture_output=True, text=True, check=False, cwd=root)
+
+    assert (good.returncode, good.stderr) == (0, "")
+    assert (stale.returncode, stale.stderr) == (
+        1,
+        "docs/events.md is out of date: run make docs\n",
+    )
+    assert "docs/make.py --check" in (root / "Makefile").read_text()

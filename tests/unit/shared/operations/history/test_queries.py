@@ -27,9 +27,10 @@ def test_an_unknown_type_is_refused_with_the_known_ones() -> None:
         ("45s", NOW - timedelta(seconds=45)),
         ("2026-11-18T10:00+02:00", datetime(2026, 11, 18, 8, tzinfo=UTC)),
         ("2026-11-18T10:00Z", datetime(2026, 11, 18, 10, tzinfo=UTC)),
-        ("2026-11-18", datetime(2026, 11, 18).astimezone(UTC)),
+        ("2026-11-18", datetime(2026, 11, 18, tzinfo=UTC)),
     ],
 )
+@pytest.mark.usefixtures("far_east")
 def test_a_time_is_parsed(text: str, expected: datetime) -> None:
     assert parse_since(text, now=NOW) == expected
 
@@ -42,7 +43,7 @@ def test_what_is_not_a_time_is_refused_with_the_forms_it_may_have(text: str) -> 
         parse_since(text, now=NOW)
 
 
-@pytest.mark.parametrize("text", ["999999d", "0001-01-01", "0001-01-01T00:00+14:00"])
+@pytest.mark.parametrize("text", ["999999d", "0001-01-01T00:00+14:00"])
 def test_a_time_outside_the_calendar_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput, match="is outside the range of the calendar"):
         parse_since(text, now=NOW)

@@ -285,7 +285,8 @@ def test_a_cloud_event_is_printed_without_control_characters() -> None:
 def test_an_embedded_shop_before_set_up_has_an_empty_history(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with settings_override(home=tmp_path / "new"):
+    (tmp_path / "any.db").touch()  # so the shop is not a new one
+    with settings_override(home=tmp_path):
         result = Shop(monkeypatch, capsys)("events", "history")
 
     assert (result.code, result.out) == (0, "")

@@ -6,7 +6,7 @@ import pytest
 
 from shared.events import UnknownEvent
 from shared.history.reading import HistoryEvent
-from shared.operations.console import local, show
+from shared.operations.console import show
 from shared.operations.history.rendering import as_cloud_event, as_line, print_timeline
 from shared.operations.history.timeline import Reaction, Timeline, TimelineEntry
 from shared.storage.event_audit import EventSummary, FailedAttempt
@@ -35,9 +35,7 @@ def timeline(*entries: TimelineEntry) -> Timeline:
 
 
 @pytest.mark.usefixtures("far_east")
-def test_the_last_second_of_the_calendar_is_shown_in_utc_if_local_time_is_past_it(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_every_time_is_in_utc_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     last = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
     event = placed("ORD-1", occurred_at=last)
     end = EventSummary(event.event_id, event.type, last)
@@ -48,10 +46,11 @@ def test_the_last_second_of_the_calendar_is_shown_in_utc_if_local_time_is_past_i
     show([{"at": last}], as_json=False)
 
     shown = capsys.readouterr().out
-    assert "ORD-1: 1 event, at 9999-12-31 23:59:59 UTC" in shown
-    assert shown.rstrip().splitlines()[-1].strip() == "9999-12-31 23:59:59"
+    assert "ORD-1: 1 event, at 9999-12-31 23:59:59Z" in shown
+    assert "\n23:59:59.000Z  order.placed.v1" in shown
+    assert shown.rstrip().splitlines()[-1].strip() == "9999-12-31 23:59:59Z"
     assert as_line(HistoryEvent(recorded(event), event)).startswith(
-        "9999-12-31 23:59:59.000  order.placed"
+        "9999-12-31 23:59:59.000Z  order.placed"
     )
 
 
@@ -70,6 +69,20 @@ def test_a_type_that_could_be_personal_is_shown_as_its_digest() -> None:
 
     assert "jane" not in line
     assert "sha256:8c87b489ce35" in line
+
+
+@pytest.mark.parametrize(("width", "has_cause"), [(80, False), (100, True)])
+def test_an_event_on_a_narrow_terminal_is_a_line_with_the_ends_of_its_ids(
+    width: int, *, has_cause: bool
+) -> None:
+    cause = UUID(int=0xABCDEF12)
+    event = placed("ORD-2GCCD-YA3KB", causation_id=cause)
+
+    line = as_line(HistoryEvent(recorded(event), event), width=width)
+
+    assert len(line) <= width
+    assert str(event.event_id)[-8:] in line
+    assert ("← abcdef12" in line) is has_cause
 
 
 def test_a_timeline_of_one_event_has_a_time_and_no_duration(
@@ -104,9 +117,9 @@ def test_a_timeline_of_several_days_shows_the_date_when_the_day_changes(
     print_timeline(timeline(*entries))
 
     heading, *lines = capsys.readouterr().out.splitlines()
-    assert local(NOON).strftime("from %Y-%m-%d") in heading
+    assert NOON.strftime("from %Y-%m-%d") in heading
     dates = [line[:10] for line in lines if line and "order.placed" not in line]
-    assert dates == [f"{local(NOON) + timedelta(days=day):%Y-%m-%d}" for day in (1, 9)]
+    assert dates == [f"{NOON + timedelta(days=day):%Y-%m-%d}" for day in (1, 9)]
 
 
 def test_the_event_ids_of_generated_order_ids_are_aligned() -> None:
