@@ -14,6 +14,8 @@ ONLY ?=
 # Processes that run tests: more than cores, since many tests wait for servers.
 WORKERS ?= 4
 PEERS := .venv-peers
+# Pythons that pyenv and uv have installed; tox finds those in the PATH itself.
+PYTHONS := $(wildcard $(HOME)/.pyenv/versions/*/bin/python3.1[1-9] $(HOME)/.local/share/uv/python/*/bin/python3.1[1-9])
 # With pinned images, if `make images` has pinned them.
 LOCK := $(wildcard docker-compose.lock.yml)
 COMPOSE := docker compose $(if $(LOCK),--file docker-compose.yml --file $(LOCK))
@@ -33,13 +35,16 @@ test: $(READY) ## Run all tests; those with containers need Docker. ARGS="-k ema
 test-fast: $(READY) ## Run the unit tests, and the contract tests on the embedded broker; no Docker
 	@$(IN)/pytest --numprocesses auto -m "not docker" tests/unit tests/contract $(ARGS)
 
-# The newest Python is that of the image on which the services run.
-test-versions: $(READY) ## Run the tests without Docker on each Python that is installed
-	@$(IN)/tox
-	@docker run --rm --init --volume "$(CURDIR)":/checkout:ro --workdir /checkout python:3.14-slim sh -euc '\
+# The newest Python is that of the image on which the services run. The checkout is read-only there,
+# so a test that writes into it fails.
+test-versions: $(READY) ## Run the tests without Docker on each installed Python, and on the image's
+	@$(IN)/tox run $(if $(PYTHONS),--discover $(PYTHONS)) $(if $(ARGS),-- $(ARGS))
+	@docker run --rm --init --volume "$(CURDIR)":/checkout:ro --workdir /checkout \
+	  --env PYTHONPYCACHEPREFIX=/tmp/bytecode --env HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis \
+	  python:3.14-slim sh -euc '\
 	  python -m venv /opt/tests; PATH=/opt/tests/bin:$$PATH; \
 	  pip install --quiet --no-cache-dir --require-hashes -r requirements-dev.txt; \
-	  pytest -q -p no:cacheprovider --numprocesses auto -m "not docker" tests/unit tests/contract'
+	  pytest -q -p no:cacheprovider --numprocesses auto -m "not docker" $(or $(ARGS),tests/unit tests/contract)'
 
 chaos: $(READY) ## Inject faults for ten minutes, and check the invariants. SEED="1 2 3" SECONDS=60 ARGS=--renew
 	@$(IN)/python -m tests.chaos $(addprefix --seed ,$(SEED)) --seconds $(SECONDS) $(ARGS)

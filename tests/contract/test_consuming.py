@@ -86,6 +86,19 @@ def test_closing_requeues_unsettled_messages_uncounted(broker: Broker) -> None:
     assert {each.attempt for each in again} == {1}
 
 
+def test_closing_the_broker_requeues_what_a_consumer_without_references_held(
+    target: BrokerUnderTest,
+) -> None:
+    broker = target.set_up()
+    send(broker, order_placed())
+    receive(broker.consumer("inventory", prefetch=1))
+
+    broker.close()
+
+    [again] = receive(target.connect().consumer("inventory", prefetch=1))
+    assert again.attempt == 1
+
+
 def test_what_a_killed_process_held_counts_as_a_failed_attempt(
     target: BrokerUnderTest, broker: Broker
 ) -> None:

@@ -5,7 +5,6 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from weakref import WeakSet
 
 from shared.messaging.embedded.consumer import EmbeddedConsumer
 from shared.messaging.embedded.file import BrokerFile
@@ -53,7 +52,7 @@ class EmbeddedBroker:
         self._file = BrokerFile(path.absolute())
         self._clock = clock
         self._wakeups = QueueWakeups()
-        self._open: WeakSet[EmbeddedPublisher | EmbeddedConsumer] = WeakSet()
+        self._open: set[EmbeddedPublisher | EmbeddedConsumer] = set()
 
     @property
     def user(self) -> str:
@@ -134,7 +133,9 @@ class EmbeddedBroker:
             )
 
     def publisher(self) -> EmbeddedPublisher:
-        publisher = EmbeddedPublisher(self._file, clock=self._clock, wakeups=self._wakeups)
+        publisher = EmbeddedPublisher(
+            self._file, clock=self._clock, wakeups=self._wakeups, on_close=self._open.discard
+        )
         self._open.add(publisher)
         return publisher
 
@@ -146,6 +147,7 @@ class EmbeddedBroker:
             slow_start=slow_start,
             clock=self._clock,
             wakeups=self._wakeups,
+            on_close=self._open.discard,
         )
         self._open.add(consumer)
         return consumer

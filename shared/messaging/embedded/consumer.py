@@ -41,12 +41,14 @@ class EmbeddedConsumer:
         slow_start: bool,
         clock: Callable[[], float],
         wakeups: QueueWakeups,
+        on_close: Callable[["EmbeddedConsumer"], object],
     ) -> None:
         self._file = file
         self._queue = queue
         self._prefetch = prefetch
         self._clock = clock
         self._wakeups = wakeups
+        self._on_close = on_close
         self._condition = wakeups.condition_for(queue)
         self._id = uuid4().hex
         self._process_lock = file.lock_of(self._id)
@@ -128,6 +130,7 @@ class EmbeddedConsumer:
                 finally:
                     self._disconnect(connection)
         self.wake()
+        self._on_close(self)
 
     def _register(self) -> sqlite3.Connection:
         connection = self._file.open()

@@ -94,6 +94,7 @@ class BrokerFile:
             create_folder(self._lock_folder)
             connection = self._connect()
             try:
+                connection.execute("PRAGMA synchronous = FULL")
                 if _version(connection) != len(_MIGRATIONS):
                     self._migrate(connection)
             except BaseException:
@@ -161,11 +162,9 @@ class BrokerFile:
 
     def _connect(self) -> sqlite3.Connection:
         create_file(self.path)
-        connection = sqlite3.connect(
+        return sqlite3.connect(
             self.path, timeout=LONGEST_WAIT, isolation_level=None, check_same_thread=False
         )
-        connection.execute("PRAGMA synchronous = FULL")
-        return connection
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         # A change to WAL fails at once, without the busy timeout, if another process does the same.

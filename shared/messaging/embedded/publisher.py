@@ -43,11 +43,17 @@ class EmbeddedPublisher:
     """A publisher with a connection of its own."""
 
     def __init__(
-        self, file: BrokerFile, *, clock: Callable[[], float], wakeups: QueueWakeups
+        self,
+        file: BrokerFile,
+        *,
+        clock: Callable[[], float],
+        wakeups: QueueWakeups,
+        on_close: Callable[["EmbeddedPublisher"], object],
     ) -> None:
         self._file = file
         self._clock = clock
         self._wakeups = wakeups
+        self._on_close = on_close
         self._connection: sqlite3.Connection | None = None
         self._lock = threading.Lock()
 
@@ -66,6 +72,7 @@ class EmbeddedPublisher:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+        self._on_close(self)
 
 
 def _write(

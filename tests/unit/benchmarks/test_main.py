@@ -1,3 +1,4 @@
+import shutil
 import signal
 import subprocess
 import sys
@@ -56,6 +57,7 @@ def test_a_peer_that_is_not_installed_says_how_to_install_it(
     assert str(raised.value) == "not installed: make bench installs requirements-peers.txt"
 
 
+@pytest.mark.skipif(shutil.which("ps") is None, reason="needs the program ps")
 def test_a_program_and_its_children_end_with_the_measurement(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     code = (

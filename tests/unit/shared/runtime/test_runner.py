@@ -287,8 +287,9 @@ def test_health_and_readiness_answer_200_while_running_and_503_when_stopped(
     assert service.runner.join(time.monotonic() + 20)
 
     for path in ("/healthz", "/readyz"):
-        with pytest.raises(urllib.error.HTTPError, match="503"):
+        with pytest.raises(urllib.error.HTTPError, match="503") as refused:
             urllib.request.urlopen(address + path)
+        refused.value.close()
 
 
 def test_a_port_that_is_in_use_is_invalid_input(start: Start, serve: Serve) -> None:

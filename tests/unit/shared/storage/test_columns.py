@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -28,11 +30,11 @@ AMOUNTS = st.decimals(min_value=-999_999_999_999, max_value=999_999_999_999, pla
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Database:
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     folder: Path = tmp_path_factory.mktemp("columns")
-    database = Database(f"sqlite:///{folder / 'shop.db'}")
-    metadata.create_all(database.engine)
-    return database
+    with closing(Database(f"sqlite:///{folder / 'shop.db'}")) as database:
+        metadata.create_all(database.engine)
+        yield database
 
 
 def stored(database: Database, **values: object) -> tuple[Decimal | None, datetime]:

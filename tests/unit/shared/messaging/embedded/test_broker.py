@@ -281,14 +281,13 @@ def test_settling_can_be_repeated_after_an_error(
     consumer = broker.consumer("inventory", prefetch=2, slow_start=False)
     send(broker, order_placed(), order_placed(), order_placed())
     taken = receive(consumer, 2)
-    connection = broker._file.open()
-    connection.execute("BEGIN IMMEDIATE")
     monkeypatch.setattr("shared.sqlite_locking.LONGEST_WAIT", 0.0)
 
-    with pytest.raises(BrokerUnavailable, match="locked"):
-        settle_all(consumer, taken, Outcome.DONE)
+    with broker._file.opened() as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        with pytest.raises(BrokerUnavailable, match="locked"):
+            settle_all(consumer, taken, Outcome.DONE)
 
-    connection.execute("ROLLBACK")
     settle_all(consumer, taken, Outcome.DONE)
     assert len(consumer.take(2, wait=0)) == 1
     assert _rows(file, "SELECT count(*) FROM messages WHERE queue = 'inventory'") == [(1,)]
@@ -560,6 +559,7 @@ _PUBLISH = """
 message = Message(event_id="from-another-process", topic="order.placed",
                   type="order.placed.v1", body=b"{}", source="orders")
 assert broker.publisher().publish([message]) == [None]
+broker.close()
 """
 
 _SET_UP = """

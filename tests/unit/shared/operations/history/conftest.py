@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ def shop(
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> EmbeddedBroker:
+def broker(tmp_path: Path) -> Iterator[EmbeddedBroker]:
     """The broker of that shop."""
-    return EmbeddedBroker(tmp_path / "broker.db")
+    with closing(EmbeddedBroker(tmp_path / "broker.db")) as broker:
+        yield broker

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -202,7 +203,8 @@ def test_a_timeline_as_json_says_whether_events_may_be_missing(
 ) -> None:
     with settings_override(home=tmp_path):
         set_up_all()
-        publish(EmbeddedBroker(tmp_path / "broker.db"), placed("ORD-1"))
+        with closing(EmbeddedBroker(tmp_path / "broker.db")) as broker:
+            publish(broker, placed("ORD-1"))
         shop = Shop(monkeypatch, capsys)
         certain = shop("events", "timeline", "ORD-1", "--json").json
         shop("events", "rebuild", "loyalty", "--yes")
