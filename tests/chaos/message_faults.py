@@ -43,7 +43,11 @@ def repeat_and_reorder(environment: ChaosEnvironment, random: Random) -> str:
 
 
 def send_unprocessable_messages(environment: ChaosEnvironment, random: Random) -> str:
-    """Publish malformed messages, unknown types and future versions among valid events."""
+    """Publish malformed messages, unknown types and a future version among valid events.
+
+    A service retries a version that it does not know until its limit, so only one with a low limit
+    gets it.
+    """
     event = {
         "specversion": "1.0",
         "id": str(uuid4()),
@@ -60,14 +64,21 @@ def send_unprocessable_messages(environment: ChaosEnvironment, random: Random) -
         _message("order.cancelled", b"[]"),
         _message("payment.received", b"{}"),
         _message("order.placed", json.dumps(lacking).encode(), event_id=lacking["id"]),
-        _message("order.placed", json.dumps(future).encode(), event_id=future["id"]),
         _message("lamp.lit", json.dumps(unknown).encode(), event_id=unknown["id"], source=ADMIN),
     ]
     random.shuffle(unprocessable)
     hit = wait_for_value(lambda: in_flight(environment))
     environment.unprocessable.update({each.event_id: each.topic for each in unprocessable})
-    retry_until_done(lambda: environment.publish(*unprocessable))
-    return f"{len(unprocessable)} unprocessable messages among {hit}"
+    later = _message(
+        LOW_LIMIT_SERVICE,
+        json.dumps(future).encode(),
+        event_id=future["id"],
+        only_to=LOW_LIMIT_SERVICE,
+        source=LOW_LIMIT_SERVICE,
+    )
+    environment.sent_to_one[later.event_id] = LOW_LIMIT_SERVICE
+    retry_until_done(lambda: environment.publish(*unprocessable, later))
+    return f"{len(unprocessable) + 1} unprocessable messages among {hit}"
 
 
 def _message(
