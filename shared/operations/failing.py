@@ -12,7 +12,7 @@ from shared.storage import failures, inbox
 from shared.storage.database import Database
 from shared.storage.failing_events import FailingEvent, failing_events
 
-MIN_ID_SUFFIX = 6
+MIN_ID_SUFFIX = failures.ENDING_LENGTH
 """How many characters at the end of an id select an event."""
 
 

@@ -59,13 +59,16 @@ def failures(
         _show_event(services, event, as_json=as_json)
         return
     rows: list[dict[str, Any]] = []
-    failed: list[OperationFailed] = []
+    failed: dict[str, OperationFailed] = {}
     for each in services:
         try:
             rows += _rows(each)
         except OperationFailed as error:
-            failed.append(error)
-            print_notice(f"{each.name} is not in this list: {error}")
+            failed[each.name] = error
+    if len(failed) == len(services) and len(set(map(str, failed.values()))) == 1:
+        raise failed[services[0].name]
+    for name, reason in failed.items():
+        print_notice(f"{name} is not in this list: {reason}")
     if as_json:
         print_json(rows)
     else:
@@ -76,7 +79,7 @@ def failures(
 def _rows(service: "AnyService") -> list[dict[str, Any]]:
     from shared.operations.failing import failing_rows
 
-    with database_of(service, make=False) as database:
+    with database_of(service, make=False, looks=True) as database:
         return list(failing_rows(service, database))
 
 
@@ -112,7 +115,7 @@ def _show_event(services: "Sequence[AnyService]", name: str, *, as_json: bool) -
 
     found = []
     for service in services:
-        with database_of(service, make=False) as database:
+        with database_of(service, make=False, looks=True) as database:
             details = event_attempts(service, database, name)
         if details is not None:
             found.append(details)

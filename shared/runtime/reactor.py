@@ -50,6 +50,11 @@ class Accepted(NamedTuple):
         """The event."""
         return self.entry.event
 
+    @property
+    def is_repeated(self) -> bool:
+        """Whether an earlier attempt failed, or ended the process."""
+        return self.delivery.attempt > 1
+
 
 @dataclass(frozen=True, slots=True)
 class DeliveryResult:
@@ -269,6 +274,8 @@ class Reactor:
             self.watchdog.step()
             store.flush()
             outbox.write(connection, outgoing)
+            if repeated := [str(each.event.event_id) for each in accepted if each.is_repeated]:
+                failures.note_handled(connection, repeated)
         outbox.committed(outgoing)
         return results
 

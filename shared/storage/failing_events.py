@@ -10,11 +10,11 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, exists, func, literal_column, select
 
 from shared.storage import inbox
 from shared.storage.failures import RETRIED
-from shared.storage.tables import failures
+from shared.storage.tables import failures, retried_events
 
 _BATCH = 500
 """Events that are looked up in the inbox together."""
@@ -41,20 +41,27 @@ class FailingEvent:
     failed_at: datetime
 
 
-_rank = func.row_number().over(partition_by=failures.c.event_id, order_by=failures.c.number.desc())
-_first = func.min(failures.c.failed_at).over(partition_by=failures.c["event_id", "replays"])
-_ranked = select(
-    failures.c.number, failures.c.outcome, _rank.label("rank"), _first.label("first_failed_at")
-).subquery()
+_later, _earlier = failures.alias(), failures.alias()
+_first = (
+    select(func.min(_earlier.c.failed_at))
+    .where(_earlier.c.event_id == failures.c.event_id, _earlier.c.replays == failures.c.replays)
+    .scalar_subquery()
+)
 _LATEST = (
     select(
         *failures.c["event_id", "event_type", "subject", "attempt", "error", "message"],
         *failures.c["traceback", "failed_at"],
-        _ranked.c.first_failed_at,
+        _first.label("first_failed_at"),
     )
-    .join(_ranked, _ranked.c.number == failures.c.number)
-    .where(_ranked.c.rank == 1, _ranked.c.outcome == RETRIED)
-    .order_by(failures.c.number)
+    .where(
+        failures.c.event_id.in_(select(retried_events.c.event_id)),
+        failures.c.outcome == RETRIED,
+        ~exists().where(
+            _later.c.event_id == failures.c.event_id, _later.c.number > failures.c.number
+        ),
+    )
+    # Added to 0, since SQLite would otherwise read all failures in the order of their numbers.
+    .order_by(failures.c.number + literal_column("0"))
 )
 
 

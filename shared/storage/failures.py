@@ -15,6 +15,7 @@ from sqlalchemy import (
     Connection,
     bindparam,
     case,
+    delete,
     exists,
     func,
     literal_column,
@@ -24,7 +25,8 @@ from sqlalchemy import (
 
 from shared.errors import ShopError
 from shared.exhaustion import exhausted_resource
-from shared.storage.tables import discards, failures
+from shared.storage.bulk import insert_into
+from shared.storage.tables import discards, failures, retried_events
 
 RETRIED = "retried"
 DEAD = "dead"
@@ -35,6 +37,15 @@ _FINAL = (DEAD, REDRIVEN)
 
 IS_DEAD = failures.c.outcome == literal_column(f"'{DEAD}'")
 """As the condition of an index has it: a parameter's value would not be known to be the same."""
+
+ENDING_LENGTH = 6
+"""How many characters at the end of an id are indexed."""
+
+_indexed_ending = func.substr(
+    failures.c.event_id,
+    func.length(failures.c.event_id) - literal_column(str(ENDING_LENGTH - 1)),
+)
+"""As the index has it."""
 
 WITHHELD = "(withheld: the message of an error from outside this project may quote personal data)"
 
@@ -70,9 +81,19 @@ def describe(error: BaseException) -> ErrorDescription:
 
 
 def record(connection: Connection, failure: Failure) -> None:
-    """Store one failed attempt."""
+    """Store one failed attempt, and whether its event will be attempted again."""
     row = {name: getattr(failure, name) for name in Failure.__slots__}
     connection.execute(failures.insert(), [row])
+    if failure.outcome == RETRIED:
+        insert = insert_into(retried_events, is_sqlite=connection.dialect.name == "sqlite")
+        connection.execute(insert.values(event_id=failure.event_id).on_conflict_do_nothing())
+    else:
+        note_handled(connection, [failure.event_id])
+
+
+def note_handled(connection: Connection, event_ids: Sequence[str]) -> None:
+    """Note that events will not be attempted again."""
+    connection.execute(delete(retried_events).where(retried_events.c.event_id.in_(event_ids)))
 
 
 def note_redriven(connection: Connection, letters: Iterable[tuple[str, int]]) -> None:
@@ -130,10 +151,15 @@ def find(connection: Connection, event_ids: Sequence[str]) -> list[dict[str, Any
 
 
 def ids_ending(connection: Connection, ending: str) -> list[str]:
-    """The ids of events with failed attempts that end so; at most two."""
+    """The ids of events with failed attempts that end so; at most two.
+
+    Args:
+        ending: at least `ENDING_LENGTH` characters.
+    """
+    is_indexed = _indexed_ending == ending[-ENDING_LENGTH:]
     is_named = failures.c.event_id.endswith(ending, autoescape=True)
-    statement = select(failures.c.event_id).where(is_named).distinct().limit(2)
-    return list(connection.execute(statement).scalars())
+    named = select(failures.c.event_id).where(is_indexed, is_named)
+    return list(connection.execute(named.distinct().limit(2)).scalars())
 
 
 def count_dead(connection: Connection, *, since: datetime) -> int:

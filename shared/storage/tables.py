@@ -98,6 +98,14 @@ failures = Table(
     Index("failures_dead", "error", "event_id"),  # partial, as above
 )
 
+retried_events = Table(
+    "retried_events", metadata, Column("event_id", Text, primary_key=True, nullable=False)
+)
+"""The events with a failed attempt that is to be repeated, until they are handled or dead.
+
+A few may stay that were handled without another attempt; who reads it looks at the inbox too.
+"""
+
 discards = Table(
     "discards",
     metadata,

@@ -24,20 +24,24 @@ from services.loyalty.store import LoyaltyStore
 from services.orders.order import STATUSES
 from services.orders.store import OrdersStore
 from services.shipping.store import ShippingStore
+from shared.errors import DependencyUnavailable
 from shared.messaging.codec import message_of
 from shared.messaging.connect import broker_at
 from shared.messaging.ports.publisher import Message
 from shared.runtime.logs import log_to
+from shared.runtime.pauses import PauseRecord
 from shared.runtime.process import ServiceGroup
 from shared.runtime.settings import settings_for
 from shared.storage import (
     checkpoints,
     discards,
     event_audit,
+    failing_events,
     failures,
     inbox,
     outbox,
     pruning,
+    service_state,
 )
 from shared.storage.database import Database
 from shared.storage.tables import outbox as outbox_table
@@ -51,6 +55,9 @@ from tests.support.waiting import eventually
 
 ROWS = 20_000
 
+FAILING = "01a21ec0-0000-7000-8000-0000000000ab"
+"""The id of an event that fails."""
+
 PLACES = (
     outbox,
     inbox,
@@ -58,7 +65,9 @@ PLACES = (
     discards,
     checkpoints,
     event_audit,
+    failing_events,
     pruning,
+    service_state,
     OrdersStore,
     InventoryStore,
     EmailStore,
@@ -194,6 +203,7 @@ def _trouble(shop: Shop) -> None:
         connection.execute(
             outbox_table.update().where(outbox_table.c.number == 1).values(rejected="too large")
         )
+    _fail_and_pause(shop)
     _done(shop, "doctor", code=1)
     _done(shop, "outbox", "resend", "orders")
     with_rejected.close()
@@ -206,7 +216,32 @@ def _trouble(shop: Shop) -> None:
     _done(shop, "dead", "show", "email", letter_id)
     _done(shop, "dead", "discard", "email", letter_id, "--reason", "a test")
     _done(shop, "dead", "list", "--discarded")
+    _done(shop, "dead", "list", "--each")
     _done(shop, "dead", "show", "email", letter_id)
+
+
+def _fail_and_pause(shop: Shop) -> None:
+    """An event that failed and will be delivered again, and a service that waits."""
+    failure = failures.Failure(
+        event_id=FAILING,
+        event_type="order.placed.v1",
+        subject="ORD-1",
+        attempt=1,
+        replays=0,
+        outcome=failures.RETRIED,
+        error="KeyError",
+        message=failures.WITHHELD,
+        traceback="",
+    )
+    with closing(Database(settings_for().database_url_of("email"))) as database:
+        with database.begin() as connection:
+            failures.record(connection, failure)
+        pauses = PauseRecord(database, log_to(io.StringIO(), settings_for()))
+        pauses.note(DependencyUnavailable("a test"))
+        _done(shop, "doctor", code=1)
+        pauses.end()
+    assert [each["id"] for each in _done(shop, "failures", "email", "--json").json] == [FAILING]
+    _done(shop, "failures", "--event", FAILING[-8:])
 
 
 def _listings(shop: Shop) -> None:

@@ -9,11 +9,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import JSON, Column, MetaData, Uuid, bindparam, text
+from sqlalchemy import JSON, Column, MetaData, Uuid, bindparam, select, text
 
 from shared.messaging.topology import Retry
 from shared.runtime.reactor import Reactor
@@ -22,6 +23,7 @@ from shared.storage import migrating, service_state
 from shared.storage import tables as runtime
 from shared.storage.columns import UtcTime
 from shared.storage.database import Database
+from shared.storage.failing_events import failing_events
 from shared.storage.migrating import chains, migrate
 from shop import registry
 from tests.support.counting import ThingHappened, counting
@@ -29,7 +31,13 @@ from tests.support.deliveries import delivery_of
 
 VERSION_TABLES = frozenset(chain.version_table for chain in chains(Path()))
 
-OF_EXPRESSIONS = {"shipments_newest", "shipments_shipped", "shipments_void", "shipments_open"}
+OF_EXPRESSIONS = {
+    "failures_by_ending",
+    "shipments_newest",
+    "shipments_shipped",
+    "shipments_void",
+    "shipments_open",
+}
 """Indexes that Alembic cannot compare; tests/integration/test_query_plans.py shows their use."""
 
 
@@ -149,7 +157,7 @@ def test_a_database_of_the_version_before_gets_the_table_for_pauses(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = counting()
-    with runtime_of("0005", tmp_path, monkeypatch):
+    with runtime_of("0006", tmp_path, monkeypatch):
         migrate(database, service.migrations)
 
     assert migrate(database, service.migrations)
@@ -168,3 +176,31 @@ def test_a_database_of_the_version_before_gets_the_table_for_pauses(
     assert (noted.pause.since, noted.pause.reason) == (began.since, "second")
     assert noted.pause.is_fresh
     assert ended == service_state.ServiceState("the mail server m:25")
+
+
+def test_the_events_that_fail_during_an_upgrade_are_known_afterwards(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = counting()
+    failing, dead, handled = uuid4(), uuid4(), uuid4()
+    with runtime_of("0006", tmp_path, monkeypatch):
+        migrate(database, service.migrations)
+        with database.begin() as connection:
+            connection.execute(_INSERT_WITHOUT_DIGEST, {"id": handled, "at": datetime.now(UTC)})
+            for event_id, outcome in (
+                (failing, "retried"),
+                (failing, "retried"),
+                (dead, "retried"),
+                (dead, "dead"),
+                (handled, "retried"),
+            ):
+                row = {"event_id": str(event_id), "event_type": "x", "attempt": 1, "replays": 0}
+                texts = {"outcome": outcome, "error": "KeyError", "message": "", "traceback": ""}
+                connection.execute(runtime.failures.insert(), [row | texts])
+
+    assert migrate(database, service.migrations)
+
+    with database.read() as connection:
+        assert [each.event_id for each in failing_events(connection)] == [str(failing)]
+        known = connection.execute(select(runtime.retried_events.c.event_id)).scalars().all()
+    assert known == [str(failing)]

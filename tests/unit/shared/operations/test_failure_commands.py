@@ -133,11 +133,26 @@ def test_a_time_that_has_passed_is_shown_as_due(shop: Shop, stage: Stage) -> Non
 
 
 def test_a_look_creates_no_database(shop: Shop, tmp_path: Path) -> None:
+    before = list(tmp_path.iterdir())
+
     result = shop("failures", "loyalty")
 
     assert result.code == 1
     assert "loyalty.db is not there" in result.err
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == before
+
+
+def test_where_there_is_no_shop_that_is_said_once(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOP_HOME", str(tmp_path / "elsewhere"))
+
+    listed, looked_up = shop("failures"), shop("failures", "--event", "00000000")
+
+    for result in (listed, looked_up):
+        assert (result.code, result.out) == (1, "")
+        assert result.err.startswith(f"shop: there is no shop in {tmp_path}/elsewhere")
+        assert result.err.count("\n") == 1
 
 
 def test_an_event_that_was_handled_after_all_is_not_listed(

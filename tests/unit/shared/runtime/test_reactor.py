@@ -24,7 +24,7 @@ from shared.messaging.topology import Retry
 from shared.runtime.reactor import BatchResult, Reactor
 from shared.storage.database import Database
 from shared.storage.migrating import migrate
-from shared.storage.tables import failures, inbox, outbox
+from shared.storage.tables import failures, inbox, outbox, retried_events
 from tests.support.counting import CountStore, ThingCounted, ThingHappened, Work, count, counting
 from tests.support.deliveries import delivery_of
 
@@ -180,6 +180,22 @@ def test_the_last_failed_attempt_is_recorded_as_dead(database: Database) -> None
         failing.react([delivered(event, attempt=attempt)])
 
     assert [row["outcome"] for row in rows(database, failures)] == ["retried", "retried", "dead"]
+
+
+@pytest.mark.parametrize("attempt", [2, 3], ids=["handled", "dead"])
+def test_an_event_is_listed_as_retried_until_it_is_handled_or_dead(
+    database: Database, attempt: int
+) -> None:
+    event = ThingHappened(name="a")
+    failing = reactor(database, failing_for("a", TransientFailure("not now")))
+    failing.react([delivered(event), delivered(ThingHappened(name="b"))])
+    listed = [row["event_id"] for row in rows(database, retried_events)]
+
+    last = reactor(database) if attempt == 2 else failing
+    last.react([delivered(event, attempt=attempt)])
+
+    assert listed == [str(event.event_id)]
+    assert rows(database, retried_events) == []
 
 
 def test_a_handler_knows_its_last_attempt(database: Database) -> None:
