@@ -13,7 +13,7 @@ from tests.containers import need_docker
 
 
 @pytest.mark.docker
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_the_invariants_hold_after_one_fault_of_each_family(tmp_path: Path) -> None:
     need_docker()
 
@@ -25,7 +25,7 @@ def test_the_invariants_hold_after_one_fault_of_each_family(tmp_path: Path) -> N
     assert len(report.state.orders) > 100
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_the_invariants_hold_beside_a_lying_and_a_greedy_service_of_the_embedded_shop(
     tmp_path: Path,
 ) -> None:
