@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
-from shared.events.text import REFUSED
 from shared.operations.output import echo, expressible
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 Record = Mapping[str, Any]
-
-_STEERING = re.compile(f"(?!\n)[{REFUSED}\ud800-\udfff]")
 
 UNLIMITED = 100_000
 """The width of output that is piped: nothing is folded or left out."""
@@ -203,7 +201,14 @@ def escape_control_characters(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return _STEERING.sub(lambda found: json.dumps(found[0])[1:-1], text)
+    return _steering().sub(lambda found: json.dumps(found[0])[1:-1], text)
+
+
+@cache
+def _steering() -> "re.Pattern[str]":
+    from shared.events.text import REFUSED  # imports pydantic, which `shop --help` needs not
+
+    return re.compile(f"(?!\n)[{REFUSED}\ud800-\udfff]")
 
 
 def terminal(*, width: int) -> "Console":

@@ -161,17 +161,17 @@ def run(
     for service in services:
         if service_settings_of(service).from_history and not from_history:
             require_consent(service)
+    is_new = not settings.broker_url and settings.home_is_empty
     if settings.has_files:
         from shared.runtime.setup import set_up_embedded  # noqa: PLC0415 - not needed with servers
 
-        is_new = not settings.broker_url and settings.home_is_empty
         set_up_embedded(everyone(), settings, starting=[each.name for each in services])
-        if is_new:
-            log.info("made a new shop", folder=str(settings.home.absolute()))
     group = ServiceGroup(services, log, from_history=from_history)
     stopping: Signals = queue.SimpleQueue()
     with _on_signals(stopping), fewer_collections():
         server = _serve(group, settings)
+        if is_new:
+            log.info("made a new shop", folder=str(settings.home.absolute()))
         group.start()
         for runner in group.runners:
             log.info("started", service=runner.name)

@@ -75,7 +75,9 @@ def dead_letters(
     monkeypatch.setenv("SHOP_ALLOW_PLAINTEXT", str(ALLOW_PLAINTEXT))
     broker = broker_at(url, admin_url=admin_url)
     assert broker.set_up(topology(registry.all_services(), settings_for())) == []
-    yield EmailDeadLetters(broker, url, Shop(monkeypatch, capsys))
+    shop = Shop(monkeypatch, capsys)
+    assert shop("setup").code == 0
+    yield EmailDeadLetters(broker, url, shop)
     broker.close()
 
 
