@@ -193,7 +193,7 @@ def test_the_operator_rebuilds_only_a_stopped_service(system: Composition) -> No
         system("start", "analytics")
 
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert "shop: analytics is running (1 consumer): stop it first" in refused.stderr
+    assert "analytics is running (1 consumer): stop it first" in refused.stderr
     assert rebuilt["as_it_was"] is True
     assert rebuilt["handled"] >= 4
     assert system.shop("analytics", "analytics", "report")["revenue"] == "99.99"
