@@ -11,7 +11,7 @@ from shared.errors import InvalidInput, OperationFailed, ShopError
 from shared.exhaustion import reason_of
 from shared.operations.console import print_notice
 from shared.operations.output import OUTPUT, arguments, echo
-from shared.runtime.hints import fitting
+from shared.runtime.hints import command, fitting
 
 
 def asks_for_json(arguments: list[str]) -> bool:
@@ -65,7 +65,8 @@ def _usage_message(error: Any) -> str:  # noqa: ANN401 - Typer's classes are pri
     message: str = _missing(context) if is_missing else error.format_message().rstrip(".")
     if not message or context is None:
         return message
-    return f"{message}{' See' if message.endswith('?') else '; see'} {context.command_path} --help"
+    help_command = command(*context.command_path.split()[1:], help="")
+    return f"{message}{' See' if message.endswith('?') else '; see'} {help_command}"
 
 
 def _missing(context: Any) -> str:  # noqa: ANN401 - Typer's classes are private

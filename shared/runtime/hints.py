@@ -82,8 +82,8 @@ def _composed(line: Sequence[str]) -> list[str]:
             return [*run, "setup"]
         case ["setup", *_]:
             return [*run, "setup", *line]
-        case ["run", service]:
+        case ["run", service] if not service.startswith("-"):
             return ["docker", "compose", "up", "--detach", service]
-        case ["run", service, *_]:
+        case ["run", service, *_] if not service.startswith("-"):
             return [*run, service, *line]
     return [*run, "operator", *line]

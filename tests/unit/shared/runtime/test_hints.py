@@ -98,6 +98,7 @@ def test_a_shell_passes_on_what_was_given() -> None:
         (("setup",), {}, "run --rm setup"),
         (("setup",), {"drop_unsubscribed": ""}, "run --rm setup setup --drop-unsubscribed"),
         (("run", "gifts"), {}, "up --detach gifts"),
+        (("run",), {"help": ""}, "run --rm operator run --help"),
         (
             ("run", "gifts"),
             {"from_history": "", "yes": ""},
@@ -212,6 +213,17 @@ def test_set_up_outside_its_container_names_the_command_that_runs_it(
 
     assert (result.code, result.out) == (1, "")
     assert "its own container alone can read: docker compose run --rm setup" in result.err
+
+
+def test_a_usage_error_in_a_container_names_the_help_that_can_be_typed(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOP_COMPOSED", "true")
+
+    refused = shop("orders", "place", "--nothing")
+
+    assert refused.code == 2
+    assert refused.err.endswith("see docker compose run --rm operator orders place --help\n")
 
 
 def test_an_order_that_was_placed_in_a_container_names_what_can_be_typed(

@@ -125,7 +125,7 @@ def test_a_hung_thread_does_not_keep_the_process_from_ending(tmp_path: Path) -> 
     )
 
     events = [json.loads(line)["event"] for line in ended.stdout.splitlines()]
-    assert events == ["did not stop within the grace period", "stopped"]
+    assert events == ["made a new shop", "did not stop within the grace period", "stopped"]
     assert ended.returncode == 1
 
 

@@ -69,11 +69,13 @@ def test_without_dead_letters_the_list_is_empty_even_before_set_up(shop: Shop) -
 
 
 def test_the_doctor_creates_no_file_before_set_up(shop: Shop, tmp_path: Path) -> None:
+    before = list(tmp_path.iterdir())
+
     result = shop("doctor")
 
     assert result.code == 1
     assert "run shop setup" in result.out
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == before
     assert shop("dead", "list", "--json") == (0, "[]\n", "")
 
 
