@@ -12,7 +12,7 @@ def measure(home: Path, *, events: int, rounds: int) -> "CompletedProcess[str]":
     numbers = ["--events", str(events), "--rounds", str(rounds)]
     command = [sys.executable, "-m", "benchmarks.history", *numbers]
     with settings_override(home=home):
-        return run(command, text=True, capture_output=True, check=False, timeout=120)
+        return run(command, text=True, capture_output=True, check=False, timeout=170)
 
 
 def test_it_reads_and_replays_all_events_that_it_published(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_two_processes_with_the_same_products_neither_deadlock_nor_oversell(
     assert len(published) == 2 * 12 * 8
     assert stock(database) == {
         sku: (initial - reserved[sku], reserved[sku])
-        for sku, initial in zip(PRODUCTS, (100, 50, 5), strict=True)
+        for sku, initial in zip(PRODUCTS, (10_000, 5_000, 5), strict=True)
     }
     assert stock(database)["product-3"] == (0, 5)
 

@@ -76,7 +76,7 @@ def observed(home: Path) -> Observed:
             publisher = RawPublisher(settings.broker_url)
             observed.refused = publisher.publish(CORPUS)
             publisher.close()
-        eventually(lambda: not observed.missing(), within=60)
+        eventually(lambda: not observed.missing(), within=120)
         good = message_of(placed("ORD-good"), source="orders")
         broker = broker_at(settings.broker_url_of("orders"))
         assert broker.publisher().publish([good]) == [None]
